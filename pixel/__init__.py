@@ -1,0 +1,1 @@
+"""The pixel server: one answer for all, hits judged and recorded in groups."""

@@ -1,0 +1,1 @@
+"""The relay: receive, inject, deliver, bounce; `worker.py` joins them."""

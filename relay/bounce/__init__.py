@@ -1,0 +1,1 @@
+"""Bounce messages: parsing DSNs and complaints (pure)."""

@@ -1,0 +1,1 @@
+"""Delivery: scheduler, sites, MX resolution, TLS policy, SMTP client, verdict, retry."""

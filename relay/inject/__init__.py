@@ -1,0 +1,1 @@
+"""The tracking image: MIME scanner, insertion point, splice plan, render. Pure."""

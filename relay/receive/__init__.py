@@ -1,0 +1,1 @@
+"""Submission and bounce listeners: from a socket to a committed message."""

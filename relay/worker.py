@@ -1,0 +1,1 @@
+"""One relay process: joins the rooms of the relay."""

@@ -1,0 +1,1 @@
+"""The ground: words, status table, tokens, the store. Imports nothing from upstairs."""

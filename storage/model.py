@@ -1,0 +1,324 @@
+"""The words as types: what rooms pass to each other and to the store.
+
+Rule: values only; no clock, no chance, no database. Times are integers in milliseconds since the Unix
+epoch (`_ms`), sizes are bytes, addresses are `local@domain` with the local part as the sender wrote it
+and the domain in lower-case A-labels.
+"""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final
+
+from storage.status import Event, Status
+
+_QUEUE_ID_ALPHABET: Final = "0123456789BCDFGHJKLMNPQRSTVWXYZb"
+_QUEUE_ID_CHARS: Final = 13  # 13 characters of 5 bits hold 63 bits
+
+
+def queue_id(message_id: int) -> str:
+    """Return the queue id that people and logs use for the message with this id."""
+    digits = []
+    for _ in range(_QUEUE_ID_CHARS):
+        message_id, low = divmod(message_id, 32)
+        digits.append(_QUEUE_ID_ALPHABET[low])
+    return "".join(reversed(digits))
+
+
+def message_id_of(queue_id: str) -> int | None:
+    """Return the message id behind a queue id, or None where the text cannot be one."""
+    if len(queue_id) != _QUEUE_ID_CHARS:
+        return None
+    value = 0
+    for char in queue_id:
+        digit = _QUEUE_ID_ALPHABET.find(char)
+        if digit < 0:
+            return None
+        value = value * 32 + digit
+    return value if value < 1 << 63 else None
+
+
+class Phase(StrEnum):
+    """How far an attempt came when its reply, or the lack of one, ended it."""
+
+    DNS = "dns"
+    CONNECT = "connect"
+    BANNER = "banner"
+    EHLO = "ehlo"
+    TLS = "tls"
+    AUTH = "auth"
+    MAIL = "mail"
+    RCPT = "rcpt"
+    DATA = "data"
+    CONTENT = "content"
+    AFTER_DOT = "after-dot"
+
+
+class BodyType(StrEnum):
+    """BODY= of MAIL FROM (RFC 6152)."""
+
+    SEVEN_BIT = "7BIT"
+    EIGHT_BIT_MIME = "8BITMIME"
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A remote server's reply, or our own words where none came (`code` 0)."""
+
+    code: int
+    enhanced: str | None
+    """Enhanced status code (RFC 3463), e.g. "5.1.1"."""
+    text: str
+    """One line of clean Unicode: lines joined by a blank, no controls, no surrogates."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message as the queue holds it, without its content."""
+
+    id: int
+    received_ms: int
+    sender: str
+    """MAIL FROM as submitted; "" for the null sender."""
+    body: BodyType
+    smtputf8: bool
+    size: int
+    """Bytes of the stored content."""
+    plan: bytes
+    """The splice plan, as `relay.inject` writes it; b"" where the message goes untouched."""
+    envid: str | None = None
+    ret: str | None = None
+    user: str | None = None
+    """The authenticated user, None for a trusted network."""
+    client: str = ""
+    """The peer's address, for the log."""
+    message_id: str = ""
+    """The Message-ID header's value with its angle brackets."""
+    from_header: str = ""
+    subject: str = ""
+    """Decoded for people (RFC 2047), one line, at most 500 characters."""
+    untracked_reason: str | None = None
+    """Why no image was inserted; None for a tracked message."""
+    broadcast: str | None = None
+    broadcast_type: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NewRecipient:
+    """A recipient as admission decided on it."""
+
+    id: int
+    address: str
+    domain: str
+    status: Status
+    """UNSENT, or BLOCKED, DUPLICATE, NO_EMAIL_SELECTED where nothing will be sent."""
+    diagnostic: str = ""
+    """Why nothing will be sent, for people; "" for UNSENT."""
+    notify: str | None = None
+    orcpt: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One recipient leased to this process for one attempt."""
+
+    message: Message
+    recipient_id: int
+    address: str
+    domain: str
+    status: Status
+    attempts: int
+    """Attempts made before this one."""
+    expires_ms: int
+    """When the recipient's life in the queue ends."""
+    lease: int
+    """Proof of the lease; the store refuses an answer whose lease is not the present one."""
+    notify: str | None = None
+    orcpt: str | None = None
+    content: bytes | None = field(default=None, repr=False)
+    """The stored content where it is at hand; None: read it with `Store.content`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One try to deliver a recipient."""
+
+    at_ms: int
+    duration_ms: int
+    phase: Phase
+    reply: Reply
+    mx: str | None = None
+    """Host name of the server tried last; None where none was reached by name."""
+    address: str | None = None
+    """Its network address."""
+    tls: str | None = None
+    """e.g. "TLSv1.3 TLS_AES_256_GCM_SHA384 unverified"; None in clear."""
+    in_doubt: bool = False
+    """The connection broke after the final dot: the server may have the message."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What an attempt came to, ready to be settled."""
+
+    job: Job
+    attempt: Attempt
+    event: Event
+    """DEFER, HAND_OVER, DELIVER, BOUNCE or FAIL."""
+    next_attempt_ms: int | None = None
+    """When to try again; set exactly where the event is DEFER."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """The store's answer to a result."""
+
+    status: Status
+    """The recipient's status now."""
+    accepted: bool
+    """False where the lease was no longer ours: the attempt is kept as a fact, nothing else moved."""
+
+
+class HitKind(StrEnum):
+    """Who fetched an image, as judged."""
+
+    PERSON = "person"
+    PROXY = "mail proxy"
+    """A mail provider's proxy on behalf of a person: counts as an open."""
+    PREFETCH = "prefetch"
+    """Fetched by the mail client or provider whether or not anybody reads."""
+    SCANNER = "scanner"
+    """A security gateway."""
+
+
+OPENING: Final = frozenset({HitKind.PERSON, HitKind.PROXY})
+"""Kinds of hits that are opens."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One fetch of a tracking image, judged."""
+
+    recipient_id: int
+    at_ms: int
+    kind: HitKind
+    why: str
+    """The rule that judged it, in a few words for people."""
+    address: str | None = None
+    """The raw network address; None unless the configuration keeps it."""
+    agent: str | None = None
+    """The raw User-Agent; None unless the configuration keeps it."""
+
+
+@dataclass(frozen=True, slots=True)
+class HitFacts:
+    """What is known of a recipient when a hit of its image is judged."""
+
+    recipient_id: int
+    status: Status
+    delivered_ms: int | None
+    """When the last server took the copy (its 250); None where none did yet."""
+    in_doubt_ms: int | None
+    """When the last attempt ended in doubt; None where it did not."""
+    mx_address: str | None
+    """Network address of the server that took the copy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a DSN says of one of our recipients, ready to be applied."""
+
+    recipient_id: int
+    event: Event
+    """DEFER, HAND_OVER (relayed, expanded), DELIVER, BOUNCE or FAIL."""
+    reply: Reply
+    remote_mta: str | None = None
+    reported_address: str | None = None
+    """The address as the DSN names it, where it is not the recipient's."""
+
+
+class TimelineKind(StrEnum):
+    """Kinds of entries in a recipient's timeline."""
+
+    ACCEPTED = "accepted"
+    ATTEMPT = "attempt"
+    HIT = "hit"
+    REPORT = "report"
+    QUEUE = "queue"
+    """An operator held, released, flushed or removed it."""
+    EXPIRED = "expired"
+
+
+@dataclass(frozen=True, slots=True)
+class TimelineEntry:
+    """One fact about a recipient: what happened, when, and what it was then."""
+
+    at_ms: int
+    kind: TimelineKind
+    text: str
+    """One line for people."""
+    status: Status | None
+    """The status after it; None where that was not kept."""
+    phase: Phase | None = None
+    reply: Reply | None = None
+    mx: str | None = None
+    address: str | None = None
+    tls: str | None = None
+    duration_ms: int | None = None
+    hit: HitKind | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LogRow:
+    """A row of the Email Log: one recipient."""
+
+    queue_id: str
+    recipient_id: int
+    received_ms: int
+    recipient: str
+    sender: str
+    subject: str
+    broadcast: str | None
+    status: Status
+    attempts: int
+    last_attempt_ms: int | None
+    next_attempt_ms: int | None
+    code: int | None
+    enhanced_status: str | None
+    diagnostic: str
+    mx: str | None
+    opens: int
+    machine_hits: int
+    first_open_ms: int | None
+    tracked: bool
+    untracked_reason: str | None
+    held: bool
+    late: str
+    """A final report that came after the copy was Delivered ("bounced later: 5.1.1 …"), else ""."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogFilter:
+    """Which rows of the Email Log are wanted; None and () mean all."""
+
+    statuses: tuple[Status, ...] = ()
+    recipient: str | None = None
+    """An address, a domain as "@example.org", or a part of an address."""
+    sender: str | None = None
+    """As `recipient`."""
+    since_ms: int | None = None
+    until_ms: int | None = None
+    queue_id: str | None = None
+    pending_only: bool = False
+    """Only what the queue still has to serve."""
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """Someone who may submit mail."""
+
+    name: str
+    password_hash: str
+    """argon2id in PHC form."""
+    senders: tuple[str, ...] = ()
+    """Addresses or "@domain" that the user may send from; () means any."""
+    created_ms: int = 0

@@ -1,0 +1,33 @@
+"""What the relay and the pixel server agree on: `[tracking]` and the form of an image's URL."""
+
+from enum import StrEnum
+from typing import Final
+
+from storage.settings import Seconds, Section
+
+PATH_PREFIX: Final = "/o/"
+PATH_SUFFIX: Final = ".gif"
+
+
+class TextOnly(StrEnum):
+    """What to do with messages that have no HTML."""
+
+    ADD_HTML = "add-html"
+    LEAVE = "leave"
+
+
+class TrackingSettings(Section):
+    """`[tracking]`: the image and how its hits are judged."""
+
+    base_url: str = "http://127.0.0.1:8025"
+    """Where recipients' mail clients reach the pixel server."""
+    text_only: TextOnly = TextOnly.ADD_HTML
+    scanner_seconds: Seconds = 2
+    """A hit within these seconds of the server's 250 is a machine's."""
+    keep_addresses: bool = False
+    """Whether the raw network address and User-Agent of a hit are stored."""
+
+
+def image_url(base_url: str, token: str) -> str:
+    """Return the URL of a recipient's image; all URLs of one installation have the same length."""
+    return f"{base_url.rstrip('/')}{PATH_PREFIX}{token}{PATH_SUFFIX}"
