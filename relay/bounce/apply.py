@@ -1,0 +1,59 @@
+"""From what a bounce says to what happened to our recipient.
+
+Rule: the signed return path decides the recipient, whatever address the mail names; the named one is
+kept beside it. What says nothing of the delivery moves nothing.
+"""
+
+from typing import Final
+
+from relay.bounce.category import Verdict
+from relay.bounce.finding import Action, Finding, Kind, Parsed
+from storage.model import Reply, Report
+from storage.status import Event
+
+_ACTIONS: Final = {
+    Action.DELAYED: Event.DEFER,
+    Action.DELIVERED: Event.DELIVER,
+    Action.RELAYED: Event.HAND_OVER,
+    Action.EXPANDED: Event.HAND_OVER,
+}
+_MOST_FINAL: Final = (Event.DEFER, Event.HAND_OVER, Event.DELIVER, Event.BOUNCE, Event.FAIL)
+
+
+def event_of(found: Finding) -> Event | None:
+    """Return what a finding means for a status; None for a complaint, which moves none."""
+    if found.verdict in (Verdict.COMPLAINT, Verdict.NONE):
+        return None
+    if found.action in _ACTIONS:
+        return _ACTIONS[found.action]
+    return Event.FAIL if found.verdict is Verdict.FAILED else Event.BOUNCE
+
+
+def reports_for(parsed: Parsed, recipient_id: int, address: str | None) -> list[Report]:
+    """Return the report on the recipient whose return path the bounce came to: one, or none.
+
+    `address` is that recipient's, None where it is not known. Where the bounce speaks of several, the
+    one that names it counts, else the most final. Empty for complaints, auto-replies and ordinary mail.
+    """
+    if parsed.kind is not Kind.DSN:
+        return []
+    known = [(event, found) for found in parsed.findings if (event := event_of(found))]
+    named = [pair for pair in known if address and _same(pair[1].recipient, address)]
+    chosen = max(named or known, key=lambda pair: _MOST_FINAL.index(pair[0]), default=None)
+    return [_report(*chosen, recipient_id, address)] if chosen else []
+
+
+def _report(event: Event, found: Finding, recipient_id: int, address: str | None) -> Report:
+    foreign = found.recipient and not (address and _same(found.recipient, address))
+    return Report(
+        recipient_id=recipient_id,
+        event=event,
+        reply=Reply(code=found.reply_code or 0, enhanced=found.status or None, text=found.diagnostic),
+        remote_mta=found.remote_mta or None,
+        reported_address=found.recipient if foreign else None,
+    )
+
+
+def _same(one: str, other: str) -> bool:
+    # Letter case of local parts is kept by few; a bounce that folds it still means the same recipient.
+    return one.casefold() == other.casefold()

@@ -1,0 +1,65 @@
+"""What a reply or a bounce's words mean: a category of a closed set.
+
+One table (`rules`) serves SMTP replies at delivery time and bounce messages alike. Rule: pure and
+linear; text is cut before it is searched, and searched for literals only.
+"""
+
+import re
+from typing import Final
+
+from relay.bounce.category import INVALID_ADDRESS, Category, Verdict, verdict_of
+from relay.bounce.rules import (
+    CODES,
+    DETAILS,
+    MIDDLE,
+    PROVIDER_CODES,
+    STRONG,
+    SUBJECTS,
+    SURE_DETAILS,
+    VERSION,
+    WEAK,
+    Phrases,
+)
+
+__all__ = ["INVALID_ADDRESS", "VERSION", "Category", "Verdict", "classify", "verdict_of"]
+
+MAX_TEXT: Final = 1500
+"""Characters of a text that are searched; a reply's reason stands at its beginning."""
+
+# Addresses, host names, URLs: their words say nothing of the reason ("antispam.example.com said: …").
+_NAMES: Final = re.compile(
+    r"[^\s<>()\[\]\"']{0,200}@[^\s<>()\[\]\"']{1,200}|https?://\S{1,400}|\b(?:[\w-]{1,63}\.){1,20}[a-z][\w-]{0,62}"
+)
+_BLANKS: Final = re.compile(r"\s+")
+
+
+def classify(code: int, enhanced: str | None, text: str) -> Category:
+    """Return why a reply refused, from its SMTP code (0: none), enhanced code and text.
+
+    Order: a provider's own code, a phrase that leaves no doubt, a specific enhanced code, any phrase,
+    the enhanced code's subject, the SMTP code. Says nothing of finality: ask the code or the action.
+    """
+    whole = _BLANKS.sub(" ", text[:MAX_TEXT].lower().replace("’", "'").replace("`", "'"))
+    found = _phrase(PROVIDER_CODES, whole)
+    if found:
+        return found
+    plain = _NAMES.sub(" ", whole)
+    _, _, detail = (enhanced or "").partition(".")
+    return (
+        _phrase(STRONG, plain)
+        or SURE_DETAILS.get(detail)
+        or _phrase(MIDDLE, plain)
+        or DETAILS.get(detail)
+        or _phrase(WEAK, plain)
+        or SUBJECTS.get(detail.partition(".")[0])
+        or CODES.get(code)
+        or Category.OTHER
+    )
+
+
+def _phrase(table: Phrases, text: str) -> Category | None:
+    for category, phrases in table:
+        for phrase in phrases:
+            if phrase in text:
+                return category
+    return None

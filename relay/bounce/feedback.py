@@ -1,0 +1,26 @@
+"""Feedback reports: complaints in the Abuse Reporting Format (RFC 5965)."""
+
+from typing import Final
+
+from relay.bounce.mime import Headers, Mail, field, media_type, parameter, read_headers
+from relay.bounce.text import ADDRESS, mailbox
+
+REPORT: Final = "message/feedback-report"
+
+
+def report_of(mail: Mail) -> Headers | None:
+    """Return the fields of a feedback report; None where the mail is none."""
+    for part in mail.parts:
+        if part.media == REPORT:
+            return read_headers(part.text().strip("\n"))
+    declared = field(mail.headers, "content-type")
+    if media_type(declared) == "multipart/report" and parameter(declared, "report-type").lower() == "feedback-report":
+        return ()
+    return None
+
+
+def complainers(fields: Headers, returned: Headers) -> list[str]:
+    """Return who complained: Original-Rcpt-To (repeatable, RFC 5965, 3.2), else the returned message's To."""
+    named = [mailbox(value) for name, value in fields if name in ("original-rcpt-to", "removal-recipient")]
+    found = [address for address in dict.fromkeys(named) if ADDRESS.fullmatch(address)]
+    return found or [match[0] for match in ADDRESS.finditer(field(returned, "to")[:2000])][:1]

@@ -1,0 +1,101 @@
+"""From what a detector saw of one recipient to a finding: the one way for all detectors.
+
+Rule: finality before reason. A report is soft only where the action or the wording says that tries go
+on; the digit 4 alone says nothing of that. A specific code beats x.0.0.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from relay.bounce.category import Category, Verdict, verdict_of
+from relay.bounce.classify import classify
+from relay.bounce.finding import Action, Finding
+from relay.bounce.text import clean, enhanced, reply_code, vague
+
+_ACTIONS: Final = {
+    "failed": Action.FAILED,
+    "failure": Action.FAILED,
+    "fail": Action.FAILED,
+    "error": Action.FAILED,
+    "expired": Action.FAILED,  # the reporter's queue time ran out: final
+    "undeliverable": Action.FAILED,
+    "delayed": Action.DELAYED,
+    "delay": Action.DELAYED,
+    "deferred": Action.DELAYED,
+    "delivered": Action.DELIVERED,
+    "deliverable": Action.DELIVERED,  # the answer to a verification
+    "relayed": Action.RELAYED,
+    "expanded": Action.EXPANDED,
+}
+_BY_CLASS: Final = {"2": Action.DELIVERED, "4": Action.DELAYED, "5": Action.FAILED}
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a detector saw of one recipient, in the mail's own words."""
+
+    recipient: str
+    action: str = ""
+    status: str = ""
+    diagnostic: str = ""
+    remote_mta: str = ""
+
+
+def action_of(words: str, status: str) -> Action | None:
+    """Return the action that an Action field names, else the one that the status' class implies."""
+    first = words.strip().lower().partition(" ")[0].strip("();,.")
+    return _ACTIONS.get(first) or _BY_CLASS.get(status[:1])
+
+
+def finding(seen: Seen, context: str = "") -> Finding:
+    """Judge what was seen; `context` is the mail's own text, read where the report itself is vague."""
+    diagnostic = clean(seen.diagnostic)
+    action = action_of(seen.action, seen.status) or Action.FAILED
+    status = _status(seen.status, diagnostic, action)
+    code = reply_code(diagnostic)
+    if vague(status) or not diagnostic:
+        status, code, diagnostic = _filled(status, code, diagnostic, context, action)
+    category = classify(code or 0, status or None, diagnostic)
+    return Finding(
+        recipient=seen.recipient,
+        action=action,
+        status=status,
+        reply_code=code,
+        diagnostic=diagnostic,
+        remote_mta=clean(seen.remote_mta),
+        category=category,
+        verdict=_verdict(action, category),
+    )
+
+
+def _status(reported: str, diagnostic: str, action: Action) -> str:
+    if not vague(reported):
+        return reported
+    said = enhanced(diagnostic)
+    return said if said and _fits(said, action) and (not reported or not vague(said)) else reported
+
+
+def _fits(status: str, action: Action) -> bool:
+    """Whether a code found in words can belong to a report with this action."""
+    success = action in (Action.DELIVERED, Action.RELAYED, Action.EXPANDED)
+    return (status[0] == "2") == success
+
+
+def _filled(
+    status: str, code: int | None, diagnostic: str, context: str, action: Action
+) -> tuple[str, int | None, str]:
+    """Fill a vague report from the mail's own text."""
+    said = enhanced(context)
+    if said and not vague(said) and _fits(said, action):
+        status = said
+    if not diagnostic:
+        return status, code or reply_code(context), clean(context)
+    return status, code, diagnostic
+
+
+def _verdict(action: Action, category: Category) -> Verdict:
+    if action is Action.DELAYED:
+        return Verdict.SOFT_BOUNCED
+    if action is Action.FAILED:
+        return verdict_of(category)
+    return Verdict.DELIVERED
