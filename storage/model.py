@@ -294,6 +294,8 @@ class LogRow:
     held: bool
     late: str
     """A final report that came after the copy was Delivered ("bounced later: 5.1.1 …"), else ""."""
+    size: int = 0
+    """Bytes of the message, for `telltale queue list`."""
 
 
 @dataclass(frozen=True, slots=True)
