@@ -4,19 +4,53 @@ Rules: no 250 before the commit; statuses move only by `advance`, by compare-and
 grouped (everything that waits shares one); many processes on one host may hold a store open.
 """
 
+import asyncio
+import sqlite3
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 
+from storage import database, fact_verbs, large, lookups, owners, queue_verbs
+from storage.commit import StoreFailedError, StoreFullError, Writer, told
+from storage.database import StoreVersionError
+from storage.lane import Lane
+from storage.lookups import Lookups
 from storage.model import Hit, Job, Message, NewRecipient, Report, Result, Settled, User
+from storage.owners import Ids, Owner, WriteLock
+from storage.queue_verbs import LEASE_MS, Acceptance, Order
+from storage.recipient import check
+from storage.status import Status
 
-# A lease outlives the 10 minutes that RFC 5321, 4.5.3.2.6 grants a server after the final dot, or we
-# would send again while it is still thinking.
-LEASE_MS = 15 * 60 * 1000
+__all__ = ["LEASE_MS", "Store", "StoreFailedError", "StoreFullError", "StoreVersionError"]
+
+# Recipients that one transaction of an operator's order moves.
+_OPERATED_AT_ONCE: Final = 2000
 
 
-class StoreFullError(Exception):
-    """The disk is full or the database cannot grow: answer 452 4.3.1. Nothing was stored."""
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """What opening a store takes: all of it is blocking work."""
+
+    writing: sqlite3.Connection
+    reading: sqlite3.Connection
+    lock: WriteLock
+    owner: Owner
+
+
+_HIGHEST_ID: Final = "SELECT max(ifnull((SELECT max(id) FROM message), 0), ifnull((SELECT max(id) FROM recipient), 0))"
+
+
+def _open(state_dir: Path) -> _Opened:
+    state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    lock = WriteLock(state_dir)
+    with lock.held():
+        writing = database.open_writing(state_dir)
+        (highest_id,) = writing.execute(_HIGHEST_ID).fetchone()
+        owner = owners.register(state_dir, highest_id)
+        large.sweep(state_dir, writing)
+        reading = database.open_reading(state_dir)
+    return _Opened(writing, reading, lock, owner)
 
 
 class Store:
@@ -29,15 +63,33 @@ class Store:
         The owner is proven alive by a lock on a file of its own in `state_dir/owners/` that the kernel
         drops at the process's end, however it comes. Raises OSError or StoreVersionError (a sentence).
         """
-        raise NotImplementedError
+        loop = asyncio.get_running_loop()
+        opened = await loop.run_in_executor(None, _open, state_dir)
+        return cls(state_dir, opened, loop)
+
+    def __init__(self, state_dir: Path, opened: "_Opened", loop: asyncio.AbstractEventLoop) -> None:
+        """Use `open`."""
+        self._state_dir = state_dir
+        self._owner = opened.owner
+        self._ids = Ids(opened.owner.id)
+        self._closed = False
+        self._claim_offset = 0
+        self._writer = Lane("store-writer", loop)
+        self._writer.start(Writer(opened.writing, opened.lock, opened.owner, state_dir))
+        self._lookups = Lane("store-lookups", loop)
+        self._lookups.start(Lookups(opened.reading, state_dir))
 
     async def close(self) -> None:
         """Commit what waits, give back the leases that this process still holds, close."""
-        raise NotImplementedError
+        if not self._closed:
+            self._closed = True
+            await asyncio.shield(self._writer.call(queue_verbs.give_back_all, None))
+            await self._lookups.close()
+            await self._writer.close()
 
     def next_id(self) -> int:
         """Return a new id for a message or recipient: unique over processes, rising with time, < 2^63."""
-        raise NotImplementedError
+        return self._ids.next()
 
     async def accept(
         self, message: Message, content: bytes, recipients: Sequence[NewRecipient], *, lifetime_ms: int, leased: bool
@@ -47,34 +99,56 @@ class Store:
         `leased`: the UNSENT recipients are leased to this process (their jobs carry `content`);
         otherwise they are stored due at once for whoever claims them, and no job is returned.
         """
-        raise NotImplementedError
+        wanted = Acceptance(message, content, None, recipients, lifetime_ms, leased)
+        if len(content) <= large.LARGE_BYTES or not any(new.status is Status.UNSENT for new in recipients):
+            return await self._writer.call(queue_verbs.accept, wanted, len(content))
+        # Shielded, since a task that stops waiting must not stop half-way here either.
+        return await asyncio.shield(self._accept_large(wanted))
+
+    async def _accept_large(self, wanted: Acceptance) -> list[Job]:
+        message_id = wanted.message.id
+        try:
+            file = await asyncio.to_thread(large.write, self._state_dir, self._owner.id, message_id, wanted.content)
+        except OSError as error:
+            raise told(error) from error
+        try:
+            return await self._writer.call(queue_verbs.accept, replace(wanted, file=file))
+        except BaseException:
+            await asyncio.to_thread(large.remove, self._state_dir, file)
+            raise
 
     async def settle(self, result: Result) -> Settled:
         """Store the attempt and move the recipient; drop the content after its last recipient.
 
         A kept open makes a recipient that becomes Sent or Delivered Opened in the same transaction.
         """
-        raise NotImplementedError
+        check(result)
+        return await self._writer.call(queue_verbs.settle_all, result)
 
     async def claim(self, now_ms: int, limit: int, skip_domains: Collection[str] = ()) -> list[Job]:
         """Lease up to `limit` due recipients, the longest due first; those of `skip_domains` stay."""
-        raise NotImplementedError
+        look = lookups.Look(now_ms, limit, tuple(skip_domains), self._claim_offset)
+        found, self._claim_offset = await self._lookups.call(lookups.look_due, look)
+        if not found:
+            return []
+        leases = await self._writer.call(queue_verbs.claim_all, queue_verbs.Claim(found, now_ms))
+        return await self._lookups.call(lookups.read_jobs, leases)
 
     async def postpone(self, jobs: Sequence[Job], due_ms: int) -> None:
         """Give leases back without an attempt: due again at `due_ms`, attempts unchanged."""
-        raise NotImplementedError
+        await self._writer.call(queue_verbs.postpone, (jobs, due_ms))
 
     async def content(self, message_id: int) -> bytes | None:
         """Return a message's stored content; None where it was dropped."""
-        raise NotImplementedError
+        return await self._lookups.call(lookups.read_content, message_id)
 
     async def next_due_ms(self) -> int | None:
         """Return when the next unleased recipient is due; None where none waits."""
-        raise NotImplementedError
+        return await self._lookups.call(lookups.read_next_due, None)
 
     async def recover(self, now_ms: int) -> int:
         """Make the leases of dead processes due at once; return how many."""
-        raise NotImplementedError
+        return await self._writer.call(queue_verbs.recover, now_ms)
 
     async def record_hits(self, hits: Sequence[Hit]) -> None:
         """Store judged hits; an opening one moves Sent and Delivered to Opened and is kept for others.
@@ -82,51 +156,68 @@ class Store:
         Where the last attempt was in doubt, an opening hit settles the doubt: Soft Bounced becomes
         Delivered and Opened, and there is no further try. Hits of unknown recipients are dropped.
         """
-        raise NotImplementedError
+        await self._writer.call(fact_verbs.record_hits, hits)
 
     async def accept_dsn(self, raw: bytes, recipient_id: int | None, sender: str, received_ms: int) -> int:
         """Store a bounce message as it came and return its id; it waits until `settle_dsn`."""
-        raise NotImplementedError
+        dsn = fact_verbs.Dsn(raw, recipient_id, sender, received_ms)
+        return await self._writer.call(fact_verbs.accept_dsns, dsn, len(raw))
 
     async def waiting_dsns(self, limit: int) -> list[tuple[int, int | None, bytes]]:
         """Return (id, recipient id of the return path, raw) of bounce messages not settled yet."""
-        raise NotImplementedError
+        return await self._lookups.call(lookups.read_waiting_dsns, limit)
 
     async def settle_dsn(self, dsn_id: int, reports: Sequence[Report], kind: str) -> list[Settled]:
         """Apply the reports of a stored bounce message; `kind` says what it was (dsn, complaint, auto-reply …).
 
         The same report met again (same recipient, event and enhanced code) is counted once.
         """
-        raise NotImplementedError
+        return await self._writer.call(fact_verbs.settle_dsns, (dsn_id, reports, kind))
 
     async def hold(self, recipient_ids: Sequence[int], now_ms: int) -> int:
         """Keep pending recipients from being tried until released; return how many changed."""
-        raise NotImplementedError
+        return await self._operate(Order.HOLD, recipient_ids, now_ms)
 
     async def release(self, recipient_ids: Sequence[int], now_ms: int) -> int:
         """Undo `hold`: due at once."""
-        raise NotImplementedError
+        return await self._operate(Order.RELEASE, recipient_ids, now_ms)
 
     async def flush(self, recipient_ids: Sequence[int] | None, now_ms: int) -> int:
         """Make pending, unleased, unheld recipients (None: all) due at once; return how many."""
-        raise NotImplementedError
+        if recipient_ids is not None:
+            return await self._operate(Order.FLUSH, recipient_ids, now_ms)
+        flushed = 0
+        while some := await self._writer.call(queue_verbs.flush_some, now_ms):
+            flushed += some
+        return flushed
 
     async def remove(self, recipient_ids: Sequence[int], now_ms: int) -> int:
         """End pending, unleased recipients as Bounced, "removed from the queue by the operator"."""
-        raise NotImplementedError
+        return await self._operate(Order.REMOVE, recipient_ids, now_ms)
+
+    async def _operate(self, order: Order, recipient_ids: Sequence[int], now_ms: int) -> int:
+        changed = 0
+        for start in range(0, len(recipient_ids), _OPERATED_AT_ONCE):
+            some = recipient_ids[start : start + _OPERATED_AT_ONCE]
+            changed += await self._writer.call(queue_verbs.operate, (order, some, now_ms))
+        return changed
 
     async def purge(self, before_ms: int, limit: int = 1000) -> int:
         """Delete messages accepted before `before_ms` whose recipients are all done, with their history."""
-        raise NotImplementedError
+        return await self._writer.call(fact_verbs.purge, (before_ms, limit))
+
+    async def purge_dsns(self, before_ms: int, limit: int = 100) -> int:
+        """Delete settled bounce messages received before `before_ms`; return how many (0: none is left)."""
+        return await self._writer.call(fact_verbs.purge_dsns, (before_ms, limit))
 
     async def add_user(self, user: User) -> bool:
         """Add a user; False where the name is taken."""
-        raise NotImplementedError
+        return await self._writer.call(fact_verbs.add_users, user)
 
     async def set_user(self, name: str, *, password_hash: str | None, senders: tuple[str, ...] | None) -> bool:
         """Change what is not None of a user; False where there is no such user."""
-        raise NotImplementedError
+        return await self._writer.call(fact_verbs.set_users, (name, password_hash, senders))
 
     async def remove_user(self, name: str) -> bool:
         """Remove a user; False where there is no such user."""
-        raise NotImplementedError
+        return await self._writer.call(fact_verbs.remove_users, name)

@@ -1,0 +1,325 @@
+"""The verbs of the queue: accept, settle, claim, postpone, recover, and what operators do."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import partial
+from typing import Any, Final
+
+from storage import owners
+from storage.model import Job, Message, NewRecipient, Result, Settled, TimelineKind
+from storage.owners import SLOT_MASK
+from storage.recipient import NEVER, Recipient, claim, flush, give_back, hold, release, remove, settle
+from storage.statements import MultiRow, clean, clean_or_none
+from storage.status import Status
+from storage.transaction import Transaction, event_values
+
+# A lease outlives the 10 minutes that RFC 5321, 4.5.3.2.6 grants a server after the final dot, or we
+# would send again while it is still thinking.
+LEASE_MS: Final = 15 * 60 * 1000
+
+_HOUR_MS: Final = 3_600_000
+# Rows that one transaction of an operator's flush of everything moves.
+_FLUSHED_AT_ONCE: Final = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Acceptance:
+    """The arguments of `Store.accept`."""
+
+    message: Message
+    content: bytes
+    file: str | None
+    """Where large content was written already."""
+    recipients: Sequence[NewRecipient]
+    lifetime_ms: int
+    leased: bool
+
+
+_MESSAGE: Final = MultiRow(
+    "INSERT INTO message (id,received_ms,sender,sender_domain,body,smtputf8,size,plan,envid,ret,user,client,message_id,"
+    "from_header,subject,untracked_reason,broadcast,broadcast_type) VALUES {}",
+    18,
+)
+_CONTENT: Final = MultiRow("INSERT INTO content (message_id,body,file) VALUES {}", 3)
+_RECIPIENT: Final = MultiRow(
+    "INSERT INTO recipient"
+    " (id,message_id,address,domain,notify,orcpt,expires_ms,status,due_ms,lease,diagnostic) VALUES {}",
+    11,
+)
+_HOUR: Final = MultiRow(
+    "INSERT INTO hour (hour,first_id,last_id) VALUES {} ON CONFLICT (hour) DO UPDATE SET"
+    " first_id=min(first_id,excluded.first_id), last_id=max(last_id,excluded.last_id)",
+    3,
+)
+
+
+def accept(transaction: Transaction, wanted: Sequence[Acceptance]) -> list[list[Job]]:
+    """Insert messages with all that belongs to them; the answers are the leased jobs."""
+    messages, contents, rows = [], [], []
+    hours: dict[int, tuple[int, int]] = {}
+    answers = []
+    for acceptance in wanted:
+        message = acceptance.message
+        lease = transaction.ids.next() if acceptance.leased else None
+        messages.append(_message_values(message))
+        if any(recipient.status is Status.UNSENT for recipient in acceptance.recipients):
+            contents.append((message.id, None if acceptance.file else acceptance.content, acceptance.file))
+        rows += [_recipient_values(acceptance, recipient, lease) for recipient in acceptance.recipients]
+        _widen(hours, acceptance)
+        for recipient in acceptance.recipients:
+            transaction.count(recipient.status, 1)
+        answers.append(_jobs(acceptance, lease))
+    connection = transaction.connection
+    _MESSAGE.run(connection, messages)
+    _CONTENT.run(connection, contents)
+    _RECIPIENT.run(connection, rows)
+    _HOUR.run(connection, [(hour, first, last) for hour, (first, last) in hours.items()])
+    transaction.touch(row[0] for row in rows)
+    return answers
+
+
+def _message_values(message: Message) -> tuple[Any, ...]:
+    sender = clean(message.sender)
+    return (
+        message.id,
+        message.received_ms,
+        sender,
+        sender.rpartition("@")[2],
+        message.body,
+        message.smtputf8,
+        message.size,
+        message.plan,
+        clean_or_none(message.envid),
+        clean_or_none(message.ret),
+        clean_or_none(message.user),
+        clean(message.client),
+        clean(message.message_id),
+        clean(message.from_header),
+        clean(message.subject),
+        clean_or_none(message.untracked_reason),
+        clean_or_none(message.broadcast),
+        clean_or_none(message.broadcast_type),
+    )
+
+
+def _recipient_values(acceptance: Acceptance, recipient: NewRecipient, lease: int | None) -> tuple[Any, ...]:
+    message = acceptance.message
+    unsent = recipient.status is Status.UNSENT
+    due_ms = message.received_ms + (LEASE_MS if lease is not None else 0)
+    return (
+        recipient.id,
+        message.id,
+        clean(recipient.address),
+        clean(recipient.domain),
+        clean_or_none(recipient.notify),
+        clean_or_none(recipient.orcpt),
+        message.received_ms + acceptance.lifetime_ms,
+        recipient.status,
+        due_ms if unsent else None,
+        lease if unsent else None,
+        clean(recipient.diagnostic),
+    )
+
+
+def _widen(hours: dict[int, tuple[int, int]], acceptance: Acceptance) -> None:
+    hour = acceptance.message.received_ms // _HOUR_MS
+    ids = [acceptance.message.id, *(recipient.id for recipient in acceptance.recipients)]
+    first, last = hours.get(hour, (ids[0], ids[0]))
+    hours[hour] = (min(first, *ids), max(last, *ids))
+
+
+def _jobs(acceptance: Acceptance, lease: int | None) -> list[Job]:
+    if lease is None:
+        return []
+    message = acceptance.message
+    expires_ms = message.received_ms + acceptance.lifetime_ms
+    return [
+        Job(
+            message,
+            recipient.id,
+            recipient.address,
+            recipient.domain,
+            recipient.status,
+            0,
+            expires_ms,
+            lease,
+            recipient.notify,
+            recipient.orcpt,
+            acceptance.content,
+        )
+        for recipient in acceptance.recipients
+        if recipient.status is Status.UNSENT
+    ]
+
+
+_ATTEMPT: Final = MultiRow(
+    "INSERT INTO attempt"
+    " (recipient_id,id,at_ms,duration_ms,phase,code,enhanced,text,mx,address,tls,in_doubt,status) VALUES {}",
+    13,
+)
+
+
+def settle_all(transaction: Transaction, results: Sequence[Result]) -> list[Settled]:
+    """Judge and write results; nothing is kept for a recipient that is gone (purged)."""
+    rows = transaction.load(result.job.recipient_id for result in results)
+    changed: dict[int, Recipient] = {}
+    attempts = []
+    answers: list[Settled] = []
+    for result in results:
+        row = rows.get(result.job.recipient_id)
+        if row is None:
+            answers.append(Settled(result.job.status, accepted=False))
+            continue
+        accepted = settle(row, result)
+        if accepted:
+            changed[row.id] = row
+        attempts.append(_attempt_values(transaction, row, result))
+        answers.append(Settled(row.status, accepted))
+    _ATTEMPT.run(transaction.connection, attempts)
+    transaction.save(rows, changed.values())
+    return answers
+
+
+def _attempt_values(transaction: Transaction, row: Recipient, result: Result) -> tuple[Any, ...]:
+    attempt = result.attempt
+    return (
+        row.id,
+        transaction.ids.next(),
+        attempt.at_ms,
+        attempt.duration_ms,
+        attempt.phase,
+        attempt.reply.code,
+        clean_or_none(attempt.reply.enhanced),
+        clean(attempt.reply.text),
+        clean_or_none(attempt.mx),
+        clean_or_none(attempt.address),
+        clean_or_none(attempt.tls),
+        attempt.in_doubt,
+        row.status,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The arguments of the writing half of `Store.claim`: who seems due."""
+
+    recipient_ids: Sequence[int]
+    now_ms: int
+
+
+def claim_all(transaction: Transaction, claims: Sequence[Claim]) -> list[dict[int, int]]:
+    """Lease those that are still due; the answers are leases by recipient id."""
+    return [_claim_one(transaction, wanted) for wanted in claims]
+
+
+def _claim_one(transaction: Transaction, wanted: Claim) -> dict[int, int]:
+    lease = transaction.ids.next()
+    rows = transaction.load(wanted.recipient_ids)
+    claimed = [row for row in rows.values() if claim(row, wanted.now_ms, lease, LEASE_MS)]
+    transaction.save(rows, claimed)
+    return {row.id: lease for row in claimed}
+
+
+def postpone(transaction: Transaction, wanted: Sequence[tuple[Sequence[Job], int]]) -> list[None]:
+    """Give leases back: due again at the time given."""
+    for jobs, due_ms in wanted:
+        rows = transaction.load(job.recipient_id for job in jobs)
+        present = [rows[job.recipient_id] for job in jobs if job.recipient_id in rows and _holds(rows, job)]
+        transaction.save(rows, [row for row in present if give_back(row, due_ms)])
+    return [None] * len(wanted)
+
+
+def _holds(rows: dict[int, Recipient], job: Job) -> bool:
+    return rows[job.recipient_id].lease == job.lease
+
+
+_LEASES: Final = "SELECT json_group_array(id) FROM recipient WHERE due_ms IS NOT NULL AND lease >= ? AND lease & ? = ?"
+
+
+def _leased_by(transaction: Transaction, owner: int) -> dict[int, Recipient]:
+    values = (owner, SLOT_MASK, owners.slot_of(owner))
+    found = transaction.connection.execute(_LEASES, values).fetchone()
+    return transaction.load(json.loads(found[0]))
+
+
+def recover(transaction: Transaction, wanted: Sequence[int]) -> list[int]:
+    """Make the leases of dead owners due at the times given, and forget these owners after the commit."""
+    answers = []
+    for now_ms in wanted:
+        given = 0
+        for owner in owners.dead(transaction.state_dir):
+            rows = _leased_by(transaction, owner)
+            due = [row for row in rows.values() if give_back(row, now_ms)]
+            transaction.save(rows, due)
+            given += len(due)
+            transaction.after.append(partial(owners.forget, transaction.state_dir, owner))
+        answers.append(given)
+    return answers
+
+
+def give_back_all(transaction: Transaction, wanted: Sequence[None]) -> list[None]:
+    """Give back what this process holds: due since it was leased."""
+    rows = _leased_by(transaction, transaction.owner)
+    transaction.save(rows, [row for row in rows.values() if give_back(row, (row.due_ms or 0) - LEASE_MS)])
+    return [None] * len(wanted)
+
+
+class Order(StrEnum):
+    """What an operator may tell the queue to do with recipients."""
+
+    HOLD = "hold"
+    RELEASE = "release"
+    FLUSH = "flush"
+    REMOVE = "remove"
+
+
+_REMOVED: Final = "removed from the queue by the operator"
+_TOLD: Final = {
+    Order.HOLD: "held by the operator",
+    Order.RELEASE: "released by the operator",
+    Order.FLUSH: "made due at once by the operator",
+    Order.REMOVE: _REMOVED,
+}
+
+
+def _obey(order: Order, row: Recipient, now_ms: int) -> bool:
+    match order:
+        case Order.HOLD:
+            return hold(row)
+        case Order.RELEASE:
+            return release(row, now_ms, LEASE_MS)
+        case Order.FLUSH:
+            return flush(row, now_ms)
+        case Order.REMOVE:
+            return remove(row, _REMOVED)
+
+
+def operate(transaction: Transaction, wanted: Sequence[tuple[Order, Sequence[int], int]]) -> list[int]:
+    """Apply operators' orders (order, recipient ids, now); the answers are how many recipients changed."""
+    answers = []
+    for order, recipient_ids, now_ms in wanted:
+        rows = transaction.load(recipient_ids)
+        changed = [row for row in rows.values() if _obey(order, row, now_ms)]
+        transaction.write_events(
+            [event_values(row, transaction.ids.next(), now_ms, TimelineKind.QUEUE, _TOLD[order]) for row in changed]
+        )
+        transaction.save(rows, changed)
+        answers.append(len(changed))
+    return answers
+
+
+_WAITING: Final = (
+    "SELECT json_group_array(id) FROM (SELECT id FROM recipient"
+    " WHERE due_ms IS NOT NULL AND due_ms > ? AND due_ms < ? AND lease IS NULL LIMIT ?)"
+)
+
+
+def flush_some(transaction: Transaction, wanted: Sequence[int]) -> list[int]:
+    """Make some of all recipients that wait due at the times given; the answers are how many, 0 at the end."""
+    answers = []
+    for now_ms in wanted:
+        found = transaction.connection.execute(_WAITING, (now_ms, NEVER, _FLUSHED_AT_ONCE)).fetchone()
+        answers += operate(transaction, [(Order.FLUSH, json.loads(found[0]), now_ms)])
+    return answers

@@ -1,0 +1,147 @@
+-- The queue and the log. Times are milliseconds since the Unix epoch; ids are the store's own, rising
+-- with time (storage/owners.py), so that new rows and new index entries go to the right end of their
+-- trees. Where a key has no such order, its index begins with a stretch of ids (id >> 38: about four
+-- and a half minutes), so that inserts meet the pages of the present stretch and not the whole log.
+
+CREATE TABLE message (
+    id INTEGER PRIMARY KEY,
+    received_ms INTEGER NOT NULL,
+    sender TEXT NOT NULL,
+    sender_domain TEXT NOT NULL,
+    body TEXT NOT NULL,
+    smtputf8 INTEGER NOT NULL,
+    size INTEGER NOT NULL,
+    plan BLOB NOT NULL,
+    envid TEXT,
+    ret TEXT,
+    user TEXT,
+    client TEXT NOT NULL,
+    message_id TEXT NOT NULL,
+    from_header TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    untracked_reason TEXT,
+    broadcast TEXT,
+    broadcast_type TEXT
+);
+CREATE INDEX message_sender ON message (id >> 38, sender_domain, sender COLLATE NOCASE);
+CREATE INDEX message_header ON message (id >> 38, message_id);
+
+-- Kept while a recipient of the message is pending. Small content is in `body`, large content in the
+-- file state_dir/content/`file`.
+CREATE TABLE content (
+    message_id INTEGER PRIMARY KEY,
+    body BLOB,
+    file TEXT
+);
+
+-- `due_ms` is set exactly while the recipient is pending: when to try it next and, under a lease, when
+-- the lease expires. One column, so that what nobody holds and what its holder lost are found alike.
+-- A held recipient is due at the end of time (storage/rows.py, NEVER).
+CREATE TABLE recipient (
+    id INTEGER PRIMARY KEY,
+    message_id INTEGER NOT NULL,
+    address TEXT NOT NULL,
+    domain TEXT NOT NULL,
+    notify TEXT,
+    orcpt TEXT,
+    expires_ms INTEGER NOT NULL,
+    status TEXT NOT NULL,
+    attempts INTEGER NOT NULL DEFAULT 0,
+    due_ms INTEGER,
+    lease INTEGER,
+    last_attempt_ms INTEGER,
+    code INTEGER,
+    enhanced TEXT,
+    diagnostic TEXT NOT NULL DEFAULT '',
+    mx TEXT,
+    mx_address TEXT,
+    delivered_ms INTEGER,
+    in_doubt_ms INTEGER,
+    opens INTEGER NOT NULL DEFAULT 0,
+    machine_hits INTEGER NOT NULL DEFAULT 0,
+    first_open_ms INTEGER,
+    late TEXT NOT NULL DEFAULT ''
+);
+CREATE INDEX recipient_message ON recipient (message_id);
+-- What the queue still has to serve, of a message.
+CREATE INDEX recipient_pending ON recipient (message_id) WHERE due_ms IS NOT NULL;
+-- What may be claimed, in order; lease and domain are here so that a scan need not touch the rows.
+CREATE INDEX recipient_due ON recipient (due_ms, lease, domain) WHERE due_ms IS NOT NULL;
+CREATE INDEX recipient_address ON recipient (id >> 38, domain, address COLLATE NOCASE);
+-- Unsent is found by recipient_pending, Delivered is what most rows are.
+CREATE INDEX recipient_status ON recipient (status) WHERE status NOT IN ('Unsent', 'Delivered');
+
+CREATE TABLE attempt (
+    recipient_id INTEGER NOT NULL,
+    id INTEGER NOT NULL,
+    at_ms INTEGER NOT NULL,
+    duration_ms INTEGER NOT NULL,
+    phase TEXT NOT NULL,
+    code INTEGER NOT NULL,
+    enhanced TEXT,
+    text TEXT NOT NULL,
+    mx TEXT,
+    address TEXT,
+    tls TEXT,
+    in_doubt INTEGER NOT NULL,
+    status TEXT NOT NULL,
+    PRIMARY KEY (recipient_id, id)
+) WITHOUT ROWID;
+
+-- Hits, reports and what operators did.
+CREATE TABLE event (
+    recipient_id INTEGER NOT NULL,
+    id INTEGER NOT NULL,
+    at_ms INTEGER NOT NULL,
+    kind TEXT NOT NULL,
+    text TEXT NOT NULL,
+    status TEXT NOT NULL,
+    event TEXT,
+    code INTEGER,
+    enhanced TEXT,
+    reply TEXT,
+    mx TEXT,
+    hit TEXT,
+    address TEXT,
+    agent TEXT,
+    PRIMARY KEY (recipient_id, id)
+) WITHOUT ROWID;
+
+-- Which recipients a transaction changed: one row a transaction, ids as packed 64-bit integers.
+CREATE TABLE change (
+    serial INTEGER PRIMARY KEY AUTOINCREMENT,
+    at_ms INTEGER NOT NULL,
+    recipients BLOB NOT NULL
+);
+
+-- How many recipients are in each status.
+CREATE TABLE tally (
+    status TEXT PRIMARY KEY,
+    recipients INTEGER NOT NULL
+) WITHOUT ROWID;
+
+-- Which ids were received in an hour, so that a time finds its ids.
+CREATE TABLE hour (
+    hour INTEGER PRIMARY KEY,
+    first_id INTEGER NOT NULL,
+    last_id INTEGER NOT NULL
+);
+
+-- Bounce messages as they came; `kind` is NULL until they are settled.
+CREATE TABLE dsn (
+    id INTEGER PRIMARY KEY,
+    received_ms INTEGER NOT NULL,
+    recipient_id INTEGER,
+    sender TEXT NOT NULL,
+    raw BLOB NOT NULL,
+    kind TEXT,
+    reports INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX dsn_waiting ON dsn (id) WHERE kind IS NULL;
+
+CREATE TABLE user (
+    name TEXT PRIMARY KEY,
+    password_hash TEXT NOT NULL,
+    senders TEXT NOT NULL,
+    created_ms INTEGER NOT NULL
+) WITHOUT ROWID;
