@@ -1,8 +1,12 @@
 """Configuration of delivery: `[delivery]`, `[dns]` and `[retry]`."""
 
+import ipaddress
 from enum import StrEnum
 
-from storage.settings import ListenOn, Seconds, Section
+from pydantic import field_validator
+
+from relay.deliver.route import Routes
+from storage.settings import Endpoint, ListenOn, Seconds, Section
 
 
 class TlsPolicy(StrEnum):
@@ -30,6 +34,19 @@ class DeliverySettings(Section):
     max_queue_in_memory: int = 5000
     """Recipients that one worker holds in memory; more wait in the store."""
 
+    @field_validator("routes")
+    @classmethod
+    def _routes_can_be_read(cls, routes: dict[str, str]) -> dict[str, str]:
+        Routes.parse(routes)
+        return routes
+
+    @field_validator("max_connections", "max_connections_per_site", "max_queue_in_memory")
+    @classmethod
+    def _at_least_one(cls, value: int) -> int:
+        if value < 1:
+            raise ValueError("must be at least 1, or nothing would ever be delivered")
+        return value
+
 
 class DnsSettings(Section):
     """`[dns]`."""
@@ -39,6 +56,25 @@ class DnsSettings(Section):
     timeout: Seconds = 10
     """For one question, all retries in."""
 
+    @field_validator("nameservers")
+    @classmethod
+    def _addresses_only(cls, nameservers: tuple[Endpoint, ...]) -> tuple[Endpoint, ...]:
+        for endpoint in nameservers:
+            try:
+                ipaddress.ip_address(endpoint.host)
+            except ValueError:
+                raise ValueError(
+                    f'a name server is asked by address, not by name: write "192.0.2.53:53" instead of "{endpoint}"'
+                ) from None
+        return nameservers
+
+    @field_validator("timeout")
+    @classmethod
+    def _some_time(cls, value: int) -> int:
+        if value < 1:
+            raise ValueError("must be at least 1 second, or no question would ever be answered")
+        return value
+
 
 class RetrySettings(Section):
     """`[retry]`: when soft bounces are tried again."""
@@ -47,3 +83,10 @@ class RetrySettings(Section):
     """Wait after each failed attempt; the last one repeats."""
     lifetime: Seconds = 5 * 86400
     """After this a recipient is Bounced with the last reason (RFC 5321, 4.5.4.1: 4-5 days)."""
+
+    @field_validator("schedule")
+    @classmethod
+    def _has_a_wait(cls, schedule: tuple[int, ...]) -> tuple[int, ...]:
+        if not schedule or min(schedule) < 1:
+            raise ValueError("must hold at least one wait, each of 1 second or more")
+        return schedule
