@@ -9,6 +9,7 @@ from typing import Final
 
 from relay.bounce.category import INVALID_ADDRESS, Category, Verdict, verdict_of
 from relay.bounce.rules import (
+    BEFORE_CODES,
     CODES,
     DETAILS,
     MIDDLE,
@@ -28,7 +29,7 @@ MAX_TEXT: Final = 1500
 
 # Addresses, host names, URLs: their words say nothing of the reason ("antispam.example.com said: …").
 _NAMES: Final = re.compile(
-    r"[^\s<>()\[\]\"']{0,200}@[^\s<>()\[\]\"']{1,200}|https?://\S{1,400}|\b(?:[\w-]{1,63}\.){1,20}[a-z][\w-]{0,62}"
+    r"[^\s<>()\[\]\"':;,=]{0,200}@[^\s<>()\[\]\"':;,=]{1,200}|https?://\S{1,400}|\b(?:[\w-]{1,63}\.){1,20}[a-z][\w-]{0,62}"
 )
 _BLANKS: Final = re.compile(r"\s+")
 
@@ -43,14 +44,15 @@ def classify(code: int, enhanced: str | None, text: str) -> Category:
     found = _phrase(PROVIDER_CODES, whole)
     if found:
         return found
-    plain = _NAMES.sub(" ", whole)
+    plain = _BLANKS.sub(" ", _NAMES.sub(" ", whole))
     _, _, detail = (enhanced or "").partition(".")
     return (
         _phrase(STRONG, plain)
+        or _phrase(BEFORE_CODES, plain)
         or SURE_DETAILS.get(detail)
         or _phrase(MIDDLE, plain)
-        or DETAILS.get(detail)
         or _phrase(WEAK, plain)
+        or DETAILS.get(detail)
         or SUBJECTS.get(detail.partition(".")[0])
         or CODES.get(code)
         or Category.OTHER

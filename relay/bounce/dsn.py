@@ -17,6 +17,7 @@ REPORTS: Final = frozenset(
     {"message/delivery-status", "message/global-delivery-status", "text/delivery-status", "text/global-delivery-status"}
 )
 _STATUS: Final = re.compile(r"([245]\.\d{1,3}\.\d{1,3})(?!\d)")
+_CODE: Final = re.compile(r"([2-5]\d\d)(?![.\d])")
 _BLANK_LINES: Final = re.compile(r"\n[ \t]*\n")
 _FINALITY: Final = {Action.FAILED: 3, Action.DELIVERED: 2, Action.EXPANDED: 2, Action.RELAYED: 2, Action.DELAYED: 1}
 # Where a foreign mail system names the recipient, if not in Final-Recipient.
@@ -78,13 +79,16 @@ def _weight(seen: Seen) -> tuple[int, bool]:
 def _seen(fields: Headers) -> Seen:
     diagnostic = field(fields, "diagnostic-code")
     kind, words = typed(diagnostic)
-    status = _STATUS.search(field(fields, "status"))
+    told = field(fields, "status")
+    status = _STATUS.search(told)
+    code = _CODE.match(told)
     return Seen(
         recipient=_recipient(fields),
         action=field(fields, "action"),
         status=status[1] if status else "",
         diagnostic=words if kind in ("smtp", "x-postfix", "x-unix", "x-local") else diagnostic,
         remote_mta=typed(field(fields, "remote-mta"))[1],
+        reply_code=int(code[1]) if code else None,
     )
 
 

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from relay.bounce.mime import Headers, Mail, field, media_type, parameter, read_headers
+from relay.bounce.mime import MAX_HEADER_BYTES, Headers, Mail, field, media_type, parameter, read_headers
 from relay.bounce.text import ADDRESS, mailbox
 
 REPORT: Final = "message/feedback-report"
@@ -19,8 +19,20 @@ def report_of(mail: Mail) -> Headers | None:
     return None
 
 
+def hotmail(mail: Mail) -> Headers | None:
+    """Return the returned header of a complaint of Hotmail's Junk Mail Reporting Program, which is no ARF."""
+    for part in mail.parts:
+        if part.media == "message/rfc822" and b"X-HmXmrOriginalRecipient" in part.raw[:MAX_HEADER_BYTES]:
+            return read_headers(part.text().lstrip("\n").partition("\n\n")[0])
+    return None
+
+
 def complainers(fields: Headers, returned: Headers) -> list[str]:
     """Return who complained: Original-Rcpt-To (repeatable, RFC 5965, 3.2), else the returned message's To."""
-    named = [mailbox(value) for name, value in fields if name in ("original-rcpt-to", "removal-recipient")]
+    named = [
+        mailbox(value)
+        for name, value in fields
+        if name in ("original-rcpt-to", "removal-recipient", "x-hmxmroriginalrecipient")
+    ]
     found = [address for address in dict.fromkeys(named) if ADDRESS.fullmatch(address)]
     return found or [match[0] for match in ADDRESS.finditer(field(returned, "to")[:2000])][:1]

@@ -30,6 +30,38 @@ _ACTIONS: Final = {
 _BY_CLASS: Final = {"2": Action.DELIVERED, "4": Action.DELAYED, "5": Action.FAILED}
 
 
+# Words of reporters that still try. "Temporary" is not among them: final reports quote it too.
+_STILL_TRYING: Final = tuple(
+    """not yet been delivered|not been delivered yet|attempts will continue|will continue trying|will be retried|
+    will keep trying|will continue to be attempted|will continue to try|still trying|still being|still undelivered|
+    still in the queue|warning message only|do not need to resend|no need to resend|need not resend|
+    has been delayed|is delayed|was delayed|message delayed|delivery delayed|is being delayed|will try again|
+    will retry|continue to try|continue trying|will attempt to deliver|a temporary failure report|non-fatal errors|
+    further attempts will|no action is required on your part|keep trying|wird weiter versucht|
+    weitere zustellversuche|seguirá intentando|""".replace("\n    ", "")
+    .rstrip("|")
+    .split("|")
+)
+_GAVE_UP: Final = tuple(
+    """given up|giving up|permanent error|failed permanently|permanent failure|will not be retried|
+    no further attempts|not going to try again|permanent fatal error|could not be delivered for|
+    delivery has failed|removed from the queue|deleted from queue|""".replace("\n    ", "")
+    .rstrip("|")
+    .split("|")
+)
+_STILL_TRYING_SUBJECTS: Final = ("delay", "warning", "still trying")
+_MAX_WORDING: Final = 4000
+
+
+def delayed(text: str, subject: str) -> bool:
+    """Whether a notice says that its reporter still tries."""
+    low = " ".join(text[:_MAX_WORDING].lower().split())
+    if any(phrase in low for phrase in _GAVE_UP):
+        return False
+    title = subject.lower()
+    return any(phrase in low for phrase in _STILL_TRYING) or any(word in title for word in _STILL_TRYING_SUBJECTS)
+
+
 @dataclass(frozen=True, slots=True)
 class Seen:
     """What a detector saw of one recipient, in the mail's own words."""
@@ -39,6 +71,8 @@ class Seen:
     status: str = ""
     diagnostic: str = ""
     remote_mta: str = ""
+    reply_code: int | None = None
+    """Where it stands in a field of its own."""
 
 
 def action_of(words: str, status: str) -> Action | None:
@@ -49,13 +83,16 @@ def action_of(words: str, status: str) -> Action | None:
 
 def finding(seen: Seen, context: str = "") -> Finding:
     """Judge what was seen; `context` is the mail's own text, read where the report itself is vague."""
-    diagnostic = clean(seen.diagnostic)
+    words = clean(seen.diagnostic)
     action = action_of(seen.action, seen.status) or Action.FAILED
-    status = _status(seen.status, diagnostic, action)
-    code = reply_code(diagnostic)
-    if vague(status) or not diagnostic:
-        status, code, diagnostic = _filled(status, code, diagnostic, context, action)
-    category = classify(code or 0, status or None, diagnostic)
+    status = _status(seen.status, words, action)
+    if vague(status):
+        status = _status(status, clean(context), action)
+    code = reply_code(words) or seen.reply_code or reply_code(clean(context))
+    diagnostic = words or clean(context)
+    category = classify(code or 0, status or None, words)
+    if category is Category.OTHER:
+        category = classify(code or 0, status or None, f"{words} {context}")
     return Finding(
         recipient=seen.recipient,
         action=action,
@@ -68,29 +105,18 @@ def finding(seen: Seen, context: str = "") -> Finding:
     )
 
 
-def _status(reported: str, diagnostic: str, action: Action) -> str:
-    if not vague(reported):
+def _status(reported: str, words: str, action: Action) -> str:
+    """Return the most specific code; what the remote server said beats what the reporter made of it."""
+    said = enhanced(words)
+    if not said or not _fits(said, action):
         return reported
-    said = enhanced(diagnostic)
-    return said if said and _fits(said, action) and (not reported or not vague(said)) else reported
+    return said if vague(reported) and (not reported or not vague(said)) else reported
 
 
 def _fits(status: str, action: Action) -> bool:
     """Whether a code found in words can belong to a report with this action."""
     success = action in (Action.DELIVERED, Action.RELAYED, Action.EXPANDED)
     return (status[0] == "2") == success
-
-
-def _filled(
-    status: str, code: int | None, diagnostic: str, context: str, action: Action
-) -> tuple[str, int | None, str]:
-    """Fill a vague report from the mail's own text."""
-    said = enhanced(context)
-    if said and not vague(said) and _fits(said, action):
-        status = said
-    if not diagnostic:
-        return status, code or reply_code(context), clean(context)
-    return status, code, diagnostic
 
 
 def _verdict(action: Action, category: Category) -> Verdict:

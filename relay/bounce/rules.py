@@ -175,9 +175,17 @@ STRONG: Final[Phrases] = _table(
         mailbox currently suspended|user suspended|user is suspended|suspended account|is suspended|
         has been suspended|deactivated|discontinued|account closed|account has been closed|account expired|
         account has expired|account is locked|account locked|mailbox locked|no longer working|blocked account|
-        account blocked|account is blocked|account has been blocked|temporarily suspended|mailbox is frozen|
+        account blocked|account is blocked|account has been blocked|mailbox is frozen|
         mailbox frozen|compte désactivé|cuenta desactivada|cuenta inactiva|ist deaktiviert|gesperrt|konto zablokowane|
         конто|аккаунт отключен|отключен|被禁用|已停用|已被停用|已冻结|no longer on server|out of commission
+        """,
+    ),
+    (
+        Category.NETWORK,
+        """
+        delivery temporarily suspended|host not found, try again|host name lookup failure|
+        hostname lookup failure|temporary lookup failure|servfail|
+        name server timeout|temporary dns|dns timeout|dns temporarily
         """,
     ),
     (
@@ -192,16 +200,17 @@ STRONG: Final[Phrases] = _table(
         dns error|name or service not known|all relevant mx records point to non-existent|
         mail domain mentioned in the recipient|domain name system|domain was not found|domain wasn't found|
         no answer from dns|dns failure|unresolvable host|host name lookup failure|illegal host/domain|
-        name server: host not found|host doesn't exist|lookup did not return|domain isn't in my list|
-        can't find the domain|couldn't be found or is unable to receive|domain part|could not be resolved|
-        host does not exist|cannot resolve|domain has no|no such domain|no dns|recipient domain|domain is not|
-        unknown_host|host name is unknown|destination domain|address resolution|hostnotfound|host not found
+        host doesn't exist|lookup did not return|domain isn't in my list|
+        can't find the domain|couldn't be found or is unable to receive|could not be resolved|
+        host does not exist|cannot resolve|domain has no|no such domain|no dns|domain is not|
+        unknown_host|host name is unknown|hostnotfound|host not found|dns lookup failure: host|no relevant answers
         """,
     ),
     (
         Category.USER_UNKNOWN,
         """
-        user unknown|unknown user|unknown address|unknown local|unknown account|unknown mailbox|unknown recipient|
+        user unknown|unknown user|mail-box not found|badrcptto|recipient address rejected: access denied|
+        unknown address|unknown local|unknown account|unknown mailbox|unknown recipient|
         unknown rcpt|unknown email|unknown to address|unknown customer|recipient unknown|address unknown|
         addressee unknown|mailbox unknown|account unknown|user is unknown|no such user|no such recipient|
         no such address|no such mailbox|no such account|no such person|no such local|no such email|no such id|
@@ -223,7 +232,8 @@ STRONG: Final[Phrases] = _table(
         delivery to that address is prohibited|isn't in my validrcptto|not in my validrcptto|user doesn't|
         user does not|unable to find|unable to validate recipient|unable to verify|can't find|cannot find|
         could not find|couldn't find|could not locate|user lookup|lookup failed|no matches to|no match for|
-        has been removed|has been deleted|has left|mailbox does|not registered|unregistered|is misspelled|
+        has been removed|has been deleted|has left|mailbox does|not registered|not a registered|nosuchuser|
+        unknown e-mail|unknown email|unregistered|is misspelled|
         verify address|verify the recipient|recipient verification|recipient verify|callout verification|
         address verification failed|verification failed|alias not|not a local|user not known|user not local|
         dead account|not have an email|user reject|recipient reject|can't open mailbox|not deliverable|
@@ -238,8 +248,8 @@ STRONG: Final[Phrases] = _table(
     ),
 )
 
-# After the enhanced codes that are sure, before those that gateways choose carelessly.
-MIDDLE: Final[Phrases] = _table(
+# Reasons of the sender's side that gateways put under any enhanced code, 5.1.1 too.
+BEFORE_CODES: Final[Phrases] = _table(
     (
         Category.VIRUS,
         """
@@ -249,34 +259,55 @@ MIDDLE: Final[Phrases] = _table(
     (
         Category.REPUTATION,
         """
-        blacklist|black list|blocklist|block list|blocked using|blocked by|reputation|listed in|listed at|listed by|
-        listed on|is listed|dnsbl|rbl|client host rejected|client host|your ip|ip address|sending ip|source ip|
-        banned sending|ip name|reverse dns|rdns|ptr record|no ptr|(ptr)|reverse lookup|reverse hostname|
-        cannot find your|can't find your|hostname|host name|dynamic|residential|from your network|from your host|
-        your host|your server|your network|your mail server|bad dns|connection rejected|connection from|
-        connections from|connect from|open relay|open proxy|has been blocked|not accepted from|mail from your|
-        email from your|access denied, banned|too many spam|mail server ip|postmaster.aol|known spam source|
-        has been temporarily rejected|poor domain|untrusted|blocked due to|trusted
+        blacklist|black list|black-list|blocklist|block list|block-list|blocked using|reputation|dnsbl| rbl|(rbl|
+        client host rejected|listed in dns|is listed|is on a list|are listed|banned sending|reverse dns|rdns|
+        ptr record|no ptr|(ptr)|reverse lookup|reverse hostname|reverse host name|from your network|open relay|
+        open proxy|dynamic ip|dynamic/|residential|known spam source|too many spam|blocked by spam|
+        your ip address is|ip has been blocked|ip address has been blocked|bad helo|poor domain|ip name lookup failed
         """,
     ),
     (
         Category.SPAM,
         """
-        spam|unsolicited|bulk mail|bulk email|junk|ube|uce|looks like|likely un|suspicious|suspected|undesirable|
-        offensive|content filter|content-filter|filtered as|scored|score of|message filtered|probably contains|
-        objectionable|mail contains a url|rejected by content|uribl|surbl|banned content|rule imposed mailbox|
-        high probability
+        spam|unsolicited|bulk mail|bulk email|junk|uribl|surbl|content filter|content-filter|banned content|
+        undesirable|objectionable|high probability
         """,
     ),
     (
         Category.RATE_LIMITED,
         """
         rate limit|rate-limit|ratelimit|too many messages|too many connections|too many sessions|too many concurrent|
-        too many emails|too many mails|too many recipients|too many errors|too many rcpt|too fast|throttl|
-        unusual rate|exceeded the maximum number|exceeded the rate|sending limit|sending quota|too quickly|at a rate|
-        message rate|concurrent|temporarily deferred|greylist|graylist|grey-list|limit exceeded|connection limit|
-        exceeded the allowed|resources temporarily|user complaints|deferred due to|hourly|daily limit|per hour|
-        per day|temporarily rate|excessive
+        too many emails|too many mails|too many recipients|too many errors|too many rcpt|too many invalid|throttl|
+        unusual rate|exceeded the rate|sending limit|sending quota|too quickly|at a rate|message rate|
+        temporarily deferred|greylist|graylist|grey-list|gray-list|connection limit|user complaints|daily limit|
+        hourly limit|per hour|this hour|per day
+        """,
+    ),
+)
+
+# After the enhanced codes that are sure, before those that gateways choose carelessly.
+MIDDLE: Final[Phrases] = _table(
+    (
+        Category.REPUTATION,
+        """
+        blocked by|listed at|listed by|listed on|listed in|client host|your ip|ip address|sending ip|source ip|
+        ip name|cannot find your|can't find your|your host|your server|your mail server|bad dns|connection rejected|
+        connections from|not accepted from|mail from your|email from your|mail server ip|has been blocked|
+        has been temporarily rejected|untrusted|blocked due to|not a trusted|dynamic
+        """,
+    ),
+    (
+        Category.SPAM,
+        """
+        looks like|suspicious|suspected|offensive|filtered as|scored|score of|message filtered|probably contains|
+        mail contains a url|rejected by content|rule imposed mailbox|considered|classified
+        """,
+    ),
+    (
+        Category.RATE_LIMITED,
+        """
+        too fast|exceeded the maximum number|concurrent|limit exceeded|exceeded the allowed|resources temporarily|
+        deferred due to|hourly|temporarily rate|excessive|sent too
         """,
     ),
     (
@@ -322,7 +353,7 @@ MIDDLE: Final[Phrases] = _table(
         attachment|content rejected|message content|bare lf|bare cr|line feed|8bit|8-bit|rfc 5322|rfc5322|rfc 2822|
         rfc2822|rfc 822|rfc822|rfc 5321|rfc compliant|not rfc|multiple from|message header|header field|headers|
         missing from|missing date|duplicate|line too long|line length|mime|encoding|character set|charset|executable|
-        file type|file name|encrypted|html|subject|smtputf8|message-id|links|url
+        file type|file name|encrypted|html|subject|smtputf8|message-id|links
         """,
     ),
     (
@@ -352,8 +383,7 @@ WEAK: Final[Phrases] = _table(
         Category.USER_UNKNOWN,
         """
         mailbox unavailable|mailbox not available|recipient address rejected|recipient rejected|mailbox name invalid|
-        user unavailable|address rejected|unavailable mailbox|not our user|not local|illegal alias|unknown|
-        unavailable
+        user unavailable|address rejected|unavailable mailbox|not our user|illegal alias
         """,
     ),
 )

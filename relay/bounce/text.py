@@ -19,17 +19,17 @@ _XTEXT: Final = re.compile(r"\+([0-9A-F]{2})")
 _UNITEXT: Final = re.compile(r"\\x\{([0-9A-Fa-f]{2,6})\}")
 _CONTROLS: Final = re.compile(r"[\x00-\x20\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 
-ENHANCED: Final = re.compile(r"(?<![\w.\-/])([245]\.\d{1,3}\.\d{1,3})(?![\w-]|\.\d)")
+ENHANCED: Final = re.compile(r"(?<![\w.\-/])([245]\.[0-7]\.\d{1,3})(?![\w-]|\.\d)")
 """An enhanced status code in text (RFC 3463), not a piece of a network address or version."""
 _ENHANCED_IN_REPLY: Final = re.compile(
-    r"(?<![\w.:/@-])([245]\d\d)[ -]+(?:[#\[(<]\s?)?([245]\.\d{1,3}\.\d{1,3})(?![\w-]|\.\d)"
+    r"(?<![\w.:/@-])([245]\d\d)[ -]+(?:[#\[(<]\s?)?([245]\.[0-7]\.\d{1,3})(?![\w-]|\.\d)"
 )
 _CODE_AFTER_WORD: Final = re.compile(
     r"(?:said|responded with|responded|response|response was|<<<|replied|reply|error|smtp;|returned|says|answer|code"
-    r"|failed with|message follows|server)[:\s\"'(=]{0,6}([2-5]\d\d)(?=[\s:;)\"'-])",
+    r"|failed with|message follows|server|error_code|responsecode)[:\s\"'(=]{0,6}([2-5]\d\d)(?=[\s:;,)\"'-])",
     re.IGNORECASE,
 )
-_CODE_AT_START: Final = re.compile(r"[\W_]{0,3}([2-5]\d\d)(?=[ \-:;)]|$)")
+_CODE_AT_START: Final = re.compile(r"[\W_]{0,3}(?:[45]\d\d[ -](?=[45]\d\d[ -]))?([2-5]\d\d)(?=[ \-:;)]|$)")
 _CODE: Final = re.compile(r"(?<![\w.:/@#\[+-])([45][0-7]\d)(?=(?: |-| - |: )[A-Za-z<#\"'(\[5])")
 
 
@@ -67,6 +67,11 @@ def mailbox(value: str) -> str:
     if found and kind in ("", "rfc822", "utf-8"):
         return found[0].rstrip(".")
     return inside[:MAX_ADDRESS]
+
+
+def addresses(value: str) -> list[str]:
+    """Return the addresses in a header value, each once, in order."""
+    return list(dict.fromkeys(found[0] for found in ADDRESS.finditer(value[:4000])))
 
 
 def _character(found: re.Match[str]) -> str:
