@@ -1,0 +1,57 @@
+"""`telltale inject` and `telltale bounce parse`: the relay's own code on files, for trying out and for tests."""
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from telltale.errors import FailureError
+
+bounce = typer.Typer(help="Understand bounce messages.")
+
+
+class TextOnlyChoice(StrEnum):
+    """What to do with a message that has no HTML (the values of `tracking.text_only`)."""
+
+    LEAVE = "leave"
+    ADD_HTML = "add-html"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command()(inject)
+    app.add_typer(bounce, name="bounce")
+
+
+def inject(
+    pixel_url: Annotated[str, typer.Option("--pixel-url", metavar="URL", help="The image's address.")],
+    text_only: Annotated[TextOnlyChoice, typer.Option("--text-only")] = TextOnlyChoice.ADD_HTML,
+) -> None:
+    """Put a tracking image into a message.
+
+    Reads it from standard input and writes it to standard output, by the relay's own code.
+    """
+    from relay.inject.command import inject_stream
+
+    inject_stream(sys.stdin.buffer, sys.stdout.buffer, pixel_url, text_only.value)
+
+
+@bounce.command()
+def parse(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE…", help="Mails, or mboxes of several.")],
+    recipient: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="The return path's recipient, for mails that name none.")
+    ] = None,
+) -> None:
+    """Say what bounce messages report: JSON Lines, a line a reported recipient."""
+    from relay.bounce.command import lines
+
+    try:
+        for line in lines(files, recipient):
+            print(line)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise FailureError(f"{error.filename}: cannot be read: {error.strerror}") from error

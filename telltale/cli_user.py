@@ -1,0 +1,161 @@
+"""`telltale user …`: who may submit mail with a password."""
+
+import json as jsonlib
+import sys
+from collections.abc import Awaitable, Callable
+from getpass import getpass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from telltale.errors import FailureError, UsageError
+from telltale.options import ConfigFile, load_config, now_ms
+from telltale.state import awaited
+
+if TYPE_CHECKING:
+    from storage.model import User
+    from storage.store import Store
+
+_NAME_CHARS: Final = 255
+_PASSWORD_CHARS: Final = 1024
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The name the user logs in with.")]
+Stdin = Annotated[bool, typer.Option("--password-stdin", help="Read the password's one line from standard input.")]
+Senders = Annotated[
+    list[str] | None,
+    typer.Option("--sender", metavar="ADDRESS|@DOMAIN", help="May send from this only; repeatable. Default: any."),
+]
+
+user = typer.Typer(help="Who may submit mail with a password.")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.add_typer(user, name="user")
+
+
+@user.command()
+def add(
+    ctx: typer.Context, name: Name, *, config: ConfigFile = None, sender: Senders = None, password_stdin: Stdin = False
+) -> None:
+    """Add a user; asks for the password."""
+    from storage.model import User
+
+    _check_name(name)
+    senders = tuple([_sender(each) for each in sender or ()])
+    new = User(name, _hashed(_password(stdin=password_stdin)), senders, now_ms())
+    if not _written(ctx, config, lambda store: store.add_user(new)):
+        raise FailureError(f'there is a user "{name}" already; `telltale user passwd` changes the password')
+    print(f"user {name} added")
+
+
+@user.command()
+def passwd(
+    ctx: typer.Context, name: Name, *, config: ConfigFile = None, sender: Senders = None, password_stdin: Stdin = False
+) -> None:
+    """Give a user another password; with --sender, other addresses to send from too."""
+    senders = tuple([_sender(each) for each in sender]) if sender else None
+    hashed = _hashed(_password(stdin=password_stdin))
+    if not _written(ctx, config, lambda store: store.set_user(name, password_hash=hashed, senders=senders)):
+        raise _unknown(name)
+    print(f"password of {name} changed")
+
+
+@user.command()
+def remove(ctx: typer.Context, name: Name, *, config: ConfigFile = None) -> None:
+    """Remove a user; sessions that are open go on until they end."""
+    if not _written(ctx, config, lambda store: store.remove_user(name)):
+        raise _unknown(name)
+    print(f"user {name} removed")
+
+
+@user.command("list")
+def list_(
+    ctx: typer.Context,
+    *,
+    config: ConfigFile = None,
+    json: Annotated[bool, typer.Option("--json", help="JSON Lines, an object a user.")] = False,
+) -> None:
+    """List the users and what they may send from."""
+    state_dir = load_config(ctx, config).server.state_dir
+    for each in awaited(state_dir, _users(state_dir)):
+        print(_line(each) if not json else jsonlib.dumps({"name": each.name, "senders": each.senders}))
+
+
+def _line(each: "User") -> str:
+    return f"{each.name}  {', '.join(each.senders) or 'any sender'}"
+
+
+async def _users(state_dir: Path) -> list["User"]:
+    from storage.reader import Reader
+
+    reader = await Reader.open(state_dir)
+    try:
+        return await reader.users()
+    finally:
+        await reader.close()
+
+
+def _written(ctx: typer.Context, config: Path | None, verb: Callable[["Store"], Awaitable[bool]]) -> bool:
+    state_dir = load_config(ctx, config).server.state_dir
+    return awaited(state_dir, _with_store(state_dir, verb))
+
+
+async def _with_store(state_dir: Path, verb: Callable[["Store"], Awaitable[bool]]) -> bool:
+    from storage.store import Store
+
+    store = await Store.open(state_dir)
+    try:
+        return await verb(store)
+    finally:
+        await store.close()
+
+
+def _password(*, stdin: bool) -> str:
+    """Ask for a password twice, or read a line; raises UsageError for one that no client could send."""
+    password = _line_of_stdin() if stdin else _asked()
+    if not password:
+        raise UsageError("the password is empty")
+    if len(password) > _PASSWORD_CHARS or not password.isprintable():
+        raise UsageError(f"a password has at most {_PASSWORD_CHARS} characters, all printable")
+    return password
+
+
+def _line_of_stdin() -> str:
+    try:
+        return sys.stdin.readline().rstrip("\r\n")
+    except UnicodeDecodeError:
+        raise UsageError("the password on standard input is no text in the terminal's charset") from None
+
+
+def _asked() -> str:
+    if not sys.stdin.isatty():
+        raise UsageError("there is no terminal to ask for the password on: give it with --password-stdin")
+    password = getpass("Password: ")
+    if password != getpass("Again: "):
+        raise UsageError("the two passwords differ; nothing was changed")
+    return password
+
+
+def _hashed(password: str) -> str:
+    from relay.receive.auth import hash_password
+
+    return hash_password(password)
+
+
+def _check_name(name: str) -> None:
+    if not 0 < len(name) <= _NAME_CHARS or not name.isprintable() or any(char.isspace() for char in name):
+        raise UsageError(f"a user's name has 1 to {_NAME_CHARS} printable characters and no blanks")
+
+
+def _sender(text: str) -> str:
+    """Return an address or "@domain" as the store holds it: the domain in lower case."""
+    local, at, domain = text.rpartition("@")
+    if not at or not domain or not text.isprintable() or " " in text:
+        raise UsageError(f'--sender "{text}" is neither an address nor "@domain"')
+    return f"{local}@{domain.lower()}"
+
+
+def _unknown(name: str) -> FailureError:
+    return FailureError(f'there is no user "{name}"; `telltale user list` names all')

@@ -1,0 +1,126 @@
+"""The configuration: joins the sections that lie next to their code, and reads them from one TOML file.
+
+Rules: what is not known is refused; all mistakes are told at once, one sentence each; after `load` nobody
+needs to check a value again. Relative paths are relative to the working directory, wherever the file lies.
+"""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from pixel.settings import PixelSettings
+from relay.deliver.settings import DeliverySettings, DnsSettings, RetrySettings
+from relay.receive.settings import BounceSettings, SubmissionSettings
+from report.settings import ReportSettings
+from storage.settings import RetentionSettings, Section, ServerSettings
+from storage.tracking import TrackingSettings
+from telltale.config_checks import problems
+from telltale.config_sentences import Where, validated, without
+from telltale.errors import ConfigError
+
+SYSTEM_FILE: Final = Path("/etc/telltale/config.toml")
+ENVIRONMENT_VARIABLE: Final = "TELLTALE_CONFIG"
+EMBEDDED: Final = "the embedded default"
+# systemd hands secrets to a service in a directory whose name is known only at its start (systemd.exec(5)).
+_CREDENTIALS: Final = "$CREDENTIALS_DIRECTORY/"
+
+
+class Config(Section):
+    """The whole configuration; `Config()` is the embedded default."""
+
+    server: ServerSettings = ServerSettings()
+    submission: SubmissionSettings = SubmissionSettings()
+    bounce: BounceSettings = BounceSettings()
+    delivery: DeliverySettings = DeliverySettings()
+    dns: DnsSettings = DnsSettings()
+    retry: RetrySettings = RetrySettings()
+    tracking: TrackingSettings = TrackingSettings()
+    pixel: PixelSettings = PixelSettings()
+    report: ReportSettings = ReportSettings()
+    retention: RetentionSettings = RetentionSettings()
+
+
+def locate(given: Path | None, environ: Mapping[str, str], system_file: Path = SYSTEM_FILE) -> Path | None:
+    """Return the file to read: the given one, $TELLTALE_CONFIG, the system's if present; None: the embedded default."""
+    if given is not None:
+        return given
+    if named := environ.get(ENVIRONMENT_VARIABLE):
+        return Path(named)
+    return system_file if system_file.exists() else None
+
+
+def load(path: Path | None) -> Config:
+    """Read and check a configuration file; None gives the embedded default. Raises ConfigError."""
+    if path is None:
+        return parse("", EMBEDDED)
+    try:
+        text = path.read_bytes().decode()
+    except OSError as error:
+        raise ConfigError([f"{path}: cannot be read: {(error.strerror or str(error)).lower()}"]) from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            [f"{path}: is not UTF-8 text (byte {error.start} is 0x{error.object[error.start]:02x})"]
+        ) from None
+    return parse(text, str(path))
+
+
+def parse(text: str, source: str) -> Config:
+    """Read and check TOML; `source` names it in the sentences of ConfigError."""
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError([f"{source}: is not TOML: {_first_lower(str(error))}"]) from None
+    except RecursionError:
+        raise ConfigError([f"{source}: is not a configuration: its values are nested too deeply"]) from None
+    return _checked(raw, source)
+
+
+def with_names(config: Config, machine: str) -> Config:
+    """Fill in what the file left to the machine: `server.hostname` and `bounce.domain`."""
+    hostname = config.server.hostname or machine
+    server = config.server.model_copy(update={"hostname": hostname})
+    bounce = config.bounce.model_copy(update={"domain": config.bounce.domain or hostname})
+    return config.model_copy(update={"server": server, "bounce": bounce})
+
+
+def _checked(raw: dict[str, Any], source: str) -> Config:
+    config, wrong = validated(Config, raw)
+    told = [*wrong.values(), *_laws_broken(config, raw, wrong)]
+    if told or config is None:
+        raise ConfigError([f"{source}: {sentence}" for sentence in told])
+    return _with_paths(config, os.environ)
+
+
+def _laws_broken(config: Config | None, raw: dict[str, Any], wrong: Mapping[Where, str]) -> list[str]:
+    """Ask the laws too where some values are wrong: of what is left, and not about what was left out."""
+    if config is None:
+        config, _ = validated(Config, without(raw, wrong))
+    left_out = [str(where[1]) for where in wrong if len(where) > 1]
+    return [law for law in (problems(config) if config else ()) if not any(key in law for key in left_out)]
+
+
+def _with_paths(config: Config, environ: Mapping[str, str]) -> Config:
+    """Make paths absolute, so that no part depends on where it was started."""
+    state_dir = {"state_dir": config.server.state_dir.absolute()}
+    tls = {key: _resolved(getattr(config.submission, key), environ) for key in ("tls_cert", "tls_key")}
+    return config.model_copy(
+        update={
+            "server": config.server.model_copy(update=state_dir),
+            "submission": config.submission.model_copy(update=tls),
+        }
+    )
+
+
+def _resolved(path: Path | None, environ: Mapping[str, str]) -> Path | None:
+    if path is None:
+        return None
+    folder = environ.get("CREDENTIALS_DIRECTORY")
+    if folder and str(path).startswith(_CREDENTIALS):
+        return Path(folder, str(path).removeprefix(_CREDENTIALS))
+    return path if str(path).startswith(_CREDENTIALS) else path.absolute()
+
+
+def _first_lower(text: str) -> str:
+    return text[:1].lower() + text[1:]

@@ -1,0 +1,91 @@
+"""`telltale serve`: looks whether all that is needed can be had, then hands over to the supervisor.
+
+Rule: what keeps the service from starting is told here in one sentence each, before a process is started.
+"""
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final
+
+from relay.receive.tls import server_context
+from storage.secret import load_secret
+from storage.store import Store
+from telltale import announce
+from telltale.config import EMBEDDED, Config, load, locate, with_names
+from telltale.errors import FailureError, sentence_of
+from telltale.host import machine_name
+from telltale.locks import locked
+from telltale.logs import start_logging
+from telltale.partname import PartName
+from telltale.ports import check_ports
+from telltale.spec import listeners, specs
+from telltale.state import private_files, speaking, warn_root
+from telltale.supervisor import Supervisor
+
+_INFO_PREFIX: Final = "<6>"  # as telltale.logs writes it for journald
+
+
+def run(given: Path | None, only: PartName | None) -> None:
+    """Serve until SIGTERM or SIGINT; raises FailureError (ConfigError) where that cannot begin."""
+    path = locate(given, os.environ)
+    machine = machine_name()
+
+    def read() -> Config:
+        return with_names(load(path), machine)
+
+    config = read()
+    start_logging("serve")
+    state_dir = config.server.state_dir
+    private_files()
+    with speaking(state_dir):
+        state_dir.mkdir(parents=True, exist_ok=True)
+        with locked(state_dir, [only] if only else list(PartName)):
+            _prepare(config, only)
+            asyncio.run(_supervisor(config, only, read, path).run())
+
+
+def _prepare(config: Config, only: PartName | None) -> None:
+    """Look for all that the parts need, and make what several of them would make at once."""
+    check_ports(listeners(config, only))
+    if only in {None, PartName.RELAY}:
+        _check_certificate(config)
+    warn_root(config.server.state_dir)
+    asyncio.run(_made(config.server.state_dir))
+
+
+def _supervisor(config: Config, only: PartName | None, read: Callable[[], Config], path: Path | None) -> Supervisor:
+    def reread() -> Config:
+        new = read()
+        if only in {None, PartName.RELAY}:
+            _check_certificate(new)
+        return new
+
+    source = str(path) if path else EMBEDDED
+    processes = specs(config, only, cores=len(os.sched_getaffinity(0)))
+    return Supervisor(processes, config, reread, announce=lambda: _announce(config, only, source))
+
+
+def _check_certificate(config: Config) -> None:
+    """Raise FailureError where the relay cannot use its certificate; make its own one where none is configured."""
+    given = config.submission
+    try:
+        server_context(given.tls_cert, given.tls_key, config.server.state_dir, config.server.hostname)
+    except OSError as error:
+        raise FailureError(sentence_of(error)) from error
+
+
+async def _made(state_dir: Path) -> None:
+    """Make the store and the secret where there are none yet, before several parts want them at once."""
+    load_secret(state_dir)
+    store = await Store.open(state_dir)
+    await store.close()
+
+
+def _announce(config: Config, only: PartName | None, source: str) -> None:
+    start = _INFO_PREFIX if "JOURNAL_STREAM" in os.environ else ""
+    for line in announce.lines(config, only, source, version("telltale-relay")):
+        print(start + line, file=sys.stderr, flush=True)
