@@ -13,7 +13,7 @@ from storage.status import Status
 COLUMNS: Final = (
     "r.id, r.message_id, m.received_ms, r.address, m.sender, m.subject, m.broadcast, r.status, r.attempts,"
     " r.last_attempt_ms, r.due_ms, r.lease, r.code, r.enhanced, r.diagnostic, r.mx, r.opens, r.machine_hits,"
-    " r.first_open_ms, m.untracked_reason, r.late"
+    " r.first_open_ms, m.untracked_reason, r.late, m.size"
 )
 FROM: Final = " FROM recipient r JOIN message m ON m.id = r.message_id"
 
@@ -42,6 +42,7 @@ def log_row(values: tuple[Any, ...]) -> LogRow:
         first_open_ms,
         untracked_reason,
         late,
+        size,
     ) = values
     return LogRow(
         queue_id=queue_id(message_id),
@@ -67,6 +68,7 @@ def log_row(values: tuple[Any, ...]) -> LogRow:
         untracked_reason=untracked_reason,
         held=due_ms == NEVER,
         late=late,
+        size=size,
     )
 
 

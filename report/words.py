@@ -1,0 +1,72 @@
+"""How facts are written: times, sizes, and texts from elsewhere.
+
+Rule: pure; the time zone and the present are arguments.
+"""
+
+from datetime import UTC, datetime, tzinfo
+from typing import Final
+
+_UNITS: Final = (("d", 86_400), ("h", 3600), ("min", 60))
+_KIB: Final = 1024
+
+
+def rfc3339(at_ms: int | None) -> str | None:
+    """Return a time as `2026-11-23T14:00:00.123Z`; None for None."""
+    if at_ms is None:
+        return None
+    second, ms = divmod(at_ms, 1000)
+    return f"{datetime.fromtimestamp(second, UTC):%Y-%m-%dT%H:%M:%S}.{ms:03}Z"
+
+
+def short_time(at_ms: int | None, now_ms: int, zone: tzinfo | None) -> str:
+    """Return a time for people in `zone` (None: the machine's): "14:05:09" today, "21 Nov 14:05", "21 Nov 2025"."""
+    if at_ms is None:
+        return ""
+    at, now = local(at_ms, zone), local(now_ms, zone)
+    if at.date() == now.date():
+        return f"{at:%H:%M:%S}"
+    return f"{at.day} {at:%b %H:%M}" if at.year == now.year else f"{at.day} {at:%b %Y}"
+
+
+def full_time(at_ms: int, zone: tzinfo | None) -> str:
+    """Return a time for people to the millisecond: "2026-11-23 14:00:00.123"."""
+    return f"{local(at_ms, zone):%Y-%m-%d %H:%M:%S}.{at_ms % 1000:03}"
+
+
+def local(at_ms: int, zone: tzinfo | None) -> datetime:
+    """Return a time as a datetime in `zone` (None: the machine's)."""
+    return datetime.fromtimestamp(at_ms // 1000, UTC).astimezone(zone)
+
+
+def span(milliseconds: int) -> str:
+    """Return a length of time in its largest unit: "3 d", "2 h", "5 min", "40 s"."""
+    seconds = max(0, milliseconds) // 1000
+    for name, length in _UNITS:
+        if seconds >= length:
+            return f"{seconds // length} {name}"
+    return f"{seconds} s"
+
+
+def size(n_bytes: int) -> str:
+    """Return a size in its unit: "512 B", "4.1 KB", "25 MB" (powers of 1024)."""
+    if n_bytes < _KIB:
+        return f"{n_bytes} B"
+    value, unit = float(n_bytes), "B"
+    for unit in ("KB", "MB", "GB"):  # noqa: B007 - the last one is used after the loop
+        value /= _KIB
+        if value < _KIB:
+            break
+    return f"{value:.1f} {unit}"
+
+
+def plain(text: str) -> str:
+    """Return a text on one line without what a terminal could obey or a reader not see.
+
+    Controls, escape sequences, direction marks and surrogates become blanks; blanks in a row become one.
+    """
+    return " ".join("".join(char if char.isprintable() else " " for char in text).split())
+
+
+def count(number: int, one: str, many: str = "") -> str:
+    """Return a number with its noun: "1 open", "2 opens"."""
+    return f"{number} {one if number == 1 else many or one + 's'}"
