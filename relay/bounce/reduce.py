@@ -44,12 +44,12 @@ _STILL_TRYING: Final = tuple(
 )
 _GAVE_UP: Final = tuple(
     """given up|giving up|permanent error|failed permanently|permanent failure|will not be retried|
-    no further attempts|not going to try again|permanent fatal error|could not be delivered for|
+    no further attempts|not going to try again|permanent fatal error|
     delivery has failed|removed from the queue|deleted from queue|""".replace("\n    ", "")
     .rstrip("|")
     .split("|")
 )
-_STILL_TRYING_SUBJECTS: Final = ("delay", "warning", "still trying")
+_STILL_TRYING_SUBJECTS: Final = ("delay", "still trying", "warning: message", "warning: could not send")
 _MAX_WORDING: Final = 4000
 
 
@@ -90,6 +90,8 @@ def finding(seen: Seen, context: str = "") -> Finding:
         status = _status(status, clean(context), action)
     code = reply_code(words) or seen.reply_code or reply_code(clean(context))
     diagnostic = words or clean(context)
+    if action not in (Action.FAILED, Action.DELAYED):
+        return Finding(seen.recipient, action, status, code, diagnostic, clean(seen.remote_mta), Category.OTHER, Verdict.DELIVERED)
     category = classify(code or 0, status or None, words)
     if category is Category.OTHER:
         category = classify(code or 0, status or None, f"{words} {context}")
@@ -101,7 +103,7 @@ def finding(seen: Seen, context: str = "") -> Finding:
         diagnostic=diagnostic,
         remote_mta=clean(seen.remote_mta),
         category=category,
-        verdict=_verdict(action, category),
+        verdict=Verdict.SOFT_BOUNCED if action is Action.DELAYED else verdict_of(category),
     )
 
 
@@ -117,11 +119,3 @@ def _fits(status: str, action: Action) -> bool:
     """Whether a code found in words can belong to a report with this action."""
     success = action in (Action.DELIVERED, Action.RELAYED, Action.EXPANDED)
     return (status[0] == "2") == success
-
-
-def _verdict(action: Action, category: Category) -> Verdict:
-    if action is Action.DELAYED:
-        return Verdict.SOFT_BOUNCED
-    if action is Action.FAILED:
-        return verdict_of(category)
-    return Verdict.DELIVERED

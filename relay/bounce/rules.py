@@ -42,7 +42,7 @@ PROVIDER_CODES: Final[Phrases] = _table(
     (
         Category.SPAM,
         """
-        (as16012609)|as(201806281)|as(8550)
+        as(201806281)|as(8550)
         """,
     ),
     (
@@ -111,7 +111,7 @@ STRONG: Final[Phrases] = _table(
         verify sender|sender domain|domain of sender|sender's domain|invalid sender|sender denied|unknown sender|
         sender unknown|sender address has|sender is not|sender not|sender address is|bad sender|from address|
         return path|return-path|envelope sender|helo|ehlo|mail from:|sender domain must|the sender is|refused sender|
-        sender refused|sender blocked|sender is blocked|not accept mail from|does not accept mail from|
+        sender refused|sender blocked|sender is blocked|not accept mail from|not accepting mail|does not accept mail from|
         don't accept mail from|you are not allowed to|only accepts mail from|not permitted to post|
         may not have permission to post|restricted to accept|must be a member|not on the allowed|allowed senders|
         access only for|delivery not authorized|only authenticated|requires that all senders|not subscribed|
@@ -327,7 +327,7 @@ MIDDLE: Final[Phrases] = _table(
     (
         Category.EXPIRED,
         """
-        delivery time expired|retry time|retry timeout|message expired|queue too long|queue lifetime|time expired|
+        delivery time expired|retry time|attempts:|retry timeout|message expired|queue too long|queue lifetime|time expired|
         has expired|gave up|giving up|too long|maximum time|could not be delivered for|could not be delivered within|
         unable to deliver|undelivered for|not been delivered for|retries exceeded|retry count|delivery expired|
         message timed out|for more than|allocated time|exceeded maximum retry|expiration|unsuccessfully for|expired|

@@ -30,7 +30,7 @@ _CODE_AFTER_WORD: Final = re.compile(
     re.IGNORECASE,
 )
 _CODE_AT_START: Final = re.compile(r"[\W_]{0,3}(?:[45]\d\d[ -](?=[45]\d\d[ -]))?([2-5]\d\d)(?=[ \-:;)]|$)")
-_CODE: Final = re.compile(r"(?<![\w.:/@#\[+-])([45][0-7]\d)(?=(?: |-| - |: )[A-Za-z<#\"'(\[5])")
+_CODE: Final = re.compile(r"(?<![\w.:/@#\[+-])([45][0-7]\d)(?=(?: |-| - |: )(?:[^\W\d_]|[<#\"'(\[5]))")
 
 
 def clean(text: str) -> str:
