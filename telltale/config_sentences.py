@@ -37,7 +37,7 @@ def validated(model: type[M], raw: Mapping[str, Any]) -> tuple[M | None, dict[Wh
         made = model.model_validate(raw)
     except ValidationError as error:
         sections = _sections(model)
-        return None, wrong | {each["loc"]: _sentence(sections, each) for each in error.errors(include_url=False)}
+        return None, {each["loc"]: _sentence(sections, each) for each in error.errors(include_url=False)} | wrong
     return (None if wrong else made), wrong
 
 

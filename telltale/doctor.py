@@ -218,5 +218,7 @@ def _certificate(config: Config) -> list[Finding]:
 def _few_words(error: BaseException) -> str:
     if isinstance(error, TimeoutError):
         return "timed out"
-    # asyncio and urllib put words of their own where the system's are; the number says the same in fewer.
-    return os.strerror(error.errno).lower() if isinstance(error, OSError) and (error.errno or 0) > 0 else str(error)
+    if isinstance(error, OSError) and error.errno is not None and error.errno > 0:
+        # asyncio and urllib put words of their own where the system's are; the number says it in fewer.
+        return os.strerror(error.errno).lower()
+    return str(error)
