@@ -1,0 +1,335 @@
+"""From a destination to a connection that is ready for MAIL: hosts and addresses in order, EHLO, TLS, AUTH.
+
+aiosmtplib speaks up to here (its traps: LIBRARIES), on a socket that we connected; from MAIL on `client.py`
+has the transport. Rule: what fails comes back as a Failure, with the phase and the server's words.
+"""
+
+import asyncio
+import ipaddress
+import socket
+import ssl
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final, cast
+
+import aiosmtplib
+
+from relay.deliver.client import Extensions, Session, Timeouts
+from relay.deliver.destination import Destination
+from relay.deliver.dns import Resolver
+from relay.deliver.mx import Found, in_turn, is_public
+from relay.deliver.reply import from_text, garbled, ours
+from relay.deliver.settings import TlsPolicy
+from relay.deliver.tls import TlsClient, facts
+from storage.model import Phase, Reply
+
+# As Postfix's smtp_mx_address_limit.
+MAX_ADDRESSES: Final = 5
+# An address that did not let us connect is asked after the others for so long.
+_LAST_SECONDS: Final = 300.0
+_ADDRESSES_KEPT: Final = 10_000
+_FIRST_CODE, _LAST_CODE = 200, 599
+_NOT_AVAILABLE: Final = 421
+_WHILE: Final = {
+    Phase.BANNER: "while waiting for the greeting",
+    Phase.EHLO: "while waiting for the reply to EHLO",
+    Phase.TLS: "during the TLS handshake",
+    Phase.AUTH: "while waiting for the reply to AUTH",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why there is no connection."""
+
+    reply: Reply
+    phase: Phase
+    host: str | None = None
+    address: str | None = None
+
+    @property
+    def final(self) -> bool:
+        """Whether no later try can do better: our own words, a permanent fact of DNS."""
+        return not self.reply.code and (self.reply.enhanced or "").startswith("5")
+
+
+@dataclass(slots=True)
+class Connection:
+    """A server that waits for MAIL."""
+
+    session: Session
+    host: str
+    address: str
+    tls: str | None
+    born: float
+    used: int = 0
+    """Transactions begun."""
+
+
+class _StopError(Exception):
+    """A step failed; never leaves this file."""
+
+    def __init__(self, reply: Reply, phase: Phase) -> None:
+        super().__init__(reply.text)
+        self.reply = reply
+        self.phase = phase
+
+
+class Dialer:
+    """Opens connections for all sites."""
+
+    def __init__(
+        self,
+        resolver: Resolver,
+        tls: TlsClient,
+        *,
+        ehlo_name: str,
+        timeouts: Timeouts,
+        chance: Callable[[], float],
+        clock: Callable[[], float],
+    ) -> None:
+        """`ehlo_name` is our name; `chance` gives 0 … 1; `clock` counts seconds."""
+        self._resolver = resolver
+        self._tls = tls
+        self._ehlo_name = ehlo_name
+        self._timeouts = timeouts
+        self._chance = chance
+        self._clock = clock
+        self._unreached: OrderedDict[str, float] = OrderedDict()
+
+    async def dial(self, destination: Destination, avoided: Collection[str] = ()) -> Connection | Failure:
+        """Return a connection to the first host that takes us, in RFC 5321, 5.1's order; those `avoided` last."""
+        hosts = destination.hosts.in_order(self._chance)
+        hosts.sort(key=lambda host: host in avoided)
+        failure: Failure | None = None
+        tries_left = MAX_ADDRESSES
+        for host in hosts:
+            addresses = await self._addresses(host, destination)
+            if isinstance(addresses, Reply):
+                failure = _worse(failure, Failure(addresses, Phase.DNS, host))
+                continue
+            for address in addresses[:tries_left]:
+                tries_left -= 1
+                tried = await self._open(destination, host, address)
+                if isinstance(tried, Connection):
+                    return tried
+                failure = _worse(failure, tried)
+        return failure or Failure(ours("5.4.4", "there is no mail host"), Phase.DNS)
+
+    async def _addresses(self, host: str, destination: Destination) -> list[str] | Reply:
+        """Return the addresses of a host in the order to try them, or our words why there are none."""
+        if _is_address(host):
+            found = [host]
+        else:
+            answer = await self._resolver.addresses(host)
+            if answer.found is Found.TROUBLE:
+                return ours("4.4.3", f"address lookup of {host} failed: {answer.why}")
+            found = in_turn(answer.addresses)
+            if not found and not destination.final_hop:
+                found = await self._system_addresses(host)
+            if not found:
+                # A route that names no host is the operator's mistake: nobody's mail ends for that.
+                enhanced = "5.4.4" if destination.final_hop else "4.4.4"
+                return ours(enhanced, f"mail host {host} has no address ({answer.found})")
+        allowed = [address for address in found if destination.any_address or is_public(address)]
+        if not allowed:
+            return ours("5.7.1", f"mail host {host} has private addresses only ({found[0]}); they are not connected to")
+        now = self._clock()
+        return sorted(allowed, key=lambda address: self._unreached.get(address, 0.0) > now)
+
+    async def _system_addresses(self, host: str) -> list[str]:
+        """Return what this system calls `host`: an operator may name a machine as /etc/hosts does."""
+        try:
+            found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
+        except OSError:
+            return []
+        return in_turn(list(dict.fromkeys(cast("str", info[4][0]) for info in found)))
+
+    async def _open(self, destination: Destination, host: str, address: str) -> Connection | Failure:
+        wanted = self._tls.wanted(destination.tls, host, self._clock())
+        opened = await self._try(destination, host, address, starttls=wanted)
+        if (
+            isinstance(opened, Failure)
+            and opened.phase is Phase.TLS
+            and destination.tls is TlsPolicy.MAY
+            and not destination.implicit_tls
+        ):
+            self._tls.remember_failure(host, self._clock())
+            opened = await self._try(destination, host, address, starttls=False)
+        return opened
+
+    async def _try(self, destination: Destination, host: str, address: str, *, starttls: bool) -> Connection | Failure:
+        smtp: aiosmtplib.SMTP | None = None
+        sock: socket.socket | None = None
+        try:
+            sock = await self._connected(host, address, destination.port)
+            smtp = self._smtp(sock, destination, host)
+            tls = await self._greet(smtp, destination, host, address, starttls=starttls)
+            connection = self._take_over(smtp, host, address, tls)
+        except _StopError as stop:
+            _drop(smtp, sock)
+            return Failure(stop.reply, stop.phase, host, address)
+        except BaseException:
+            _drop(smtp, sock)
+            raise
+        return connection
+
+    async def _connected(self, host: str, address: str, port: int) -> socket.socket:
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        try:
+            # Commands and content are written whole; a delay for more would only add a round trip.
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            async with asyncio.timeout(self._timeouts.connect):
+                await asyncio.get_running_loop().sock_connect(sock, (address, port))
+        except OSError as error:  # TimeoutError is one
+            sock.close()
+            self._remember_unreached(address)
+            reason = (
+                "timed out" if isinstance(error, TimeoutError) and not error.errno else error.strerror or str(error)
+            )
+            where = f"[{address}]" if host == address else f"{host}[{address}]"
+            raise _StopError(ours("4.4.1", f"connect to {where}:{port}: {reason}"), Phase.CONNECT) from None
+        except BaseException:
+            sock.close()
+            raise
+        return sock
+
+    def _remember_unreached(self, address: str) -> None:
+        self._unreached[address] = self._clock() + _LAST_SECONDS
+        self._unreached.move_to_end(address)
+        if len(self._unreached) > _ADDRESSES_KEPT:
+            self._unreached.popitem(last=False)
+
+    def _smtp(self, sock: socket.socket, destination: Destination, host: str) -> aiosmtplib.SMTP:
+        return aiosmtplib.SMTP(
+            hostname=host,
+            local_hostname=self._ehlo_name,
+            sock=sock,
+            timeout=self._timeouts.greeting,
+            use_tls=destination.implicit_tls,
+            start_tls=False,
+            tls_context=self._tls.context(destination.tls),
+        )
+
+    async def _greet(
+        self, smtp: aiosmtplib.SMTP, destination: Destination, host: str, address: str, *, starttls: bool
+    ) -> str | None:
+        """Banner, EHLO, TLS and AUTH; returns what TLS came to."""
+        with _phase(Phase.BANNER, implicit_tls=destination.implicit_tls):
+            await smtp.connect()
+        await _hello(smtp)
+        if not destination.implicit_tls and starttls:
+            await _start_tls(smtp, destination.tls, host)
+        tls = _tls_of(smtp, destination.tls)
+        if destination.user is not None:
+            await _log_in(smtp, destination, address, tls)
+        return tls
+
+    def _take_over(self, smtp: aiosmtplib.SMTP, host: str, address: str, tls: str | None) -> Connection:
+        transport = smtp.transport
+        if transport is None or transport.is_closing():
+            raise _StopError(ours("4.4.2", f"lost connection {_WHILE[Phase.EHLO]}"), Phase.EHLO)
+        session = Session(cast("asyncio.Transport", transport), Extensions.read(smtp.esmtp_extensions), self._timeouts)
+        return Connection(session, host, address, tls, self._clock())
+
+
+async def _hello(smtp: aiosmtplib.SMTP) -> None:
+    with _phase(Phase.EHLO):
+        try:
+            await smtp.ehlo()
+        except aiosmtplib.SMTPHeloError as error:
+            # RFC 5321, 3.2: a server that refuses EHLO for good may know HELO.
+            if error.code // 100 != 5 or not smtp.is_connected:  # noqa: PLR2004 - permanent negative completion
+                raise
+            await smtp.helo()
+
+
+async def _start_tls(smtp: aiosmtplib.SMTP, policy: TlsPolicy, host: str) -> None:
+    if not smtp.supports_extension("starttls"):
+        if policy is TlsPolicy.MAY:
+            return
+        raise _StopError(ours("4.7.4", f"TLS is required, but {host} does not offer it"), Phase.TLS)
+    with _phase(Phase.TLS):
+        try:
+            await smtp.starttls()
+        except aiosmtplib.SMTPResponseException as error:
+            # 454 and kin: the conversation goes on in clear (RFC 3207, 4.1), if a policy allows that.
+            if policy is TlsPolicy.MAY and smtp.is_connected and _FIRST_CODE <= error.code <= _LAST_CODE:
+                return
+            raise
+    await _hello(smtp)
+
+
+def _tls_of(smtp: aiosmtplib.SMTP, policy: TlsPolicy) -> str | None:
+    if not smtp.is_connected:
+        return None
+    connection = smtp.get_transport_info("ssl_object")
+    return facts(connection, policy) if connection is not None else None
+
+
+async def _log_in(smtp: aiosmtplib.SMTP, destination: Destination, address: str, tls: str | None) -> None:
+    """AUTH with the first mechanism that both know: one try, since tries that fail lock accounts."""
+    if tls is None and not ipaddress.ip_address(address).is_loopback:
+        raise _StopError(ours("4.7.11", "the password is not sent without TLS, and there is none"), Phase.AUTH)
+    mechanisms = {"plain": smtp.auth_plain, "login": smtp.auth_login, "cram-md5": smtp.auth_crammd5}
+    offered = [name for name in mechanisms if name in smtp.server_auth_methods]
+    if not offered:
+        raise _StopError(ours("4.7.0", "the server offers no AUTH mechanism that we know"), Phase.AUTH)
+    with _phase(Phase.AUTH):
+        await mechanisms[offered[0]](destination.user or "", destination.password or "")
+
+
+@contextmanager
+def _phase(phase: Phase, *, implicit_tls: bool = False) -> Iterator[None]:
+    """Turn what aiosmtplib and the transport raise into the words for it."""
+    try:
+        yield
+    except aiosmtplib.SMTPResponseException as error:
+        raise _StopError(_reply_of(error), phase) from None
+    except (aiosmtplib.SMTPException, OSError) as error:  # TimeoutError and ssl.SSLError are OSErrors
+        at = Phase.TLS if implicit_tls and _is_tls_error(error.__cause__) else phase
+        raise _StopError(_words_for(error, at), at) from None
+
+
+def _is_tls_error(cause: BaseException | None) -> bool:
+    return isinstance(cause, ssl.SSLError | ConnectionError) and not isinstance(cause, aiosmtplib.SMTPException)
+
+
+def _reply_of(error: aiosmtplib.SMTPResponseException) -> Reply:
+    text = error.message.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    if _FIRST_CODE <= error.code <= _LAST_CODE:
+        return from_text(error.code, text)
+    return garbled(text.encode())
+
+
+def _words_for(error: Exception, phase: Phase) -> Reply:
+    for each in (error, error.__cause__):
+        if isinstance(each, ssl.SSLError):
+            return ours("4.7.5", f"the TLS handshake failed: {each.reason or each}")
+    if isinstance(error, TimeoutError):
+        return ours("4.4.2", f"timed out {_WHILE[phase]}")
+    return ours("4.4.2", f"lost connection {_WHILE[phase]}")
+
+
+def _worse(known: Failure | None, failure: Failure) -> Failure:
+    """Return the failure to report of two: one that may pass before one that is final, then the later."""
+    return known if known is not None and failure.final and not known.final else failure
+
+
+def _drop(smtp: aiosmtplib.SMTP | None, sock: socket.socket | None) -> None:
+    transport = smtp.transport if smtp is not None else None
+    if transport is not None:
+        cast("asyncio.Transport", transport).abort()
+    elif sock is not None:
+        sock.close()
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
