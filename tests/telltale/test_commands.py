@@ -1,0 +1,273 @@
+"""The commands upon a real store: users, the queue, the log, bounce messages, the configuration."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from storage.model import BodyType, Message, NewRecipient, queue_id
+from storage.reader import Reader
+from storage.status import Status
+from storage.store import Store
+from telltale.cli import run
+
+TELLTALE = str(Path(sys.executable).parent / "telltale")
+NOBODY = 65534
+DSN = b"""From: MAILER-DAEMON@mx.example
+Content-Type: multipart/report; report-type=delivery-status; boundary=x
+
+--x
+Content-Type: message/delivery-status
+
+Reporting-MTA: dns; mx.example
+
+Final-Recipient: rfc822; ann@example.org
+Action: failed
+Status: 5.1.1
+Diagnostic-Code: smtp; 550 5.1.1 no such user
+
+--x--
+"""
+
+
+@pytest.fixture(autouse=True)
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    path = tmp_path / "c.toml"
+    path.write_text(f'[server]\nhostname = "relay.test"\nstate_dir = "{tmp_path}/state"\n')
+    monkeypatch.setenv("TELLTALE_CONFIG", str(path))
+    return path
+
+
+Told = Callable[..., tuple[str, str]]
+
+
+@pytest.fixture
+def told(capsys: pytest.CaptureFixture[str]) -> Told:
+    def tell(*words: str, code: int = 0) -> tuple[str, str]:
+        assert run(words) == code
+        said = capsys.readouterr()
+        return said.out, said.err
+
+    return tell
+
+
+@pytest.fixture
+def password(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO("geheim\nmore\n"))
+
+
+async def fill(state_dir: Path, *addresses: str) -> str:
+    """Store one message to `addresses`; return its queue id."""
+    store = await Store.open(state_dir)
+    try:
+        message = Message(
+            id=store.next_id(), received_ms=1_000, sender="me@relay.test", body=BodyType.SEVEN_BIT, smtputf8=False,
+            size=5, plan=b"", subject="Hello",
+        )  # fmt: skip
+        recipients = [NewRecipient(store.next_id(), each, each.rpartition("@")[2], Status.UNSENT) for each in addresses]
+        await store.accept(message, b"hello", recipients, lifetime_ms=1 << 40, leased=False)
+    finally:
+        await store.close()
+    return queue_id(message.id)
+
+
+def filled(tmp_path: Path, *addresses: str) -> str:
+    import asyncio
+
+    return asyncio.run(fill(tmp_path / "state", *addresses))
+
+
+def test_a_user_is_added_changed_and_removed(told: Told, password: None, tmp_path: Path) -> None:
+    assert told("user", "add", "ann", "--password-stdin", "--sender", "Ann@Example.ORG", "--sender", "@b.example") == (
+        "user ann added\n",
+        "",
+    )
+    assert told("user", "list") == ("ann  Ann@example.org, @b.example\n", "")
+    assert json.loads(told("user", "list", "--json")[0]) == {
+        "name": "ann",
+        "senders": ["Ann@example.org", "@b.example"],
+    }
+    assert told("user", "passwd", "ann", "--password-stdin")[0] == "password of ann changed\n"
+    assert "Ann@example.org" in told("user", "list")[0]
+    assert told("user", "remove", "ann")[0] == "user ann removed\n"
+    assert told("user", "list") == ("", "")
+
+
+def test_a_password_is_kept_as_argon2id_and_is_the_line_that_was_given(
+    told: Told, password: None, tmp_path: Path
+) -> None:
+    import asyncio
+
+    from argon2 import PasswordHasher
+
+    async def stored() -> str:
+        reader = await Reader.open(tmp_path / "state")
+        try:
+            user = await reader.user("ann")
+            assert user is not None
+            return user.password_hash
+        finally:
+            await reader.close()
+
+    told("user", "add", "ann", "--password-stdin")
+    hashed = asyncio.run(stored())
+    assert hashed.startswith("$argon2id$")
+    assert PasswordHasher().verify(hashed, "geheim")
+
+
+@pytest.mark.parametrize(
+    ("words", "stdin", "code", "sentence"),
+    [
+        (("add", "a b", "--password-stdin"), "x\n", 2, "a user's name has"),
+        (("add", "", "--password-stdin"), "x\n", 2, "a user's name has"),
+        (("add", "ann", "--password-stdin"), "\n", 2, "the password is empty"),
+        (("add", "ann", "--password-stdin"), "a\0b\n", 2, "a password has at most"),
+        (("add", "ann", "--password-stdin", "--sender", "ann"), "x\n", 2, '--sender "ann" is neither'),
+        (("add", "ann"), "x\n", 2, "there is no terminal to ask"),
+        (("passwd", "bob", "--password-stdin"), "x\n", 1, 'there is no user "bob"'),
+        (("remove", "bob"), "", 1, 'there is no user "bob"'),
+    ],
+)
+def test_what_cannot_be_a_user_is_told(
+    told: Told, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], stdin: str, code: int, sentence: str
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
+    out, err = told("user", *words, code=code)
+    assert out == ""
+    assert err.startswith(f"telltale: {sentence}")
+
+
+def test_a_name_that_is_taken_is_told(told: Told, password: None) -> None:
+    told("user", "add", "ann", "--password-stdin")
+    assert 'there is a user "ann" already' in told("user", "add", "ann", "--password-stdin", code=1)[1]
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(("second", "code"), [("geheim", 0), ("Geheim", 2)])
+def test_a_terminal_is_asked_twice(told: Told, monkeypatch: pytest.MonkeyPatch, second: str, code: int) -> None:
+    answers = iter(["geheim", second])
+    monkeypatch.setattr(sys, "stdin", Terminal())
+    monkeypatch.setattr("telltale.cli_user.getpass", lambda _: next(answers))
+    told("user", "add", "ann", code=code)
+
+
+def test_a_state_directory_is_its_users_alone(told: Told, password: None, tmp_path: Path) -> None:
+    told("user", "add", "ann", "--password-stdin")
+    modes = {path.stat().st_mode & 0o077 for path in (tmp_path / "state").iterdir()}
+    assert modes == {0}
+
+
+def test_where_there_is_no_store_nothing_is_made(told: Told, tmp_path: Path) -> None:
+    for words in (["log"], ["show", "a@b"], ["queue", "list"], ["queue", "flush", "--all"], ["user", "list"]):
+        assert "there is no store" in told(*words, code=1)[1]
+    assert not (tmp_path / "state").exists()
+
+
+def test_the_log_shows_what_was_accepted(told: Told, tmp_path: Path) -> None:
+    name = filled(tmp_path, "a@x.example", "b@y.example")
+    rows = [json.loads(line) for line in told("log", "--json")[0].splitlines()]
+    assert {row["recipient"] for row in rows} == {"a@x.example", "b@y.example"}
+    assert {row["queue_id"] for row in rows} == {name}
+    assert told("log", "--json", "--status", "failed")[0] == ""
+    assert "a@x.example" in told("log", "--recipient", "@x.example")[0]
+    assert told("log", "--csv", "--limit", "1")[0].count("\n") == 2
+
+
+def test_a_cut_table_says_so(told: Told, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    filled(tmp_path, "a@x.example", "b@y.example")
+    monkeypatch.setattr("telltale.cli_log.TABLE_ROWS", 1)
+    assert told("log")[1] == "The newest 1 rows; --limit shows more.\n"
+
+
+def test_show_tells_the_story_of_a_message_and_of_a_recipient(told: Told, tmp_path: Path) -> None:
+    name = filled(tmp_path, "a@x.example")
+    for subject in (name, "a@x.example"):
+        assert "a@x.example" in told("show", subject)[0]
+    assert told("show", "c@z.example", code=1)[1] == (
+        'telltale: the log knows no queue id and no recipient "c@z.example"\n'
+    )
+
+
+def test_the_queue_is_held_released_and_removed(told: Told, tmp_path: Path) -> None:
+    name = filled(tmp_path, "a@x.example", "b@y.example", "c@y.example")
+    assert told("queue", "hold", "@y.example")[0] == "2 recipients held\n"
+    assert told("queue", "hold", name)[0] == "1 recipient held, 2 left as they were (being tried, or so already)\n"
+    assert told("queue", "release", "--all")[0] == "3 recipients released\n"
+    assert told("queue", "remove", "a@x.example")[0] == "1 recipient removed\n"
+    assert "a@x.example" not in told("queue", "list")[0]
+    assert told("queue", "flush", "--all")[0].startswith(("0 recipients due now", "2 recipients due now"))
+    assert '"b@y.example"' in told("queue", "list", "--json")[0]
+    assert "2" in told("queue", "count")[0]
+    assert json.loads(told("log", "--json", "--recipient", "a@x.example")[0])["status"] == "Bounced"
+
+
+def test_what_does_not_wait_cannot_be_held(told: Told, tmp_path: Path) -> None:
+    filled(tmp_path, "a@x.example")
+    assert told("queue", "hold", "z@z.example", code=1)[1] == 'telltale: no recipient waits under "z@z.example"\n'
+
+
+def test_everything_is_reached_in_steps(told: Told, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("telltale.cli_queue._BATCH", 2)
+    filled(tmp_path, *[f"u{number}@x.example" for number in range(5)])
+    assert told("queue", "hold", "--all")[0] == "5 recipients held\n"
+
+
+def test_a_broken_store_is_one_sentence(told: Told, tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "telltale.db").write_bytes(b"this is no database" * 100)
+    out, err = told("log", code=1)
+    assert out == ""
+    assert len(err.splitlines()) == 1
+
+
+def test_bounce_messages_are_read(told: Told, tmp_path: Path) -> None:
+    (tmp_path / "dsn.eml").write_bytes(DSN)
+    found = json.loads(told("bounce", "parse", str(tmp_path / "dsn.eml"))[0])
+    assert (found["recipient"], found["action"], found["status"]) == ("ann@example.org", "failed", "5.1.1")
+    assert found["result"] == "Failed"
+
+
+def test_a_bounce_message_that_is_not_there_is_one_sentence(told: Told) -> None:
+    assert told("bounce", "parse", "none.eml", code=1)[1] == (
+        "telltale: none.eml: cannot be read: No such file or directory\n"
+    )
+
+
+def test_a_good_configuration_is_told(told: Told, config: Path) -> None:
+    assert told("config", "check")[0] == f"{config}: good\n"
+    assert told("config", "check", "-c", str(config))[0] == f"{config}: good\n"
+
+
+def test_the_configuration_in_force_is_shown(told: Told, config: Path) -> None:
+    shown = told("config", "show", str(config))[0]
+    assert shown.startswith(f"# {config}\n[server]\n")
+    assert 'domain = "relay.test"' in shown
+
+
+def open_to_all(path: str) -> bool:
+    return all(each.stat().st_mode & 0o005 == 0o005 for each in (Path(path), *Path(path).parents))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+@pytest.mark.skipif(not open_to_all(sys.base_prefix), reason="this Python is closed to other users")
+def test_root_leaves_no_files_that_the_service_cannot_read(config: Path) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        state = Path(folder, "state")
+        filled(Path(folder), "a@x.example")
+        for path in (state, *state.rglob("*")):
+            os.chown(path, NOBODY, NOBODY)
+        config.write_text(f'[server]\nstate_dir = "{state}"\n')
+        add = [TELLTALE, "user", "add", "ann", "--password-stdin"]
+        subprocess.run(add, input=b"x\n", check=True, timeout=60, capture_output=True)
+        assert {path.stat().st_uid for path in state.rglob("*")} == {NOBODY}
