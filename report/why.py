@@ -103,7 +103,7 @@ def reason(code: int | None, enhanced: str | None, diagnostic: str) -> str:
     """Return a reply in plain words with its codes: "no such user (550 5.1.1)"; "" where there is none."""
     text = plain(diagnostic)
     words = _words(code, enhanced, text)
-    codes = " ".join(str(part) for part in (code or None, enhanced) if part is not None)
+    codes = " ".join(part for part in (str(code or ""), plain(enhanced or "")) if part)
     if words and codes:
         return f"{words} ({codes})"
     return words or codes
