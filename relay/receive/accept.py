@@ -1,0 +1,180 @@
+"""Takes responsibility for a message: mends its header, plans its image, stores it, gives it to delivery.
+
+Rule: `accept` returns a queue id only after the commit; what it returns otherwise is the refusal to answer with.
+"""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Final, Protocol
+
+from relay.inject.plan import InjectOptions, plan_message
+from relay.inject.reason import UntrackedReason
+from relay.receive import replies
+from relay.receive.encoded_words import decode_value
+from relay.receive.envelope import Envelope
+from relay.receive.headers import MAX_RECEIVED, HeaderFault, Headers, Trace, mend, protocol, scan
+from relay.receive.senders import permits_from
+from storage.kv import kv
+from storage.model import BodyType, Job, Message, NewRecipient, Reply, queue_id
+from storage.status import Status
+from storage.store import Store, StoreFullError
+
+# From here on mending and planning leave the event loop: it takes milliseconds, and others would wait.
+_LARGE_BYTES: Final = 256 * 1024
+
+
+_log = logging.getLogger("telltale.receive")
+
+
+class Delivery(Protocol):
+    """Where accepted recipients go at once: a `relay.deliver` Delivery."""
+
+    def room(self) -> int:
+        """Return how many recipients may still be leased from memory."""
+
+    def submit(self, jobs: Sequence[Job]) -> None:
+        """Deliver these."""
+
+
+class Acceptor:
+    """Accepts messages into one store; one object a process."""
+
+    def __init__(
+        self, store: Store, options: InjectOptions, hostname: str, delivery: Delivery, *, lifetime_ms: int
+    ) -> None:
+        """Store in `store` as `hostname`, give to `delivery`; recipients live for `lifetime_ms` in the queue."""
+        self._store = store
+        self._options = options
+        self._hostname = hostname
+        self._delivery = delivery
+        self._lifetime_ms = lifetime_ms
+        self._promised = 0
+        """Recipients that are being stored leased, and are not in delivery's count yet."""
+
+    async def accept(self, envelope: Envelope, content: bytes, now_ms: int) -> str | Reply:
+        """Take responsibility for a message. When this returns a queue id, answer 250."""
+        headers = scan(content)
+        if isinstance(headers, HeaderFault):
+            return Reply(552, "5.3.4", headers)
+        if headers.received > MAX_RECEIVED:
+            return replies.LOOP
+        user = envelope.client.user
+        if user and not permits_from(user.senders, headers.from_fields):
+            return replies.NOT_YOUR_SENDER
+        message_id = self._store.next_id()
+        trace = _trace(envelope, self._hostname, message_id, now_ms)
+        if len(content) < _LARGE_BYTES:
+            message, mended = self._prepared(message_id, envelope, headers, trace, content)
+        else:
+            message, mended = await asyncio.to_thread(self._prepared, message_id, envelope, headers, trace, content)
+        refusal = await self._stored(message, mended, self._recipients(envelope))
+        if refusal:
+            return refusal
+        _tell(message, len(envelope.recipients))
+        return trace.queue_id
+
+    def _prepared(
+        self, message_id: int, envelope: Envelope, headers: Headers, trace: Trace, content: bytes
+    ) -> tuple[Message, bytes]:
+        mended = mend(content, headers, trace)
+        plan, reason = self._plan(headers, mended)
+        user = envelope.client.user
+        return Message(
+            id=message_id,
+            received_ms=trace.at_ms,
+            sender=str(envelope.sender or ""),
+            # What it needs, not what was asked for: many clients ask for both, always, and a next hop that
+            # lacks them could then not be given a plain message.
+            body=BodyType.SEVEN_BIT if mended.isascii() else BodyType.EIGHT_BIT_MIME,
+            smtputf8=envelope.smtputf8 and _needs_utf8(envelope, content[: headers.end]),
+            size=len(mended),
+            plan=plan,
+            envid=envelope.envid,
+            ret=envelope.ret,
+            user=user.name if user else None,
+            client=envelope.client.address,
+            message_id=headers.message_id or f"<{trace.queue_id}@{trace.hostname}>",
+            from_header=decode_value(b", ".join(headers.from_fields)),
+            subject=headers.subject,
+            untracked_reason=reason,
+            broadcast=headers.broadcast,
+            broadcast_type=headers.broadcast_type,
+        ), mended
+
+    def _plan(self, headers: Headers, content: bytes) -> tuple[bytes, str | None]:
+        """Return the plan's bytes and why there is none."""
+        if headers.opted_out:
+            return b"", UntrackedReason.OPTED_OUT
+        try:
+            plan = plan_message(content, self._options)
+        except Exception:  # noqa: BLE001 - a bug in what is only an image must not cost the message
+            _log.exception(kv(event="plan-failed"))
+            return b"", UntrackedReason.SELF_CHECK
+        return (b"", plan.untracked_reason) if plan.untracked_reason else (plan.to_bytes(), None)
+
+    def _recipients(self, envelope: Envelope) -> list[NewRecipient]:
+        return [
+            NewRecipient(
+                self._store.next_id(),
+                str(recipient.address),
+                recipient.address.domain,
+                recipient.admitted.status,
+                recipient.admitted.diagnostic,
+                recipient.notify,
+                recipient.orcpt,
+            )
+            for recipient in envelope.recipients
+        ]
+
+    async def _stored(self, message: Message, content: bytes, recipients: list[NewRecipient]) -> Reply | None:
+        to_send = sum(recipient.status is Status.UNSENT for recipient in recipients)
+        leased = self._delivery.room() - self._promised >= to_send
+        self._promised += to_send if leased else 0
+        try:
+            jobs = await self._store.accept(message, content, recipients, lifetime_ms=self._lifetime_ms, leased=leased)
+        except StoreFullError:
+            _log.error(kv(event="store-full", client=message.client))
+            return replies.STORE_FULL
+        except Exception:  # noqa: BLE001 - whatever it was, the client keeps the message and tries again
+            _log.exception(kv(event="not-stored", client=message.client))
+            return replies.NOT_STORED
+        finally:
+            self._promised -= to_send if leased else 0
+        self._submit(jobs)
+        return None
+
+    def _submit(self, jobs: Sequence[Job]) -> None:
+        try:
+            self._delivery.submit(jobs)
+        except Exception:  # noqa: BLE001 - it is stored: their leases run out, and others pick them up
+            _log.exception(kv(event="not-submitted", jobs=len(jobs)))
+
+
+def _trace(envelope: Envelope, hostname: str, message_id: int, now_ms: int) -> Trace:
+    client = envelope.client
+    keyword = protocol(
+        extended=client.extended,
+        utf8=envelope.smtputf8,
+        tls=client.tls is not None,
+        authenticated=client.user is not None,
+    )
+    return Trace(client.helo, client.address, keyword, client.tls, hostname, queue_id(message_id), now_ms)
+
+
+def _needs_utf8(envelope: Envelope, header: bytes) -> bool:
+    addresses = [str(recipient.address) for recipient in envelope.recipients]
+    return not (header.isascii() and all(map(str.isascii, [str(envelope.sender or ""), *addresses])))
+
+
+def _tell(message: Message, recipients: int) -> None:
+    fields = {
+        "queue_id": queue_id(message.id),
+        "from": f"<{message.sender}>",
+        "size": message.size,
+        "nrcpt": recipients,
+        "client": message.client,
+        "user": message.user,
+        "message_id": message.message_id,
+    }
+    _log.info(kv(**fields))

@@ -1,0 +1,44 @@
+"""What a session hands over with the content: who sent it, to whom, and how it came."""
+
+from dataclasses import dataclass
+
+from relay.receive.address import Address
+from relay.receive.admission import Admitted
+from storage.model import User
+
+
+@dataclass(frozen=True, slots=True)
+class Recipient:
+    """A recipient that RCPT named and admission decided on."""
+
+    address: Address
+    admitted: Admitted
+    notify: str | None = None
+    orcpt: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Who is at the other end."""
+
+    address: str
+    helo: str
+    extended: bool
+    """It greeted with EHLO."""
+    tls: str | None
+    """e.g. "TLSv1.3 with cipher TLS_AES_256_GCM_SHA384"; None in clear."""
+    user: User | None
+    """Who it proved to be; None for a trusted network."""
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """The envelope of one transaction (RFC 5321, 2.3.1)."""
+
+    client: Client
+    sender: Address | None
+    """None for the null sender."""
+    recipients: tuple[Recipient, ...]
+    smtputf8: bool = False
+    ret: str | None = None
+    envid: str | None = None

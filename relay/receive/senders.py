@@ -1,0 +1,71 @@
+"""Whom a user may write as: the envelope's sender and the From field against the user's list.
+
+Rules: pure, linear, nothing raises. A From field that cannot be read to the end is not permitted: what we
+read another way than the recipient's mail client does, would be a way round the list.
+"""
+
+import re
+from collections.abc import Iterable
+from typing import Final
+
+from relay.receive.address import Address, parse_mailbox
+
+MAX_FIELD_BYTES: Final = 8192
+
+_PART: Final = re.compile(r'"(?:[^"\\]|\\.)*+"|\\.|[()"\\]|[^()"\\]++', re.DOTALL)
+# Groups (":" and ";") are left out: clients differ in what they make of them in a From field.
+_MAILBOX: Final = re.compile(r"[^<>:;]*+<([^<>]*+)>\s*+|([^<>:;]*+)")
+
+
+def permits(senders: Iterable[str], address: str) -> bool:
+    """Return whether a list of addresses and "@domain" holds `address`; an empty list holds all.
+
+    Letter case does not count: who may send as Ann@example.org may send as ann@example.org.
+    """
+    wanted = address.casefold()
+    domain = "@" + wanted.rpartition("@")[2]
+    allowed = [sender.casefold() for sender in senders]
+    return not allowed or wanted in allowed or domain in allowed
+
+
+def permits_from(senders: tuple[str, ...], fields: Iterable[bytes]) -> bool:
+    """Return whether all addresses in the From fields are in `senders`."""
+    if not senders:
+        return True
+    found = [from_addresses(field) for field in fields]
+    return all(addresses and all(permits(senders, address) for address in addresses) for addresses in found)
+
+
+def from_addresses(field: bytes) -> list[str] | None:
+    """Return the addresses of a From field's unfolded value (RFC 5322, 3.6.2); None where it is not one."""
+    if len(field) > MAX_FIELD_BYTES:
+        return None
+    try:
+        plain = _without_comments_and_quotes(field.decode("utf-8"))
+    except UnicodeDecodeError:
+        return None
+    addresses = [_address(element) for element in plain.split(",")] if plain is not None else [None]
+    return [address for address in addresses if address] if all(addresses) else None
+
+
+def _without_comments_and_quotes(text: str) -> str | None:
+    """Return `text` with comments, which nest, and quoted strings cut out; None where one does not end."""
+    kept: list[str] = []
+    depth = 0
+    for part in _PART.findall(text):
+        if part == "(":
+            depth += 1
+        elif depth:
+            depth -= part == ")"
+        elif part in {'"', ")", "\\"}:
+            return None
+        elif part[0] != '"':
+            kept.append(part)
+    return None if depth else "".join(kept)
+
+
+def _address(element: str) -> str | None:
+    found = _MAILBOX.fullmatch(element)
+    mailbox = (found[1] or found[2] or "").strip() if found else ""
+    parsed = parse_mailbox(mailbox, utf8=True) if mailbox.isprintable() else None
+    return str(parsed) if isinstance(parsed, Address) and parsed.domain else None
