@@ -1,0 +1,164 @@
+"""Charsets: what the tokenizer may read of a part's decoded bytes, and how an image is written among them.
+
+Rule: where every byte below 0x80 is ASCII wherever it stands, the bytes are read as they are. Any other
+charset is read through a mask of one byte a character, in which only true ASCII is ASCII.
+"""
+
+import codecs
+import re
+from dataclasses import dataclass
+from encodings import aliases, normalize_encoding
+from typing import Final
+
+from relay.inject.reason import UntrackedReason
+
+# Every byte below 0x80 that HTML gives a meaning to is itself: bytes from 0x80 on may mean anything, and multi-byte
+# characters never hold "<", ">", "=", quotes or "-".
+_SUPERSET: Final = re.compile(
+    r"ascii|utf_8(?:_sig)?|latin_1|iso8859_\d+|koi8_[rtu]|kz1048|ptcp154|tis_620|hp_roman8|palmos|viscii"
+    r"|mac_\w+|cp(?:125\d|437|720|737|775|85\d|86\d|874|932|936|949|950|1006|1125)"
+    r"|gbk|gb2312|gb18030|big5|big5hkscs|euc_\w+|shift_jis(?:x0213|_2004)?"
+)
+_STATEFUL: Final = re.compile(r"iso2022_\w+|hz")
+_TRANSCODED: Final = re.compile(r"utf_16(?:_[bl]e)?|utf_32(?:_[bl]e)?|utf_7|johab|cp(?:037|273|424|500|875|1026|1140)")
+# Names of mail and of the Encoding standard that Python does not know.
+_OTHER_NAMES: Final = {
+    "": "ascii",
+    "x_sjis": "cp932",
+    "x_gbk": "gbk",
+    "x_mac_roman": "mac_roman",
+    "macintosh": "mac_roman",
+    "iso_8859_8_i": "iso8859_8",
+    "iso_8859_6_i": "iso8859_6",
+    "iso_8859_8_e": "iso8859_8",
+    "ks_c_5601": "cp949",
+    "windows_874": "cp874",
+    "windows_949": "cp949",
+    "windows_31j": "cp932",
+    "cp_850": "cp850",
+    "utf8mb4": "utf_8",
+    "x_euc_jp": "euc_jp",
+    "x_x_big5": "big5",
+    "cn_big5": "big5",
+    "cn_gb": "gb2312",
+    "iso_8859": "latin_1",
+    "x_user_defined": "latin_1",
+    "ansi_x3_110_1983": "latin_1",
+}
+# ISO 2022: from an escape to a set that is not ASCII, or a shift out, up to the next escape or shift in.
+_ISO_2022_SHIFTED: Final = re.compile(rb"\x1b(?:\$(?:[@AB]|\([@-Z])|\(I)[^\x1b]*+|\x0e[^\x0f\x1b]*+")
+# RFC 1843: "~{" up to "~}"; a line end ends it, too.
+_HZ_SHIFTED: Final = re.compile(rb"~\{(?:[^~\r\n]++|~(?!\}))*+")
+_MASK: Final = b"\x80"
+
+
+def canonical(name: bytes) -> str | None:
+    """Return Python's name of the charset that a part names; None for one that we do not know."""
+    try:
+        key = normalize_encoding(name.decode("ascii")).lower()
+    except UnicodeDecodeError:
+        return None
+    known = _OTHER_NAMES.get(key) or aliases.aliases.get(key, key)
+    known_to_us = _SUPERSET.fullmatch(known) or _STATEFUL.fullmatch(known) or _TRANSCODED.fullmatch(known)
+    return known if known_to_us else None
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Decoded bytes as the tokenizer reads them."""
+
+    source: bytes
+    markup: bytes
+    """One byte a character, or the source itself."""
+    codec: str
+    """How the image is encoded."""
+    mark: int
+    """Units of `markup` that nothing may go before: a byte order mark."""
+
+    def offset(self, index: int) -> int | None:
+        """Return the offset in the source of unit `index` of the markup; None where nothing fits in there."""
+        if self.codec == "ascii":
+            inside = index > 0 and self.markup is not self.source and self.markup[index - 1 : index] == _MASK
+            return None if inside else index
+        return _offset(self.source, self.codec, index)
+
+    def proves(self, offset: int, image: bytes) -> bool:
+        """Whether the source with `image` at `offset` reads as before, but for the image's text."""
+        if self.codec == "ascii":
+            return True
+        try:
+            text, before = image.decode(self.codec), self.source.decode(self.codec)
+            after = (self.source[:offset] + image + self.source[offset:]).decode(self.codec)
+        except UnicodeDecodeError:
+            return False
+        at = after.find(text)
+        return at >= 0 and after[:at] + after[at + len(text) :] == before
+
+
+def read(source: bytes, name: bytes) -> Reading | UntrackedReason:
+    """Read decoded bytes in the charset of this name; the reason where they cannot be read for certain."""
+    codec = canonical(name)
+    if codec is None:
+        # A name that nobody knows does no harm where all is plain ASCII: readers fall back to that.
+        if not source.isascii() or b"\x1b" in source or b"\0" in source or b"~{" in source:
+            return UntrackedReason.UNKNOWN_CHARSET
+        return Reading(source, source, "ascii", 0)
+    if _TRANSCODED.fullmatch(codec):
+        return _transcoded(source, codec)
+    if b"<\0" in source or b"\0<" in source:
+        return UntrackedReason.BROKEN_CHARSET  # UTF-16 or UTF-32 under a wrong name
+    mark = len(codecs.BOM_UTF8) if source.startswith(codecs.BOM_UTF8) else 0
+    if codec != "hz" and b"\x1b" not in source and b"\x0e" not in source:
+        return Reading(source, source, "ascii", mark)
+    shifted = _HZ_SHIFTED if codec == "hz" else _ISO_2022_SHIFTED
+    return Reading(source, shifted.sub(_masked_run, source), "ascii", mark)
+
+
+def _masked_run(found: re.Match[bytes]) -> bytes:
+    return _MASK * len(found[0])
+
+
+_MARKS: Final = {
+    "utf_16": ((codecs.BOM_UTF16_LE, "utf_16_le"), (codecs.BOM_UTF16_BE, "utf_16_be")),
+    "utf_32": ((codecs.BOM_UTF32_LE, "utf_32_le"), (codecs.BOM_UTF32_BE, "utf_32_be")),
+}
+
+
+def _transcoded(source: bytes, codec: str) -> Reading | UntrackedReason:
+    """Read a charset that is not ASCII in its bytes, by way of its text."""
+    for mark, marked in _MARKS.get(codec, ()):
+        if source.startswith(mark):
+            codec = marked
+    if codec in _MARKS:
+        # RFC 2781, 4.3 says big-endian without a mark; programs write little-endian: in doubt.
+        return UntrackedReason.BROKEN_CHARSET
+    try:
+        text = source.decode(codec)
+    except UnicodeDecodeError:
+        return UntrackedReason.BROKEN_CHARSET
+    return Reading(source, text.encode("ascii", _MASKING), codec, int(text.startswith("\ufeff")))
+
+
+def _mask(error: UnicodeError) -> tuple[bytes, int]:
+    assert isinstance(error, UnicodeEncodeError)  # noqa: S101 - registered for encoding only
+    return _MASK * (error.end - error.start), error.end
+
+
+_MASKING: Final = "relay.inject.mask"
+codecs.register_error(_MASKING, _mask)
+
+
+def _offset(source: bytes, codec: str, index: int) -> int:
+    """Return the greatest offset up to which the source decodes to `index` characters."""
+    if codec.startswith(("utf_16", "utf_32")):
+        # Half a unit decodes to nothing yet; whole units are counted by writing them again.
+        return len(source.decode(codec)[:index].encode(codec))
+    decoder = codecs.getincrementaldecoder(codec)
+    low, high = 0, len(source)
+    while low < high:
+        middle = (low + high + 1) // 2
+        if len(decoder().decode(source[:middle])) <= index:
+            low = middle
+        else:
+            high = middle - 1
+    return low

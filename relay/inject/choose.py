@@ -1,0 +1,72 @@
+"""Which part is the displayed HTML (RFC 2046, 5.1; RFC 2387; RFC 2183).
+
+Rule: only what every reader shows. Containers other than mixed, alternative and related hold nothing
+for us: signed, encrypted, reports, digests. Attachments and embedded messages are never looked into.
+"""
+
+from typing import Final
+
+from relay.inject.parts import Part, Scan
+from relay.inject.reason import UntrackedReason
+
+_OPEN: Final = frozenset({b"multipart/mixed", b"multipart/alternative", b"multipart/related"})
+# What a kind of part, anywhere in the message, says about it; the first that matches.
+_TELLING: Final = (
+    (
+        UntrackedReason.ENCRYPTED,
+        {b"multipart/encrypted", b"application/pkcs7-mime", b"application/x-pkcs7-mime", b"application/pgp-encrypted"},
+    ),
+    (UntrackedReason.SIGNED, {b"multipart/signed"}),
+    (UntrackedReason.REPORT, {b"multipart/report", b"multipart/digest"}),
+)
+
+
+def is_shown(part: Part, kind: bytes) -> bool:
+    """Whether this leaf is text of this kind that is shown as part of the message."""
+    return part.kind == kind and part.disposition != b"attachment" and not _is_attached(part)
+
+
+def _is_attached(part: Part) -> bool:
+    # A part with a file name that comes after another in a mixed message is shown as a file.
+    parent = part.parent
+    return part.named and parent is not None and parent.kind == b"multipart/mixed" and parent.children[0] is not part
+
+
+def find(scan: Scan, kind: bytes) -> Part | None:
+    """Return the leaf of this kind that is shown: the last alternative, the root of related parts, the first of mixed.
+
+    Children come after their parents in `scan.parts`, so one walk from the end decides without recursion.
+    """
+    chosen: dict[int, Part] = {}
+    for part in reversed(scan.parts):
+        found = _of(part, chosen) if part.kind in _OPEN else part if is_shown(part, kind) else None
+        if found is not None:
+            chosen[id(part)] = found
+    return chosen.get(id(scan.parts[0]))
+
+
+def _of(multipart: Part, chosen: dict[int, Part]) -> Part | None:
+    children = multipart.children
+    if multipart.kind == b"multipart/related":
+        children = children[:1]
+    elif multipart.kind == b"multipart/alternative":
+        children = children[::-1]
+    for child in children:
+        if id(child) in chosen:
+            return chosen[id(child)]
+    return None
+
+
+def why_none(scan: Scan) -> UntrackedReason:
+    """Say why a message has no HTML that is shown."""
+    kinds = {part.kind for part in scan.parts}
+    for reason, telling in _TELLING:
+        if kinds & telling:
+            return reason
+    if any(kind[:10] == b"multipart/" and kind not in _OPEN for kind in kinds):
+        return UntrackedReason.UNKNOWN_MULTIPART
+    if any(is_shown(part, b"text/plain") for part in scan.parts):
+        return UntrackedReason.TEXT_ONLY
+    if b"text/html" in kinds:
+        return UntrackedReason.ATTACHED_ONLY
+    return UntrackedReason.EMBEDDED_ONLY if b"message/rfc822" in kinds else UntrackedReason.NO_TEXT

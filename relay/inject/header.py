@@ -1,0 +1,120 @@
+"""Header fields by byte offsets (RFC 5322, 2.2; RFC 2045, 5; RFC 2231).
+
+Rule: linear. Every repetition in a regular expression is possessive, so nothing is ever tried twice;
+values are read leniently, but what two readers could read differently is said to be in doubt.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+# A header section larger than this is no mail: real ones stay under 64 KB.
+MAX_HEADER_BYTES: Final = 512 * 1024
+
+# A field name, a colon, the body up to the line end, continuation lines. A blank before the colon is
+# obsolete syntax (RFC 5322, 4.5) that readers differ on: it ends the header as malformed.
+_FIELD: Final = re.compile(rb"([!-9;-~]++):[^\n]*+(?:\n[ \t][^\n]*+)*+(?:\n|\Z)")
+_END: Final = re.compile(rb"\r?\n")
+_FOLD: Final = re.compile(rb"\r?\n(?=[ \t])")
+
+
+@dataclass(slots=True)
+class Field:
+    """One header field: name in lower case, where the field and its body begin, where it ends (line end included)."""
+
+    name: bytes
+    start: int
+    body: int
+    end: int
+
+
+@dataclass(slots=True)
+class Header:
+    """A header section and what follows it."""
+
+    fields: list[Field]
+    start: int
+    end: int
+    """Where the fields end; the blank line stands between here and `body_start`."""
+    body_start: int
+    closed: bool
+    """Whether a blank line ended it; False at the end of the content or at a line that is no field."""
+
+    def named(self, name: bytes) -> list[Field]:
+        """Return the fields of this lower-case name, in order."""
+        return [field for field in self.fields if field.name == name]
+
+
+def read_header(content: bytes, start: int) -> Header | None:
+    """Read the header section that begins at `start`; None where it is larger than MAX_HEADER_BYTES."""
+    fields = []
+    position, limit = start, start + MAX_HEADER_BYTES
+    match = _FIELD.match
+    while found := match(content, position):
+        name_end = found.end(1)
+        fields.append(Field(found[1].lower(), position, name_end + 1, position := found.end()))
+        if position > limit:
+            return None
+    blank = _END.match(content, position)
+    return Header(fields, start, position, blank.end() if blank else position, blank is not None)
+
+
+def body_of(content: bytes, field: Field) -> bytes:
+    """Return the field's body, unfolded and stripped."""
+    return unfold(content[field.body : field.end])
+
+
+def unfold(body: bytes) -> bytes:
+    """Join continuation lines (RFC 5322, 2.2.3) and strip the ends."""
+    return _FOLD.sub(b"", body).strip() if b"\n" in body else body.strip()
+
+
+# RFC 2045, 5.1: a token, "=", a token or a quoted string; leniently anything up to the next ";".
+_PARAMETER: Final = re.compile(
+    rb";[ \t\r\n]*+([^\s=;\"]++)[ \t\r\n]*+=[ \t\r\n]*+(?:\"((?:[^\"\\]|\\.)*+)\"?|([^;\s\"]*+))", re.DOTALL
+)
+_ESCAPED: Final = re.compile(rb"\\(.)", re.DOTALL)
+_COMMENT: Final = re.compile(rb"\([^()]*+\)")
+_PERCENT: Final = re.compile(rb"%([0-9A-Fa-f]{2})")
+
+
+@dataclass(slots=True)
+class Value:
+    """A structured field body: the value in lower case, its parameters by lower-case name."""
+
+    value: bytes
+    parameters: dict[bytes, bytes]
+    doubled: bool = False
+    """Whether a parameter was given twice with different values."""
+
+
+def read_value(body: bytes) -> Value:
+    """Read `value; name=parameter …`, with comments, quoted strings and RFC 2231 forms."""
+    if b"(" in body and b'"' not in body:
+        body = _COMMENT.sub(b" ", body)
+    value = Value(body.partition(b";")[0].strip().lower(), {})
+    for name, quoted, token in _PARAMETER.findall(body):
+        key, text = name.lower(), token or _ESCAPED.sub(rb"\1", quoted)
+        if value.parameters.setdefault(key, text) != text:
+            value.doubled = True
+    if b"*" in b"".join(value.parameters):
+        _collapse(value.parameters)
+    return value
+
+
+def _collapse(parameters: dict[bytes, bytes]) -> None:
+    # RFC 2231, 3 and 4: name*0, name*1 … are pieces of one value; a trailing "*" means percent-encoded
+    # with a charset before the first piece. A plain `name` wins where both are given.
+    pieces: dict[bytes, dict[int, bytes]] = {}
+    for key, text in parameters.items():
+        name, star, rest = key.partition(b"*")
+        number = rest.rstrip(b"*")
+        if not star or (number and not (number.isdigit() and len(number) < 4)):  # noqa: PLR2004 - a sane count
+            continue
+        encoded = key.endswith(b"*")
+        index = int(number or 0)
+        plain = text.split(b"'", 2)[-1] if encoded and index == 0 else text
+        decoded = _PERCENT.sub(lambda found: bytes((int(found[1], 16),)), plain) if encoded else plain
+        pieces.setdefault(name, {})[index] = decoded
+    for name, parts in pieces.items():
+        parameters.setdefault(name, b"".join(parts[index] for index in sorted(parts)))

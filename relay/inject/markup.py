@@ -1,0 +1,272 @@
+"""Where in an HTML document an image is shown and changes nothing (WHATWG HTML, 13.2.5 and 13.2.6).
+
+Rule: linear. The tokenizer is the standard's, with the tree builder's states that matter here. Runs of
+ordinary tags and text are skipped by one regular expression whose repetitions are all possessive: it
+never goes back, and where a construct is not closed, reading stops for good.
+"""
+
+import re
+from typing import Final
+
+from relay.inject.reason import UntrackedReason
+
+# Their content is text up to the matching end tag (13.2.5.2 to 13.2.5.4).
+_RAW: Final = frozenset(
+    {b"title", b"textarea", b"style", b"xmp", b"iframe", b"noembed", b"noframes", b"script"},
+)
+# An image inside these is not shown, or not surely.
+_CLOSED: Final = frozenset(
+    {
+        b"template", b"noscript", b"select", b"svg", b"math", b"object", b"applet", b"video", b"audio",
+        b"canvas", b"details", b"dialog", b"frameset",
+    }
+)  # fmt: skip
+_FOREIGN: Final = frozenset({b"svg", b"math"})
+_VOID: Final = frozenset(
+    {
+        b"area", b"base", b"basefont", b"bgsound", b"br", b"col", b"embed", b"frame", b"hr", b"img", b"input",
+        b"keygen", b"link", b"meta", b"param", b"source", b"track", b"wbr",
+    }
+)  # fmt: skip
+_HEAD: Final = frozenset({b"html", b"head", b"base", b"basefont", b"bgsound", b"link", b"meta", b"noscript"})
+_RAW_IN_HEAD: Final = frozenset({b"title", b"style", b"script", b"noframes"})
+_SPACE: Final = b" \t\n\f\r"
+_SPACES: Final = re.compile(rb"[ \t\n\f\r]*+")
+
+_ATTRIBUTES: Final = (
+    rb"(?:[\t\n\f\r /]++|[^\t\n\f\r />][^\t\n\f\r />=]*+"
+    rb"(?:[\t\n\f\r ]*+=[\t\n\f\r ]*+"
+    rb"(?:\"[^\"]*+(?:\"|\Z)|'[^']*+(?:'|\Z)|[^\t\n\f\r >\"'][^\t\n\f\r >]*+|(?=>)))?+)*+>"
+)
+_TAG: Final = re.compile(rb"<(/?+)([a-zA-Z][^\t\n\f\r />]*+)" + _ATTRIBUTES)
+_VISITED: Final = b"|".join(sorted(_RAW | _CLOSED | {b"body", b"html", b"plaintext"}))
+_QUICK: Final = re.compile(
+    rb"(?:[^<]++|<(?![a-zA-Z!?/])|</?+(?!(?:"
+    + _VISITED
+    + rb")[\t\n\f\r />])[a-zA-Z][^\t\n\f\r />]*+"
+    + _ATTRIBUTES
+    + rb")*+",
+    re.IGNORECASE,
+)
+_TEXT: Final = re.compile(rb"(?:[^<]++|<(?![a-zA-Z!?/]))*+")
+_HINT: Final = re.compile(rb"none|hidden", re.IGNORECASE)
+_HIDDEN: Final = re.compile(
+    rb"display[ \t\r\n]*+:[ \t\r\n]*+none|visibility[ \t\r\n]*+:[ \t\r\n]*+hidden|[\s\"'/]hidden(?=[\s=/>])",
+    re.IGNORECASE,
+)
+_END_OF: Final = {name: re.compile(rb"</" + name + rb"(?=[\t\n\f\r />])", re.IGNORECASE) for name in _RAW}
+_SCRIPT: Final = re.compile(rb"<!--|-->|<(/?)script(?=[\t\n\f\r />])", re.IGNORECASE)
+_COMMENT_END: Final = re.compile(rb"--!?>")
+# Elements that the tree builder opens anew around what follows, once a block has closed over them.
+_FORMATTING: Final = re.compile(
+    rb"<(/?)(a|b|big|code|em|font|i|nobr|s|small|strike|strong|tt|u)(?=[\t\n\f\r />])", re.IGNORECASE
+)
+
+
+def find_place(markup: bytes, *, near_top: bool = False) -> int | UntrackedReason:
+    """Return the index in `markup` where an image is shown and nothing around it changes.
+
+    At the end of the body, or with `near_top` at its beginning.
+    """
+    walk = _Walk(markup, every_tag=_HINT.search(markup) is not None)
+    if walk.frameset:
+        return UntrackedReason.FRAMESET
+    place = None if near_top else walk.place()
+    if place is not None and _may_reopen(markup, place):
+        place = _Walk(markup, every_tag=True).text_before(place)
+    if place is None:
+        place = _top(markup)
+    return UntrackedReason.NO_SAFE_PLACE if place is None or place > walk.read else place
+
+
+def _may_reopen(markup: bytes, place: int) -> bool:
+    """Whether an image at `place` could make the tree builder open formatting elements anew (13.2.4.3).
+
+    Text does so too: where text stands just before, or comes after, the image adds nothing.
+    """
+    if place == 0 or markup[place - 1] != 62 or (place < len(markup) and markup[-1] in _SPACE):  # noqa: PLR2004 - ">"
+        return False
+    counts: dict[bytes, int] = {}
+    for found in _FORMATTING.finditer(markup, 0, place):
+        name = found[2].lower()
+        counts[name] = max(0, counts.get(name, 0) - 1) if found[1] else counts.get(name, 0) + 1
+    return any(counts.values())
+
+
+class _Walk:
+    """One reading of a document: the places before `</body>` and `</html>`, and where reading stopped."""
+
+    def __init__(self, markup: bytes, *, every_tag: bool) -> None:
+        self.markup = markup
+        self.skip = (_TEXT if every_tag else _QUICK).match
+        self.spots: dict[bytes, int] = {}
+        """The last place before each of `</body>` and `</html>` where an image is shown."""
+        self.frameset = False
+        self.closed = b""
+        """The outermost element that is open and shows no image, b"" for none."""
+        self.depth = 0
+        self.conditions = 0
+        """Open conditional comments whose content is shown to some readers only."""
+        self.text_ends: list[int] = []
+        self.read = self._run()
+        """How far the document could be read: its length, or where a construct is not closed."""
+
+    @property
+    def clear(self) -> bool:
+        return not self.closed and self.conditions <= 0
+
+    def place(self) -> int | None:
+        """Return the best place at the end of the body; None where there is none."""
+        for name in (b"body", b"html"):
+            if name in self.spots:
+                return self.spots[name]
+        if self.read < len(self.markup) or not self.clear:
+            return None
+        return len(self.markup.rstrip(_SPACE))
+
+    def text_before(self, place: int) -> int | None:
+        """Return the end of the last text shown before `place`."""
+        ends = [end for end in self.text_ends if end <= place]
+        return ends[-1] if ends else None
+
+    def _run(self) -> int:
+        markup, size, position = self.markup, len(self.markup), 0
+        while True:
+            found = self.skip(markup, position)
+            start = found.end() if found else position
+            if start > position and self.clear and markup[position:start].strip(_SPACE):
+                self.text_ends.append(start)
+            if start >= size:
+                return size
+            after = self._token(start)
+            if after is None or self.frameset:
+                return start
+            position = after
+
+    def _token(self, start: int) -> int | None:
+        """Read the token at `start`; return its end, None where it is not closed."""
+        kind = self.markup[start + 1 : start + 2]
+        if kind == b"!":
+            return self._declaration(start)
+        tag = _TAG.match(self.markup, start)
+        if tag is not None:
+            return self._tag(start, tag)
+        if kind == b"?" or (kind == b"/" and not self.markup[start + 2 : start + 3].isalpha()):
+            return _after(self.markup, b">", start + 2)
+        return None
+
+    def _declaration(self, start: int) -> int | None:
+        end = declaration_end(self.markup, start, foreign=self.closed in _FOREIGN)
+        if end is not None:
+            text = self.markup[start + 1 : end].lower()
+            self._condition(text.replace(b"!--", b"!", 1)[:12], closes=b"<![endif" in text)
+        return end
+
+    def _condition(self, opening: bytes, *, closes: bool) -> None:
+        if opening.startswith((b"![endif", b"!<![endif")):
+            self.conditions = max(0, self.conditions - 1)
+        elif opening.startswith(b"![if") and not closes:
+            self.conditions += 1
+
+    def _tag(self, start: int, tag: re.Match[bytes]) -> int | None:
+        name, end = tag[2].lower(), tag.end()
+        if tag[1]:
+            if name in (b"body", b"html") and self.clear:
+                self.spots[name] = start
+            elif name == self.closed:
+                self.depth -= 1
+                self.closed = self.closed if self.depth else b""
+            return end
+        if name == self.closed:
+            self.depth += 1
+        elif not self.closed:
+            self._open(name, tag[0])
+        if name in _RAW and self.closed not in _FOREIGN:
+            return raw_end(self.markup, name, end)
+        return None if name == b"plaintext" and self.closed not in _FOREIGN else end
+
+    def _open(self, name: bytes, tag: bytes) -> None:
+        if name == b"frameset":
+            self.frameset = True
+        elif name in _CLOSED:
+            if not (name in _FOREIGN and tag.endswith(b"/>")):
+                self.closed, self.depth = name, 1
+        elif name not in _VOID and name not in _RAW and _HIDDEN.search(tag):
+            self.closed, self.depth = name, 1
+
+
+def _after(markup: bytes, mark: bytes, start: int) -> int | None:
+    found = markup.find(mark, start)
+    return None if found < 0 else found + len(mark)
+
+
+def declaration_end(markup: bytes, start: int, *, foreign: bool) -> int | None:
+    """Return the end of the comment, doctype or CDATA section at `start`; None where it is not closed."""
+    if markup.startswith(b"<!--", start):
+        return comment_end(markup, start)
+    # 13.2.5.42: CDATA sections are known in SVG and MathML only.
+    return _after(markup, b"]]>" if foreign and markup.startswith(b"<![CDATA[", start) else b">", start + 2)
+
+
+def comment_end(markup: bytes, start: int) -> int | None:
+    """Return the end of the comment at `start`; None where it is not closed (13.2.5.43 to 13.2.5.52)."""
+    # "<!-->" and "<!--->" are whole comments; "--!>" counts from the comment's text on.
+    if markup.startswith(b"<!-->", start):
+        return start + 5
+    if markup.startswith(b"<!--->", start):
+        return start + 6
+    found = _COMMENT_END.search(markup, start + 4)
+    return found.end() if found else None
+
+
+def raw_end(markup: bytes, name: bytes, start: int) -> int | None:
+    """Return where the end tag of the text element `name`, whose content begins at `start`, ends; None for never."""
+    if name == b"script":
+        begin = _script_end(markup, start)
+    else:
+        found = _END_OF[name].search(markup, start)
+        begin = found.start() if found else None
+    tag = None if begin is None else _TAG.match(markup, begin)
+    return tag.end() if tag else None
+
+
+def _script_end(markup: bytes, start: int) -> int | None:
+    # 13.2.5.15 to 13.2.5.31: after "<!--", a "<script" hides one "</script", until "-->".
+    escaped = doubled = False
+    for found in _SCRIPT.finditer(markup, start):
+        word = found[0]
+        if word == b"<!--":
+            escaped = True
+        elif word == b"-->":
+            escaped = doubled = False
+        elif found[1]:
+            if not doubled:
+                return found.start()
+            doubled = False
+        elif escaped:
+            doubled = True
+    return None
+
+
+def _top(markup: bytes) -> int | None:
+    """Return the place after `<body>`, or before the first thing that is shown; None where none is sure."""
+    position: int | None = 0
+    while position is not None:
+        position = _SPACES.match(markup, position).end()  # type: ignore[union-attr]  # it matches nothing, too
+        tag = _TAG.match(markup, position)
+        if tag is None:
+            opening = markup[position : position + 2]
+            if opening not in {b"<!", b"<?"}:
+                return position if opening and opening[:1] != b"<" else None
+            position = declaration_end(markup, position, foreign=False)
+            continue
+        name = tag[2].lower()
+        if name == b"body":
+            return tag.end()
+        if name in _RAW_IN_HEAD and not tag[1]:
+            position = raw_end(markup, name, tag.end())
+        elif name in _HEAD or tag[1]:
+            position = tag.end()
+        else:
+            return position if name != b"template" else None
+    return None

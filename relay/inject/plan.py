@@ -1,0 +1,192 @@
+"""The splice plan of a message: whether it is tracked, and where its image goes.
+
+Rule: pure, linear, and it never guesses. What is in doubt goes out untouched, with the reason.
+"""
+
+import zlib
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from relay.inject import charset, choose, transfer
+from relay.inject.header import Header, body_of, read_value
+from relay.inject.image import encode, tag
+from relay.inject.markup import find_place
+from relay.inject.parts import Part, Scan, scan
+from relay.inject.reason import UntrackedReason
+from relay.inject.splice import Edit, Form, Plan, PlanError, Slot
+from storage.tracking import TextOnly
+
+__all__ = [
+    "Edit",
+    "ForeignDkim",
+    "Form",
+    "InjectOptions",
+    "Plan",
+    "PlanError",
+    "Slot",
+    "UntrackedReason",
+    "plan_message",
+]
+
+# Gmail shows the first 102 KB of a message's HTML, after changes of its own, and fetches no image beyond.
+NEAR_TOP_FROM_BYTES: Final = 95 * 1024
+_PGP: Final = (b"-----BEGIN PGP MESSAGE", b"-----BEGIN PGP SIGNED MESSAGE")
+
+
+class ForeignDkim(StrEnum):
+    """What to do with a message that carries a DKIM signature of a domain that we hold no key for."""
+
+    KEEP = "keep"
+    """Leave the message alone: a change would break the signature."""
+    BREAK = "break"
+    """Track it, and keep the signature, though it will not verify (RFC 6376, 6.1: as if it were not there)."""
+    REMOVE = "remove"
+    """Track it, and take the signature out."""
+
+
+@dataclass(frozen=True, slots=True)
+class InjectOptions:
+    """What the settings and the envelope say about tracking a message."""
+
+    text_only: TextOnly = TextOnly.ADD_HTML
+    url_length: int = 80
+    """Characters of a recipient's URL; plans are proved with a URL of this length."""
+    track: bool = True
+    """False where the sender opted out and the field that says so has been taken out before."""
+    own_url: str | None = None
+    """A message that holds this URL already has its image."""
+    foreign_dkim: ForeignDkim = ForeignDkim.KEEP
+    signing_domains: frozenset[str] = frozenset()
+    """Domains (lower case) that we sign for: their signatures are taken out, since we sign again."""
+    sender_domain: str = ""
+    recipient_domains: frozenset[str] = frozenset()
+    """Domains of the envelope, in lower case."""
+    leave_text_from: frozenset[str] = frozenset()
+    leave_text_to: frozenset[str] = frozenset()
+    """Sender and recipient domains whose plain text stays plain text."""
+
+
+def plan_message(content: bytes, options: InjectOptions) -> Plan:
+    """Return the plan for a message; one that leaves it untouched, with the reason, wherever in doubt."""
+    edits = _edits(content, options)
+    if isinstance(edits, UntrackedReason):
+        return Plan(edits)
+    return Plan(None, edits, len(content), zlib.crc32(content))
+
+
+def _edits(content: bytes, options: InjectOptions) -> tuple[Edit, ...] | UntrackedReason:
+    found = scan(content)
+    if found.parts and not _wants(content, found.parts[0].header, options):
+        return UntrackedReason.OPTED_OUT
+    if found.doubt is not None:
+        return found.doubt
+    dkim = _signatures(content, found.parts[0].header, options)
+    if isinstance(dkim, UntrackedReason):
+        return dkim
+    part = choose.find(found, b"text/html")
+    if part is None:
+        return choose.why_none(found)
+    edit = _html_edit(content, found, part, options)
+    return edit if isinstance(edit, UntrackedReason) else (*dkim, edit)
+
+
+def _wants(content: bytes, header: Header, options: InjectOptions) -> bool:
+    fields = header.named(b"x-track-opens")
+    return options.track and not any(body_of(content, field).lower() in (b"no", b"false", b"0") for field in fields)
+
+
+def _signatures(content: bytes, header: Header, options: InjectOptions) -> tuple[Edit, ...] | UntrackedReason:
+    """Return the edits that take signatures out that the image would break; the reason where they forbid it."""
+    edits = []
+    for field in header.named(b"dkim-signature"):
+        domain = read_value(b"dkim;" + body_of(content, field)).parameters.get(b"d", b"").decode("latin-1").lower()
+        ours = domain in options.signing_domains
+        if not ours and options.foreign_dkim is ForeignDkim.KEEP:
+            return UntrackedReason.FOREIGN_DKIM
+        if ours or options.foreign_dkim is ForeignDkim.REMOVE:
+            edits.append(Edit(field.start, field.end - field.start))
+    return tuple(edits)
+
+
+@dataclass(frozen=True, slots=True)
+class _Html:
+    """The HTML part that is shown, decoded."""
+
+    part: Part
+    form: Form
+    source: bytes
+    reading: charset.Reading
+
+
+def _html(content: bytes, part: Part) -> _Html | UntrackedReason:
+    """Decode the part, or say why it cannot be decoded for certain."""
+    form = transfer.form_of(part.encoding)
+    if part.doubt is not None or form is None:
+        return part.doubt or UntrackedReason.UNKNOWN_ENCODING
+    source = transfer.decode(form, content[part.start : part.end])
+    if source is None:
+        return UntrackedReason.BROKEN_ENCODING
+    reading = charset.read(source, part.parameters.get(b"charset", b"").strip())
+    if isinstance(reading, UntrackedReason):
+        return reading
+    return _Html(part, form, source, reading) if source.strip() else UntrackedReason.EMPTY_HTML
+
+
+def _html_edit(content: bytes, found: Scan, part: Part, options: InjectOptions) -> Edit | UntrackedReason:
+    html = _html(content, part)
+    if isinstance(html, UntrackedReason):
+        return html
+    if options.own_url is not None and options.own_url.encode(html.reading.codec) in html.source:
+        return UntrackedReason.ALREADY_TRACKED
+    if _holds_pgp(html.reading.markup) or _text_holds_pgp(content, found):
+        return UntrackedReason.INLINE_PGP
+    offset = _offset(html, options)
+    if isinstance(offset, UntrackedReason):
+        return offset
+    edit = transfer.cut(html.form, content, part.start, part.end, offset, html.reading.codec, _eol(content, part))
+    if isinstance(edit, UntrackedReason):
+        return edit
+    return edit if _proved(content, html, offset, edit, options) else UntrackedReason.SELF_CHECK
+
+
+def _offset(html: _Html, options: InjectOptions) -> int | UntrackedReason:
+    """Return where in the decoded bytes the image goes."""
+    reading = html.reading
+    place = find_place(reading.markup[reading.mark :], near_top=len(html.source) >= NEAR_TOP_FROM_BYTES)
+    if isinstance(place, UntrackedReason):
+        return place
+    offset = reading.offset(place + reading.mark)
+    if offset is None or not reading.proves(offset, tag(b"u" * options.url_length, reading.codec)):
+        return UntrackedReason.NO_SAFE_PLACE
+    return offset
+
+
+def _eol(content: bytes, part: Part) -> bytes:
+    line_end = content.find(b"\n", part.header.start)
+    return b"\r\n" if line_end < 0 or content[line_end - 1 : line_end] == b"\r" else b"\n"
+
+
+def _holds_pgp(text: bytes) -> bool:
+    return any(mark in text for mark in _PGP)
+
+
+def _text_holds_pgp(content: bytes, found: Scan) -> bool:
+    """Whether the plain text beside the HTML is signed or encrypted inline: then the HTML is a rendering of it."""
+    part = choose.find(found, b"text/plain")
+    form = transfer.form_of(part.encoding) if part else None
+    if part is None or form is None:
+        return False
+    return _holds_pgp(transfer.decode(form, content[part.start : part.end]) or b"")
+
+
+def _proved(content: bytes, html: _Html, offset: int, edit: Edit, options: InjectOptions) -> bool:
+    """Whether the body with an image decodes to the body as it was, with nothing but the image at the place meant."""
+    assert edit.slot is not None  # noqa: S101 - `transfer.cut` makes no other
+    url, part, source = "u" * options.url_length, html.part, html.source
+    body = content[part.start : edit.offset] + encode(edit.slot, url) + content[edit.offset + edit.removed : part.end]
+    after = transfer.decode(html.form, body)
+    if after is None or not (after.startswith(source[:offset]) and after.endswith(source[offset:])):
+        return False
+    inserted = after[offset : len(after) - len(source) + offset].decode(edit.slot.codec)
+    return inserted.strip().startswith("<img") and inserted.endswith(">") and inserted.count(url) == 1

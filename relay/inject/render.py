@@ -1,0 +1,85 @@
+"""A recipient's content: the message with the image of that recipient.
+
+Rule: slices and joins only. Every render is checked: the inserted bytes taken out give the stored bytes,
+or the stored bytes go out, and the caller is told so.
+"""
+
+from dataclasses import dataclass
+
+from relay.inject.image import encode
+from relay.inject.splice import Plan, Slot
+
+
+@dataclass(frozen=True, slots=True)
+class Pieces:
+    """What all recipients of a message share: the bytes before and after the image."""
+
+    head: bytes
+    slot: Slot
+    tail: bytes
+
+    def render(self, url: str) -> bytes:
+        """Return the content for the recipient whose image has this URL."""
+        return b"".join((self.head, encode(self.slot, url), self.tail))
+
+
+@dataclass(frozen=True, slots=True)
+class Rendering:
+    """A render, and what the self-check found."""
+
+    content: bytes
+    defect: str | None = None
+    """What went wrong, for our log; the content is then the stored one, untouched."""
+
+
+def pieces(content: bytes, plan: Plan) -> Pieces | None:
+    """Split the content around the image by a plan; None for a plan without an image.
+
+    A DKIM signer can hash the body up to the image once a message: `head` is the same for all recipients.
+    """
+    head: list[bytes] = []
+    slot: Slot | None = None
+    out, position = head, 0
+    tail: list[bytes] = []
+    for edit in plan.edits:
+        out += (content[position : edit.offset], edit.literal)
+        position = edit.offset + edit.removed
+        if edit.slot is not None:
+            slot, out = edit.slot, tail
+    out.append(content[position:])
+    return None if slot is None else Pieces(b"".join(head), slot, b"".join(tail))
+
+
+def render_checked(content: bytes, plan: Plan, url: str) -> Rendering:
+    """Return the content with the image for `url`; the stored bytes, and why, where the self-check fails."""
+    if not plan.tracked:
+        return Rendering(content)
+    if not plan.fits(content):
+        return Rendering(content, "the splice plan was made for another content")
+    split = pieces(content, plan)
+    if split is None:
+        return Rendering(content, "the splice plan has no place for an image")
+    rendered = split.render(url)
+    if not gives_back(rendered, content, plan, len(rendered) - len(split.head) - len(split.tail)):
+        return Rendering(content, "the inserted bytes taken out do not give the stored bytes")
+    return Rendering(rendered)
+
+
+def gives_back(rendered: bytes, content: bytes, plan: Plan, image_length: int) -> bool:
+    """Whether `rendered`, with all that the plan inserted taken out and all that it removed put back, is `content`."""
+    at = position = 0
+    for edit in plan.edits:
+        kept = content[position : edit.offset]
+        if not rendered.startswith(kept, at):
+            return False
+        at += len(kept) + (image_length if edit.slot is not None else len(edit.literal))
+        position = edit.offset + edit.removed
+    return rendered[at:] == content[position:]
+
+
+def render(content: bytes, plan: Plan, url: str) -> bytes:
+    """Return the content with the image for `url`; the content itself where the plan, or a self-check, says no.
+
+    Raises ValueError for a URL that cannot stand in HTML as it is.
+    """
+    return render_checked(content, plan, url).content
