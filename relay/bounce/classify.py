@@ -12,8 +12,10 @@ from relay.bounce.rules import (
     BEFORE_CODES,
     CODES,
     DETAILS,
+    LOOSE,
     MIDDLE,
     PROVIDER_CODES,
+    PROVIDER_WORDS,
     STRONG,
     SUBJECTS,
     SURE_DETAILS,
@@ -34,14 +36,14 @@ _NAMES: Final = re.compile(
 _BLANKS: Final = re.compile(r"\s+")
 
 
-def classify(code: int, enhanced: str | None, text: str) -> Category:
-    """Return why a reply refused, from its SMTP code (0: none), enhanced code and text.
+def classify(code: int, enhanced: str | None, text: str, host: str = "") -> Category:
+    """Return why a reply refused, from its SMTP code (0: none), enhanced code, text and the server's host name.
 
     Order: a provider's own code, a phrase that leaves no doubt, a specific enhanced code, any phrase,
     the enhanced code's subject, the SMTP code. Says nothing of finality: ask the code or the action.
     """
     whole = _BLANKS.sub(" ", text[:MAX_TEXT].lower().replace("’", "'").replace("`", "'"))
-    found = _phrase(PROVIDER_CODES, whole)
+    found = _phrase(PROVIDER_CODES, whole) or _provider(host.lower().rstrip("."), whole)
     if found:
         return found
     plain = _BLANKS.sub(" ", _NAMES.sub(" ", whole))
@@ -50,6 +52,7 @@ def classify(code: int, enhanced: str | None, text: str) -> Category:
         _phrase(STRONG, plain)
         or _phrase(BEFORE_CODES, plain)
         or SURE_DETAILS.get(detail)
+        or _loosely(plain)
         or _phrase(MIDDLE, plain)
         or _phrase(WEAK, plain)
         or DETAILS.get(detail)
@@ -57,6 +60,20 @@ def classify(code: int, enhanced: str | None, text: str) -> Category:
         or CODES.get(code)
         or Category.OTHER
     )
+
+
+def _provider(host: str, text: str) -> Category | None:
+    for end, phrase, category in PROVIDER_WORDS:
+        if host.endswith(end) and phrase in text:
+            return category
+    return None
+
+
+def _loosely(text: str) -> Category | None:
+    for category, pattern in LOOSE:
+        if pattern.search(text):
+            return category
+    return None
 
 
 def _phrase(table: Phrases, text: str) -> Category | None:

@@ -16,13 +16,14 @@ from relay.bounce import dsn, feedback
 from relay.bounce.category import Category, Verdict, verdict_of
 from relay.bounce.families import FAMILIES
 from relay.bounce.families.family import Family
+from relay.bounce.finality import still_trying
 from relay.bounce.finding import Action, Finding, Kind, Parsed
 from relay.bounce.gate import ENOUGH, points
 from relay.bounce.mime import Headers, Mail, field, media_type, parameter, read_headers, take_apart, unencoded
 from relay.bounce.notification import notification
 from relay.bounce.prose import Entry, Notice, entries, read_notice
-from relay.bounce.reduce import Seen, delayed, finding
-from relay.bounce.text import addresses, clean
+from relay.bounce.reduce import Seen, finding
+from relay.bounce.text import addresses, clean, is_address
 
 MAX_FAMILY_TEXT: Final = 16 * 1024
 """Of a notice, as far as families are looked for."""
@@ -98,7 +99,7 @@ def _delivery_status(case: Case) -> Parsed | None:
 def _reported(seen: list[Seen], case: Case) -> Parsed:
     """Judge the reports, each in the light of what the notice says of its recipient."""
     said = entries(case.notice, case.mail)
-    if len(seen) == 1 and "@" not in seen[0].recipient:
+    if len(seen) == 1 and not is_address(seen[0].recipient):
         # A path, an X.400 name or a bare user: the mail may name the address elsewhere.
         named = addresses(field(case.mail.headers, "x-failed-recipients")) or [one.address for one in said]
         seen = [replace(seen[0], recipient=named[0])] if len(named) == 1 else seen
@@ -136,7 +137,7 @@ def _of_family(family: Family, entry: Entry, case: Case) -> Finding:
 
 
 def _action(case: Case) -> str:
-    return "delayed" if delayed(case.notice.words, case.subject) else "failed"
+    return "delayed" if still_trying(case.notice.words, case.subject) else "failed"
 
 
 def _general(case: Case) -> Parsed | None:
@@ -182,7 +183,8 @@ def _inside(case: Case) -> Parsed | None:
 
 def _nameless(case: Case) -> Parsed | None:
     """Report on the one that the message was for, where the notice itself names nobody."""
-    named = addresses(field(returned_headers(case.mail), "to"))[:1] or [case.recipient]
+    returned = returned_headers(case.mail) or read_headers(case.notice.rest.partition("\n")[2])
+    named = addresses(field(returned, "to"))[:1] or [case.recipient]
     return _judged([Entry(named[0], case.notice.words)], case)
 
 

@@ -10,7 +10,7 @@ from typing import Final
 from relay.bounce.finding import Action
 from relay.bounce.mime import Headers, Part, field, read_headers
 from relay.bounce.reduce import Seen, action_of
-from relay.bounce.text import ADDRESS, mailbox, typed, xtext
+from relay.bounce.text import is_address, mailbox, typed, xtext
 
 MAX_RECIPIENTS: Final = 10_000
 REPORTS: Final = frozenset(
@@ -98,7 +98,7 @@ def _recipient(fields: Headers) -> str:
     for name in _RECIPIENT_FIELDS:
         value = field(fields, name)
         found = mailbox(xtext(value) if name == "original-recipient" else value)
-        if ADDRESS.fullmatch(found) or found.startswith('"'):
+        if is_address(found):
             return found
         first = first or found
     return first

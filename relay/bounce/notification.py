@@ -7,14 +7,16 @@ import json
 from typing import Any, Final
 
 from relay.bounce.reduce import Seen
+from relay.bounce.text import enhanced
 
 MAX_JSON: Final = 64 * 1024
+_NAMES: Final = ('"bouncedRecipients"', '"complainedRecipients"', '"smtpResponse"')
 
 
 def notification(text: str) -> tuple[bool, list[Seen]] | None:
     """Return (whether it is a complaint, what is said of each recipient); None where the text is no notification."""
     start = text.find('{"')
-    if start < 0 or ('"bouncedRecipients"' not in text and '"complainedRecipients"' not in text):
+    if start < 0 or not any(name in text for name in _NAMES):
         return None
     try:
         whole, _ = json.JSONDecoder(strict=False).raw_decode(text[:MAX_JSON], start)
@@ -23,6 +25,11 @@ def notification(text: str) -> tuple[bool, list[Seen]] | None:
     complaint = _object(whole, "complaint")
     if complaint:
         return True, [Seen(one["emailAddress"]) for one in _recipients(complaint, "complainedRecipients")]
+    delivery = _object(whole, "delivery")
+    if delivery:
+        named = [one for one in delivery.get("recipients") or () if isinstance(one, str)]
+        words = _text(delivery, "smtpResponse")
+        return False, [Seen(address, "delivered", enhanced(words), words) for address in named]
     bounce = _object(whole, "bounce")
     return False, [_seen(one, bounce) for one in _recipients(bounce, "bouncedRecipients")]
 

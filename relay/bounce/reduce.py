@@ -30,38 +30,6 @@ _ACTIONS: Final = {
 _BY_CLASS: Final = {"2": Action.DELIVERED, "4": Action.DELAYED, "5": Action.FAILED}
 
 
-# Words of reporters that still try. "Temporary" is not among them: final reports quote it too.
-_STILL_TRYING: Final = tuple(
-    """not yet been delivered|not been delivered yet|attempts will continue|will continue trying|will be retried|
-    will keep trying|will continue to be attempted|will continue to try|still trying|still being|still undelivered|
-    still in the queue|warning message only|do not need to resend|no need to resend|need not resend|
-    has been delayed|is delayed|was delayed|message delayed|delivery delayed|is being delayed|will try again|
-    will retry|continue to try|continue trying|will attempt to deliver|a temporary failure report|non-fatal errors|
-    further attempts will|no action is required on your part|keep trying|wird weiter versucht|
-    weitere zustellversuche|seguirá intentando|""".replace("\n    ", "")
-    .rstrip("|")
-    .split("|")
-)
-_GAVE_UP: Final = tuple(
-    """given up|giving up|permanent error|failed permanently|permanent failure|will not be retried|
-    no further attempts|not going to try again|permanent fatal error|
-    delivery has failed|removed from the queue|deleted from queue|""".replace("\n    ", "")
-    .rstrip("|")
-    .split("|")
-)
-_STILL_TRYING_SUBJECTS: Final = ("delay", "still trying", "warning: message", "warning: could not send")
-_MAX_WORDING: Final = 4000
-
-
-def delayed(text: str, subject: str) -> bool:
-    """Whether a notice says that its reporter still tries."""
-    low = " ".join(text[:_MAX_WORDING].lower().split())
-    if any(phrase in low for phrase in _GAVE_UP):
-        return False
-    title = subject.lower()
-    return any(phrase in low for phrase in _STILL_TRYING) or any(word in title for word in _STILL_TRYING_SUBJECTS)
-
-
 @dataclass(frozen=True, slots=True)
 class Seen:
     """What a detector saw of one recipient, in the mail's own words."""
@@ -87,12 +55,15 @@ def finding(seen: Seen, context: str = "") -> Finding:
     action = action_of(seen.action, seen.status) or Action.FAILED
     status = _status(seen.status, words, action)
     if vague(status):
-        status = _status(status, clean(context), action)
+        told = _status(status, clean(context), action)
+        status = told if not status or told[0] == status[0] else status
     code = reply_code(words) or seen.reply_code or reply_code(clean(context))
     diagnostic = words or clean(context)
     if action not in (Action.FAILED, Action.DELAYED):
-        return Finding(seen.recipient, action, status, code, diagnostic, clean(seen.remote_mta), Category.OTHER, Verdict.DELIVERED)
-    category = classify(code or 0, status or None, words)
+        return Finding(
+            seen.recipient, action, status, code, diagnostic, clean(seen.remote_mta), Category.OTHER, Verdict.DELIVERED
+        )
+    category = classify(code or 0, status or None, words, seen.remote_mta)
     if category is Category.OTHER:
         category = classify(code or 0, status or None, f"{words} {context}")
     return Finding(

@@ -4,10 +4,12 @@ Rule: data only. Phrases are literals in lower case with single blanks; the firs
 text decides, so the order of rows is the order of authority. A changed table gets a new VERSION.
 """
 
+import re
 from types import MappingProxyType
 from typing import Final
 
 from relay.bounce.category import Category
+from relay.bounce.phrases import phrases
 
 VERSION: Final = 1
 
@@ -16,17 +18,31 @@ Phrases = tuple[tuple[Category, tuple[str, ...]], ...]
 
 
 def _table(*rows: tuple[Category, str]) -> Phrases:
-    """Read rows whose phrases stand in lines, set apart by "|"; blanks inside and after a phrase count."""
-    return tuple(
-        (category, tuple(phrase for line in lines.split("\n") for phrase in line.lstrip().split("|") if phrase))
-        for category, lines in rows
-    )
+    return tuple((category, phrases(lines)) for category, lines in rows)
 
 
 # What providers write to be read by programs, before all phrases. Microsoft: learn.microsoft.com, "Email
 # non-delivery reports in Exchange Online"; Yahoo and AOL: senders.yahooinc.com/smtp-error-codes; Cloudmark
 # (Comcast, Charter, Cox, OVH): csi.cloudmark.com; then the lists that gateways quote by zone.
 PROVIDER_CODES: Final[Phrases] = _table(
+    (
+        Category.MAILBOX_FULL,
+        """
+        quotaexceededexception|overquotaperm|overquotatemp
+        """,
+    ),
+    (
+        Category.USER_UNKNOWN,
+        """
+        resolver.adr.recip|resolver.adr.exrecip|resolver.adr.ambiguous|resolver.adr.badprimary|resolver.adr.invalid
+        """,
+    ),
+    (
+        Category.POLICY,
+        """
+        resolver.rst.|transport.rules.
+        """,
+    ),
     (
         Category.REPUTATION,
         """
@@ -91,6 +107,12 @@ PROVIDER_CODES: Final[Phrases] = _table(
     ),
 )
 
+# What a provider means by its words, by the end of its host's name.
+PROVIDER_WORDS: Final[tuple[tuple[str, str, Category], ...]] = (
+    # Said of unknown users, and to senders whom the recipient's own settings refuse.
+    (".docomo.ne.jp", "unknown user", Category.POLICY),
+)
+
 # Phrases that leave no doubt. The sender's own identity comes first: "does not exist" and kin are also said
 # of senders.
 STRONG: Final[Phrases] = _table(
@@ -111,7 +133,8 @@ STRONG: Final[Phrases] = _table(
         verify sender|sender domain|domain of sender|sender's domain|invalid sender|sender denied|unknown sender|
         sender unknown|sender address has|sender is not|sender not|sender address is|bad sender|from address|
         return path|return-path|envelope sender|helo|ehlo|mail from:|sender domain must|the sender is|refused sender|
-        sender refused|sender blocked|sender is blocked|not accept mail from|not accepting mail|does not accept mail from|
+        sender refused|sender blocked|sender is blocked|not accept mail from|not accepting mail|
+        does not accept mail from|
         don't accept mail from|you are not allowed to|only accepts mail from|not permitted to post|
         may not have permission to post|restricted to accept|must be a member|not on the allowed|allowed senders|
         access only for|delivery not authorized|only authenticated|requires that all senders|not subscribed|
@@ -119,10 +142,17 @@ STRONG: Final[Phrases] = _table(
         """,
     ),
     (
+        Category.REPUTATION,
+        """
+        client host rejected|cannot find your|can't find your|unable to find your|could not find your
+        """,
+    ),
+    (
         Category.RELAY_DENIED,
         """
         relay access denied|relaying denied|relay denied|relay not permitted|unable to relay|not permitted to relay|
-        do not relay|not relay|relaying not|relaying is|rcpthosts|no relaying|relaying mail|cannot relay|can't relay|
+        do not relay|not relay|relaying not|relaying is|rcpthosts|no relaying|relaying mail|cannot relay|
+        configured to relay|relaying to|as a relay|can't relay|
         relay prohibited|relaying prohibited|not a relay|mail relay|relay for|relay is not|relay operation|
         relay this message|insecure mail relay|relay to|relay from
         """,
@@ -137,7 +167,9 @@ STRONG: Final[Phrases] = _table(
     (
         Category.MAILBOX_FULL,
         """
-        mailbox full|mailbox is full|mailbox would exceed|over quota|overquota|over-quota|overdrawn|quota exceeded|
+        mailbox full|exceeded storage allocation|storage full|quotaexceeded|shutoffquota|mailbox limit ex|
+        exhausted allowed storage|zuviele mails|ueberfuellt|überfüllt|is full> queue|mailbox is full|
+        mailbox would exceed|over quota|overquota|over-quota|overdrawn|quota exceeded|
         exceeded quota|quota exceed|exceed quota|exceeds quota|quota violation|disk quota|storage quota|mailbox quota|
         user quota|quota limit|out of quota|beyond quota|quota is full|mail quota|allotted quota|allowed quota|
         is out of storage|out of storage space|storage limit|exceeded its storage|exceeded storage|maximum storage|
@@ -166,24 +198,28 @@ STRONG: Final[Phrases] = _table(
     (
         Category.DISABLED,
         """
-        account disabled|account is disabled|account has been disabled|mailbox disabled|mailbox is disabled|
+        account disabled|account is disabled|disabled with|disableduser|no longer employed|
+        administratively disabled|blocked due to inactivity|mailbox locked|account has been disabled|
+        mailbox disabled|mailbox is disabled|
         mailbox has been disabled|user disabled|user is disabled|recipient disabled|address disabled|disabled mailbox|
         disabled recipient|disabled account|disabled user|account that you tried to reach is disabled|is disabled|
         account inactive|account is inactive|mailbox is inactive|mailbox inactive|inactive user|user is inactive|
-        inactive account|inactive mailbox|mailbox is not active|not active|inactive recipient|is inactive|
+        inactive account|inactive mailbox|mailbox is not active|not an active|not active|inactive recipient|
+        is inactive|
         no longer active|account suspended|account is suspended|account has been suspended|mailbox suspended|
         mailbox currently suspended|user suspended|user is suspended|suspended account|is suspended|
         has been suspended|deactivated|discontinued|account closed|account has been closed|account expired|
         account has expired|account is locked|account locked|mailbox locked|no longer working|blocked account|
         account blocked|account is blocked|account has been blocked|mailbox is frozen|
-        mailbox frozen|compte désactivé|cuenta desactivada|cuenta inactiva|ist deaktiviert|gesperrt|konto zablokowane|
+        mailbox frozen|compte désactivé|cuenta desactivada|cuenta inactiva|ist deaktiviert|gesperrt|deaktiviert|
+        désactivée|desactivee|inactivo|ha expirado|disattivat|bloccato|zablokowane|nieaktywn|konto zablokowane|
         конто|аккаунт отключен|отключен|被禁用|已停用|已被停用|已冻结|no longer on server|out of commission
         """,
     ),
     (
         Category.NETWORK,
         """
-        delivery temporarily suspended|host not found, try again|host name lookup failure|
+        delivery temporarily suspended|could not find a gateway|host not found, try again|host name lookup failure|
         hostname lookup failure|temporary lookup failure|servfail|
         name server timeout|temporary dns|dns timeout|dns temporarily
         """,
@@ -202,14 +238,18 @@ STRONG: Final[Phrases] = _table(
         no answer from dns|dns failure|unresolvable host|host name lookup failure|illegal host/domain|
         host doesn't exist|lookup did not return|domain isn't in my list|
         can't find the domain|couldn't be found or is unable to receive|could not be resolved|
-        host does not exist|cannot resolve|domain has no|no such domain|no dns|domain is not|
+        host does not exist|cannot resolve|domain has no|no such domain|no dns|
         unknown_host|host name is unknown|hostnotfound|host not found|dns lookup failure: host|no relevant answers
         """,
     ),
     (
         Category.USER_UNKNOWN,
         """
-        user unknown|unknown user|mail-box not found|badrcptto|recipient address rejected: access denied|
+        user unknown|unknown user|mail-box not found|no mail box|no mail-box|badrcptto|userunknown|
+        receiver not found|destination mailbox|recipient not allowed|recipient is not allowed|
+        no route found to domain|no one with that|server doesn't handle mail for|incorrectly addressed|
+        no such mail drop|account is unavailable|cannot deliver mail for|user path no exist|
+        mailbox unavailable or access denied|recipient address rejected: access denied|
         unknown address|unknown local|unknown account|unknown mailbox|unknown recipient|
         unknown rcpt|unknown email|unknown to address|unknown customer|recipient unknown|address unknown|
         addressee unknown|mailbox unknown|account unknown|user is unknown|no such user|no such recipient|
@@ -237,7 +277,8 @@ STRONG: Final[Phrases] = _table(
         verify address|verify the recipient|recipient verification|recipient verify|callout verification|
         address verification failed|verification failed|alias not|not a local|user not known|user not local|
         dead account|not have an email|user reject|recipient reject|can't open mailbox|not deliverable|
-        utilisateur inconnu|destinataire inconnu|adresse inconnue|adresse d au moins un destinataire invalide|
+        utilisateur inconnu|destinataire inconnu|errato|no valido|no válido|no encontrad|nie ma takiego|
+        такого пользователя нет|адресат не|adresse inconnue|adresse d au moins un destinataire invalide|
         n'existe pas|invalide|introuvable|desconocid|no encontrado|no se encuentra|no ha sido encontrad|unbekannt|
         existiert nicht|nicht gefunden|nicht bekannt|nie istnieje|nieznany|niepoprawn|nie znaleziono|não existe|
         nao existe|inexistente|não encontrado|inesistente|non esiste|sconosciuto|bestaat niet|onbekend|finns inte|
@@ -276,13 +317,41 @@ BEFORE_CODES: Final[Phrases] = _table(
     (
         Category.RATE_LIMITED,
         """
-        rate limit|rate-limit|ratelimit|too many messages|too many connections|too many sessions|too many concurrent|
+        rate limit|rate-limit|ratelimit|too many messages from|too many messages sent|too many messages in|
+        too many connections|too many sessions|too many concurrent|
         too many emails|too many mails|too many recipients|too many errors|too many rcpt|too many invalid|throttl|
         unusual rate|exceeded the rate|sending limit|sending quota|too quickly|at a rate|message rate|
         temporarily deferred|greylist|graylist|grey-list|gray-list|connection limit|user complaints|daily limit|
         hourly limit|per hour|this hour|per day
         """,
     ),
+)
+
+# A noun and what is said of it, in either order, a few words apart: for what no list of phrases can hold.
+_NOUN: Final = (
+    r"(?<!ip )(?<!your )(?<!sender )(?<!from )(?<!sender's )(?<!host )"
+    r"\b(?:user(?:name|id)?|mail ?box|mail drop|account|recipients?|rcpt|address(?:es|ee)?|alias|customer|e-?mail)\b"
+)
+_UNKNOWN: Final = (
+    r"\b(?:unknown|invalid|incorrect|wrong|illegal|bad|non-?exist\w*|unrecogni[sz]ed|not recogni[sz]ed"
+    r"|not found|undefined|no such|not valid|no valid|not ok|not exist|no exist|not a member|(?:cannot|could not|can't) be verified)"
+)
+_DISABLED: Final = (
+    r"\b(?:disabled|inactiv\w*|suspended|deactivated|closed|expired|locked|not activated|terminated|cancell?ed"
+    r"|deleted|removed|frozen|not currently being accepted)"
+)
+_FULL: Final = (
+    r"(?:is full|full\b|exceed\w*|exhausted|overflow|too many messages|over (?:the |its |their )?(?:quota|limit))"
+)
+_STORE: Final = r"\b(?:mail ?box|storage|quota|allocation|store|folder|inbox)\b"
+LOOSE: Final[tuple[tuple[Category, re.Pattern[str]], ...]] = tuple(
+    (category, re.compile(f"{first}[^.;:]{{0,40}}?{second}|{second}[^.;:]{{0,30}}?{first}"))
+    for category, first, second in (
+        (Category.MAILBOX_FULL, _STORE, _FULL),
+        (Category.MAILBOX_FULL, _NOUN, r"(?:too many messages on|allowed storage|storage space|over (?:the )?quota)"),
+        (Category.DISABLED, _NOUN, _DISABLED),
+        (Category.USER_UNKNOWN, _NOUN, _UNKNOWN),
+    )
 )
 
 # After the enhanced codes that are sure, before those that gateways choose carelessly.
@@ -327,7 +396,8 @@ MIDDLE: Final[Phrases] = _table(
     (
         Category.EXPIRED,
         """
-        delivery time expired|retry time|attempts:|retry timeout|message expired|queue too long|queue lifetime|time expired|
+        delivery time expired|retry time|attempts:|aborted after|retry timeout|message expired|queue too long|
+        queue lifetime|time expired|
         has expired|gave up|giving up|too long|maximum time|could not be delivered for|could not be delivered within|
         unable to deliver|undelivered for|not been delivered for|retries exceeded|retry count|delivery expired|
         message timed out|for more than|allocated time|exceeded maximum retry|expiration|unsuccessfully for|expired|

@@ -22,7 +22,7 @@ _CONTROLS: Final = re.compile(r"[\x00-\x20\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 ENHANCED: Final = re.compile(r"(?<![\w.\-/])([245]\.[0-7]\.\d{1,3})(?![\w-]|\.\d)")
 """An enhanced status code in text (RFC 3463), not a piece of a network address or version."""
 _ENHANCED_IN_REPLY: Final = re.compile(
-    r"(?<![\w.:/@-])([245]\d\d)[ -]+(?:[#\[(<]\s?)?([245]\.[0-7]\.\d{1,3})(?![\w-]|\.\d)"
+    r"(?<![\w.:/@-])([245]\d\d)[ -]+(?:[#\[(<'\"]\s?)?([245]\.[0-7]\.\d{1,3})(?![\w-]|\.\d)"
 )
 _CODE_AFTER_WORD: Final = re.compile(
     r"(?:said|responded with|responded|response|response was|<<<|replied|reply|error|smtp;|returned|says|answer|code"
@@ -67,6 +67,13 @@ def mailbox(value: str) -> str:
     if found and kind in ("", "rfc822", "utf-8"):
         return found[0].rstrip(".")
     return inside[:MAX_ADDRESS]
+
+
+def is_address(text: str) -> bool:
+    """Whether text is an address of the internet's mail and nothing else."""
+    return bool(ADDRESS.fullmatch(text) or _QUOTED_ADDRESS.fullmatch(text)) or (
+        "@" in text[1:] and text.startswith("=?")
+    )
 
 
 def addresses(value: str) -> list[str]:
