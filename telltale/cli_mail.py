@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from telltale.errors import FailureError
+from telltale.errors import FailureError, UsageError
 
 bounce = typer.Typer(help="Understand bounce messages.")
 
@@ -35,7 +35,11 @@ def inject(
     """
     from relay.inject.command import inject_stream
 
-    inject_stream(sys.stdin.buffer, sys.stdout.buffer, pixel_url, text_only.value)
+    try:
+        inject_stream(sys.stdin.buffer, sys.stdout.buffer, pixel_url, text_only.value)
+    except ValueError as error:
+        raise UsageError(f"--pixel-url: {error}") from error
+    sys.stdout.buffer.flush()
 
 
 @bounce.command()

@@ -18,6 +18,7 @@ from typing import Final
 from cryptography import x509
 
 from relay.deliver.dns import Resolver
+from relay.deliver.mx import Found
 from storage.reader import Reader, StoreMissingError
 from storage.settings import Endpoint
 from storage.tracking import image_url
@@ -53,24 +54,25 @@ async def examine(config: Config, reach: Sequence[Endpoint], reverse: Reverse = 
         _submitters(config),
     ]
     found = await asyncio.gather(*looks)
-    return [finding for findings in found for finding in findings] + _machine(config)
+    listener = judge.bounce_listener(config.bounce.listen)
+    return [*[finding for findings in found for finding in findings], listener, *_machine(config)]
 
 
 async def _names(config: Config, reverse: Reverse) -> list[Finding]:
     resolver = Resolver(config.dns)
     name, domain = config.server.hostname, config.bounce.domain
     try:
-        ours = (await resolver.addresses(name)).addresses
-        answer, _ = await resolver.mx(domain)
-        hosts = [host for _, host in sorted(answer.records) if host]
+        ours, (mail, _) = await asyncio.gather(resolver.addresses(name), resolver.mx(domain))
+        hosts = [host for _, host in sorted(mail.records) if host]
         theirs = [address for host in hosts for address in (await resolver.addresses(host)).addresses]
     finally:
         await resolver.close()
-    names = await asyncio.gather(*[asyncio.to_thread(reverse, address) for address in ours])
+    if Found.TROUBLE in {ours.found, mail.found}:
+        return [fail("dns", f"does not answer: {ours.why or mail.why}", "look at dns.nameservers and /etc/resolv.conf")]
+    names = await asyncio.gather(*[asyncio.to_thread(reverse, address) for address in ours.addresses])
     return [
-        judge.hostname(name, ours, {each.rstrip(".").lower() for found in names for each in found}),
-        judge.bounce_domain(domain, hosts, theirs, {*ours, *_own_addresses()}),
-        judge.bounce_listener(config.bounce.listen),
+        judge.hostname(name, ours.addresses, {each.rstrip(".").lower() for found in names for each in found}),
+        judge.bounce_domain(domain, hosts, theirs, {*ours.addresses, *_own_addresses()}),
     ]
 
 
@@ -124,9 +126,8 @@ async def _reached(endpoint: Endpoint) -> list[Finding]:
         advice = "many networks block outgoing port 25: ask yours, or set a smarthost in delivery.routes"
         return [fail(subject, f"cannot be reached: {_few_words(error)}", advice)]
     if not banner.startswith(b"220"):
-        return [
-            warn(subject, f"answers, but not as a mail server that takes mail: {banner[:80]!r}", "look at that server")
-        ]
+        said = banner[:80].decode("ascii", "backslashreplace").strip()
+        return [warn(subject, f'answers "{said}", as no server does that takes mail', "look at that server")]
     return [ok(subject, "a mail server answers")]
 
 
