@@ -11,9 +11,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
+from storage import stretch
 from storage.lane import Call
 from storage.owners import Ids, Owner, WriteLock
-from storage.transaction import Transaction
+from storage.stretch import Hours
+from storage.transaction import Kept, Transaction
 
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
@@ -38,6 +40,8 @@ class Writer:
         self._owner = owner
         self._state_dir = state_dir
         self._ids = Ids(owner.id)
+        # What a process that was killed left is entered with the first that come.
+        self._kept = Kept(Hours(), stretch.count(connection))
 
     def serve(self, calls: Sequence[Call]) -> None:
         """Run the calls in one transaction, or one each where that fails."""
@@ -51,7 +55,7 @@ class Writer:
                 self.serve([call])
 
     def _transact(self, calls: Sequence[Call]) -> None:
-        transaction = Transaction(self._connection, self._ids, self._state_dir, self._owner.id)
+        transaction = Transaction(self._connection, self._ids, self._state_dir, self._owner.id, self._kept)
         with self._lock.held():
             self._connection.execute("BEGIN IMMEDIATE")
             try:
@@ -64,6 +68,7 @@ class Writer:
             except BaseException:
                 self._roll_back()
                 raise
+        self._kept = transaction.kept
         for done in transaction.after:
             with suppress(OSError):  # a file that stays is swept at the next opening
                 done()

@@ -1,4 +1,4 @@
-"""The verbs that keep facts: hits of images, bounce messages, users, and the end of the log's keep."""
+"""The verbs that keep facts: hits of images, bounce messages, and users."""
 
 import json
 import sqlite3
@@ -9,7 +9,7 @@ from typing import Any, Final
 from storage import recipient
 from storage.model import Hit, Report, Settled, TimelineKind, User
 from storage.recipient import Recipient
-from storage.statements import MultiRow, clean, clean_or_none
+from storage.statements import Rows, clean
 from storage.transaction import Transaction, event_values
 
 
@@ -39,15 +39,14 @@ class Dsn:
     received_ms: int
 
 
-_DSN: Final = MultiRow("INSERT INTO dsn (id,received_ms,recipient_id,sender,raw) VALUES {}", 5)
+_DSN: Final = Rows.insert("dsn", "id,received_ms,recipient_id,sender,raw")
 
 
 def accept_dsns(transaction: Transaction, wanted: Sequence[Dsn]) -> list[int]:
     """Store bounce messages as they came; the answers are their ids."""
     ids = [transaction.ids.next() for _ in wanted]
     values = [
-        (id_, dsn.received_ms, dsn.recipient_id, clean(dsn.sender), dsn.raw)
-        for id_, dsn in zip(ids, wanted, strict=True)
+        (id_, dsn.received_ms, dsn.recipient_id, dsn.sender, dsn.raw) for id_, dsn in zip(ids, wanted, strict=True)
     ]
     _DSN.run(transaction.connection, values)
     return ids
@@ -79,7 +78,7 @@ def _settle_dsn(transaction: Transaction, dsn_id: int, reports: Sequence[Report]
 
 def _met_before(connection: sqlite3.Connection, report: Report) -> bool:
     sql = "SELECT 1 FROM event WHERE recipient_id=? AND kind=? AND event=? AND enhanced IS ? LIMIT 1"
-    enhanced = clean_or_none(report.reply.enhanced)
+    enhanced = None if report.reply.enhanced is None else clean(report.reply.enhanced)
     values = (report.recipient_id, TimelineKind.REPORT, report.event, enhanced)
     return connection.execute(sql, values).fetchone() is not None
 
@@ -98,66 +97,6 @@ def _apply(transaction: Transaction, row: Recipient, report: Report, at_ms: int)
     return applied
 
 
-_OLD: Final = (
-    "SELECT json_group_array(id) FROM (SELECT id FROM message"
-    " WHERE id <= (SELECT max(last_id) FROM hour WHERE hour <= ?) AND received_ms < ?"
-    " AND NOT EXISTS (SELECT 1 FROM recipient r WHERE r.message_id = message.id AND r.due_ms IS NOT NULL)"
-    " ORDER BY id LIMIT ?)"
-)
-_COUNTED: Final = MultiRow(
-    "SELECT json_group_array(json_array(status, n)) FROM"
-    " (SELECT status, count(*) AS n FROM recipient WHERE message_id IN ({}) GROUP BY status)",
-    1,
-)
-_FORGET: Final = [
-    MultiRow(sql, 1)
-    for sql in (
-        "DELETE FROM attempt WHERE recipient_id IN (SELECT id FROM recipient WHERE message_id IN ({}))",
-        "DELETE FROM event WHERE recipient_id IN (SELECT id FROM recipient WHERE message_id IN ({}))",
-        "DELETE FROM recipient WHERE message_id IN ({})",
-        "DELETE FROM message WHERE id IN ({})",
-    )
-]
-_HOUR_MS: Final = 3_600_000
-
-
-def purge(transaction: Transaction, wanted: Sequence[tuple[int, int]]) -> list[int]:
-    """Delete some messages received before a time whose recipients are all done: (before, limit)."""
-    answers = []
-    connection = transaction.connection
-    for before_ms, limit in wanted:
-        old = connection.execute(_OLD, (before_ms // _HOUR_MS, before_ms, limit)).fetchone()
-        ids = [(id_,) for id_ in json.loads(old[0])]
-        for status, count in _COUNTED.read(connection, ids):
-            transaction.count(status, -count)
-        for statement in _FORGET:
-            statement.run(connection, ids)
-        if len(ids) < limit:
-            _purge_small(connection, before_ms)
-        answers.append(len(ids))
-    return answers
-
-
-def _purge_small(connection: sqlite3.Connection, before_ms: int) -> None:
-    """Delete what followers and time look-ups need no more."""
-    connection.execute(
-        "DELETE FROM change WHERE serial IN (SELECT serial FROM change WHERE at_ms < ? LIMIT 10000)", (before_ms,)
-    )
-    connection.execute(
-        "DELETE FROM hour WHERE hour < ? AND last_id < (SELECT ifnull(min(id), 0) FROM message)",
-        (before_ms // _HOUR_MS,),
-    )
-
-
-def purge_dsns(transaction: Transaction, wanted: Sequence[tuple[int, int]]) -> list[int]:
-    """Delete some settled bounce messages received before a time: (before, limit)."""
-    sql = (
-        "DELETE FROM dsn WHERE id IN"
-        " (SELECT id FROM dsn WHERE received_ms < ? AND kind IS NOT NULL ORDER BY id LIMIT ?)"
-    )
-    return [transaction.connection.execute(sql, one).rowcount for one in wanted]
-
-
 def add_users(transaction: Transaction, wanted: Sequence[User]) -> list[bool]:
     """Insert users; False where the name is taken."""
     sql = "INSERT INTO user (name,password_hash,senders,created_ms) VALUES (?,?,?,?) ON CONFLICT DO NOTHING"
@@ -165,7 +104,7 @@ def add_users(transaction: Transaction, wanted: Sequence[User]) -> list[bool]:
 
 
 def _user_values(user: User) -> tuple[Any, ...]:
-    return clean(user.name), clean(user.password_hash), json.dumps(user.senders), user.created_ms
+    return clean(user.name), user.password_hash, json.dumps(user.senders), user.created_ms
 
 
 def set_users(transaction: Transaction, wanted: Sequence[tuple[str, str | None, tuple[str, ...] | None]]) -> list[bool]:
@@ -173,7 +112,7 @@ def set_users(transaction: Transaction, wanted: Sequence[tuple[str, str | None, 
     sql = "UPDATE user SET password_hash=ifnull(?,password_hash), senders=ifnull(?,senders) WHERE name=?"
     return [
         transaction.connection.execute(
-            sql, (clean_or_none(hash_), None if senders is None else json.dumps(senders), clean(name))
+            sql, (hash_, None if senders is None else json.dumps(senders), clean(name))
         ).rowcount
         == 1
         for name, hash_, senders in wanted

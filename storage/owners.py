@@ -105,6 +105,11 @@ def register(state_dir: Path, highest_id: int) -> Owner:
     return Owner(id_, path, file)
 
 
+def ms_of(id_: int) -> int:
+    """Return when an id was made, in milliseconds since the epoch."""
+    return (id_ >> _SLOT_BITS) // 1000
+
+
 def slot_of(owner: int) -> int:
     """Return the slot: the low bits of all ids and leases of this owner."""
     return owner & SLOT_MASK

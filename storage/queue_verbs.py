@@ -7,11 +7,11 @@ from enum import StrEnum
 from functools import partial
 from typing import Any, Final
 
-from storage import owners
+from storage import large, owners
 from storage.model import Job, Message, NewRecipient, Result, Settled, TimelineKind
 from storage.owners import SLOT_MASK
 from storage.recipient import NEVER, Recipient, claim, flush, give_back, hold, release, remove, settle
-from storage.statements import MultiRow, clean, clean_or_none
+from storage.statements import Rows
 from storage.status import Status
 from storage.transaction import Transaction, event_values
 
@@ -19,7 +19,6 @@ from storage.transaction import Transaction, event_values
 # would send again while it is still thinking.
 LEASE_MS: Final = 15 * 60 * 1000
 
-_HOUR_MS: Final = 3_600_000
 # Rows that one transaction of an operator's flush of everything moves.
 _FLUSHED_AT_ONCE: Final = 2000
 
@@ -37,70 +36,70 @@ class Acceptance:
     leased: bool
 
 
-_MESSAGE: Final = MultiRow(
-    "INSERT INTO message (id,received_ms,sender,sender_domain,body,smtputf8,size,plan,envid,ret,user,client,message_id,"
-    "from_header,subject,untracked_reason,broadcast,broadcast_type) VALUES {}",
-    18,
+_MESSAGE: Final = Rows.insert(
+    "message",
+    "id,received_ms,sender,sender_domain,body,smtputf8,size,plan,envid,ret,user,client,message_id,from_header,"
+    "subject,untracked_reason,broadcast,broadcast_type",
 )
-_CONTENT: Final = MultiRow("INSERT INTO content (message_id,body,file) VALUES {}", 3)
-_RECIPIENT: Final = MultiRow(
-    "INSERT INTO recipient"
-    " (id,message_id,address,domain,notify,orcpt,expires_ms,status,due_ms,lease,diagnostic) VALUES {}",
-    11,
-)
-_HOUR: Final = MultiRow(
-    "INSERT INTO hour (hour,first_id,last_id) VALUES {} ON CONFLICT (hour) DO UPDATE SET"
-    " first_id=min(first_id,excluded.first_id), last_id=max(last_id,excluded.last_id)",
-    3,
+_CONTENT: Final = Rows.insert("content", "message_id,body,file")
+_RECIPIENT: Final = Rows.insert(
+    "recipient", "id,message_id,address,domain,notify,orcpt,expires_ms,status,due_ms,lease,diagnostic"
 )
 
 
 def accept(transaction: Transaction, wanted: Sequence[Acceptance]) -> list[list[Job]]:
     """Insert messages with all that belongs to them; the answers are the leased jobs."""
-    messages, contents, rows = [], [], []
-    hours: dict[int, tuple[int, int]] = {}
-    answers = []
-    for acceptance in wanted:
-        message = acceptance.message
-        lease = transaction.ids.next() if acceptance.leased else None
-        messages.append(_message_values(message))
-        if any(recipient.status is Status.UNSENT for recipient in acceptance.recipients):
-            contents.append((message.id, None if acceptance.file else acceptance.content, acceptance.file))
-        rows += [_recipient_values(acceptance, recipient, lease) for recipient in acceptance.recipients]
-        _widen(hours, acceptance)
+    leases = [transaction.ids.next() if acceptance.leased else None for acceptance in wanted]
+    rows = []
+    for acceptance, lease in zip(wanted, leases, strict=True):
         for recipient in acceptance.recipients:
+            rows.append(_recipient_values(acceptance, recipient, lease))
             transaction.count(recipient.status, 1)
-        answers.append(_jobs(acceptance, lease))
     connection = transaction.connection
-    _MESSAGE.run(connection, messages)
-    _CONTENT.run(connection, contents)
+    _MESSAGE.run(connection, [_message_values(acceptance.message) for acceptance in wanted])
+    _CONTENT.run(connection, [_content_values(acceptance) for acceptance in wanted if _waited_for(acceptance)])
     _RECIPIENT.run(connection, rows)
-    _HOUR.run(connection, [(hour, first, last) for hour, (first, last) in hours.items()])
-    transaction.touch(row[0] for row in rows)
-    return answers
+    transaction.received(map(_bounds, wanted))
+    transaction.accepted([row[0] for row in rows])
+    return [_jobs(acceptance, lease) for acceptance, lease in zip(wanted, leases, strict=True)]
+
+
+def _waited_for(acceptance: Acceptance) -> bool:
+    return any(recipient.status is Status.UNSENT for recipient in acceptance.recipients)
+
+
+def _content_values(acceptance: Acceptance) -> tuple[Any, ...]:
+    return acceptance.message.id, None if acceptance.file else acceptance.content, acceptance.file
+
+
+def _bounds(acceptance: Acceptance) -> tuple[int, int, int]:
+    """Return when a message came, and the lowest and highest of its ids."""
+    message = acceptance.message
+    ids = [message.id, *(recipient.id for recipient in acceptance.recipients)]
+    return message.received_ms, min(ids), max(ids)
 
 
 def _message_values(message: Message) -> tuple[Any, ...]:
-    sender = clean(message.sender)
+    sender = message.sender
     return (
         message.id,
         message.received_ms,
         sender,
         sender.rpartition("@")[2],
         message.body,
-        message.smtputf8,
+        int(message.smtputf8),
         message.size,
         message.plan,
-        clean_or_none(message.envid),
-        clean_or_none(message.ret),
-        clean_or_none(message.user),
-        clean(message.client),
-        clean(message.message_id),
-        clean(message.from_header),
-        clean(message.subject),
-        clean_or_none(message.untracked_reason),
-        clean_or_none(message.broadcast),
-        clean_or_none(message.broadcast_type),
+        message.envid,
+        message.ret,
+        message.user,
+        message.client,
+        message.message_id,
+        message.from_header,
+        message.subject,
+        message.untracked_reason,
+        message.broadcast,
+        message.broadcast_type,
     )
 
 
@@ -111,23 +110,16 @@ def _recipient_values(acceptance: Acceptance, recipient: NewRecipient, lease: in
     return (
         recipient.id,
         message.id,
-        clean(recipient.address),
-        clean(recipient.domain),
-        clean_or_none(recipient.notify),
-        clean_or_none(recipient.orcpt),
+        recipient.address,
+        recipient.domain,
+        recipient.notify,
+        recipient.orcpt,
         message.received_ms + acceptance.lifetime_ms,
         recipient.status,
         due_ms if unsent else None,
         lease if unsent else None,
-        clean(recipient.diagnostic),
+        recipient.diagnostic,
     )
-
-
-def _widen(hours: dict[int, tuple[int, int]], acceptance: Acceptance) -> None:
-    hour = acceptance.message.received_ms // _HOUR_MS
-    ids = [acceptance.message.id, *(recipient.id for recipient in acceptance.recipients)]
-    first, last = hours.get(hour, (ids[0], ids[0]))
-    hours[hour] = (min(first, *ids), max(last, *ids))
 
 
 def _jobs(acceptance: Acceptance, lease: int | None) -> list[Job]:
@@ -154,10 +146,8 @@ def _jobs(acceptance: Acceptance, lease: int | None) -> list[Job]:
     ]
 
 
-_ATTEMPT: Final = MultiRow(
-    "INSERT INTO attempt"
-    " (recipient_id,id,at_ms,duration_ms,phase,code,enhanced,text,mx,address,tls,in_doubt,status) VALUES {}",
-    13,
+_ATTEMPT: Final = Rows.insert(
+    "attempt", "recipient_id,id,at_ms,duration_ms,phase,code,enhanced,text,mx,address,tls,in_doubt,status"
 )
 
 
@@ -178,7 +168,8 @@ def settle_all(transaction: Transaction, results: Sequence[Result]) -> list[Sett
         attempts.append(_attempt_values(transaction, row, result))
         answers.append(Settled(row.status, accepted))
     _ATTEMPT.run(transaction.connection, attempts)
-    transaction.save(rows, changed.values())
+    files = any(result.job.message.size > large.LARGE_BYTES for result in results)
+    transaction.save(rows, changed.values(), files=files)
     return answers
 
 
@@ -191,12 +182,12 @@ def _attempt_values(transaction: Transaction, row: Recipient, result: Result) ->
         attempt.duration_ms,
         attempt.phase,
         attempt.reply.code,
-        clean_or_none(attempt.reply.enhanced),
-        clean(attempt.reply.text),
-        clean_or_none(attempt.mx),
-        clean_or_none(attempt.address),
-        clean_or_none(attempt.tls),
-        attempt.in_doubt,
+        attempt.reply.enhanced,
+        attempt.reply.text,
+        attempt.mx,
+        attempt.address,
+        attempt.tls,
+        int(attempt.in_doubt),
         row.status,
     )
 

@@ -91,7 +91,7 @@ class Reader:
 
     async def _changed_ids(self, since_serial: int) -> tuple[int, list[int]]:
         serial, ids = since_serial, array("q")
-        sql = "SELECT serial, recipients FROM change WHERE serial > ? ORDER BY serial LIMIT ?"
+        sql = "SELECT serial, touched FROM change WHERE serial > ? ORDER BY serial LIMIT ?"
         for serial, packed in await self._all(sql, (since_serial, _MOST_CHANGED)):  # noqa: B007 - used after the loop
             ids.frombytes(packed)
             if len(ids) >= _MOST_CHANGED:

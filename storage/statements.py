@@ -1,10 +1,11 @@
-"""Statements over many rows at once.
+"""Statements over many rows at once, and text that SQLite takes.
 
-Rule: few steps. Each step of a statement lets go of the interpreter lock and waits for it again, which
+Rules: few steps: each step of a statement lets go of the interpreter lock and waits for it again, which
 under a busy event loop costs up to `sys.getswitchinterval()`; so a group of verbs runs some ten
-statements over all its rows, never one a row. Rows that are read come back as one JSON text for the
-same reason.
+statements over all its rows, never one a row, and rows that are read come back as one JSON text. And
+all text passes here: surrogates, which SQLite refuses, and NUL, which it cuts at, become U+FFFD.
 """
+# ruff: noqa: S608 - SQL is put together from words of this program only; values are parameters
 
 import json
 import re
@@ -14,55 +15,97 @@ from functools import cache
 from itertools import chain
 from typing import Any, Final
 
-_MOST_ROWS: Final = 64
+# Statements are prepared for these numbers of rows, and filled up with rows that do nothing: a group is
+# one step a statement, and some two hundred prepared statements serve all sizes of groups.
+_SIZES: Final = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
+_FILLER: Final = -1
 _UNCLEAN: Final = re.compile("[\x00\ud800-\udfff]")
 
 Row = Sequence[Any]
 
 
-class MultiRow:
-    """A statement whose `{}` stands for rows of parameters: `(?,?),(?,?)`, or for one column `?,?`.
+class Rows:
+    """A statement over rows of parameters; `{}` in its SQL stands for `VALUES (?,?),(?,?)`.
 
-    Rows are cut into powers of two, so that few forms of a statement are ever prepared.
+    Its first column is never -1, and the statement passes over rows where it is.
     """
 
-    def __init__(self, sql: str, columns: int) -> None:
-        row = "?" if columns == 1 else f"({','.join('?' * columns)})"
-        self._form = cache(lambda rows: sql.format(",".join([row] * rows)))
+    def __init__(self, sql: str) -> None:
+        self._form = cache(lambda row, size: sql.format(f"VALUES {','.join([row] * size)}"))
 
-    def run(self, connection: sqlite3.Connection, rows: Sequence[Row]) -> int:
-        """Execute for all rows; return how many rows of the table changed."""
-        changed = 0
-        for part in in_powers(rows):
-            changed += connection.execute(self._form(len(part)), list(chain.from_iterable(part))).rowcount
-        return changed
+    @classmethod
+    def insert(cls, table: str, columns: str, conflict: str = "") -> "Rows":
+        """Return the statement that inserts into `columns` of `table`."""
+        return cls(f"INSERT INTO {table} ({columns}) SELECT * FROM ({{}}) WHERE column1 <> {_FILLER} {conflict}")
 
-    def read(self, connection: sqlite3.Connection, rows: Sequence[Row]) -> list[list[Any]]:
-        """Execute a query that answers with one JSON array; return the elements of all answers."""
-        found: list[list[Any]] = []
-        for part in in_powers(rows):
-            answer = connection.execute(self._form(len(part)), list(chain.from_iterable(part))).fetchone()
-            found += json.loads(answer[0])
+    def run(self, connection: sqlite3.Connection, rows: Sequence[Row]) -> None:
+        """Execute for all rows."""
+        for start in range(0, len(rows), _SIZES[-1]):
+            row, size, values = _bound(rows[start : start + _SIZES[-1]])
+            connection.execute(self._form(row, size), values)
+
+
+class Keys:
+    """A statement over any number of keys; `{}` in its SQL stands for `?,?`, and a key met twice is met once."""
+
+    def __init__(self, sql: str) -> None:
+        self._form = cache(lambda size: sql.format(",".join("?" * size)))
+
+    def run(self, connection: sqlite3.Connection, keys: Sequence[Any]) -> None:
+        """Execute for all keys."""
+        for part in self._parts(keys):
+            connection.execute(self._form(len(part)), part)
+
+    def read(self, connection: sqlite3.Connection, keys: Sequence[Any]) -> list[Any]:
+        """Execute a query that answers with one JSON array; return the elements for all keys."""
+        found: list[Any] = []
+        for part in self._parts(keys):
+            found += json.loads(connection.execute(self._form(len(part)), part).fetchone()[0])
         return found
 
+    @staticmethod
+    def _parts(keys: Sequence[Any]) -> Iterable[Sequence[Any]]:
+        for start in range(0, len(keys), _SIZES[-1]):
+            part = list(keys[start : start + _SIZES[-1]])
+            yield part + part[-1:] * (_size(len(part)) - len(part))
 
-def in_powers(rows: Sequence[Row]) -> Iterable[Sequence[Row]]:
-    """Yield slices of `rows` whose lengths are powers of two, the longest first."""
-    start, size = 0, _MOST_ROWS
-    while start < len(rows):
-        while size > len(rows) - start:
-            size >>= 1
-        yield rows[start : start + size]
-        start += size
+
+def _size(rows: int) -> int:
+    return next(size for size in _SIZES if size >= rows)
+
+
+def _bound(rows: Sequence[Row]) -> tuple[str, int, list[Any]]:
+    """Return the form of one row, the number of rows and the parameters of all.
+
+    A column that is None in all rows is written as NULL: sqlite3 takes ten times as long to bind None
+    (and any type that is not exactly int, float or str) as to bind a number.
+    """
+    marks, bound = [], []
+    for column in zip(*rows, strict=True):
+        nones = column.count(None)
+        if nones == len(column):
+            marks.append("NULL")
+            continue
+        marks.append("?")
+        bound.append(_clean_column(column, nones))
+    values = list(chain.from_iterable(zip(*bound, strict=True)))
+    size = _size(len(rows))
+    values += [_FILLER] * (len(bound) * (size - len(rows)))
+    return f"({','.join(marks)})", size, values
+
+
+def _clean_column(column: Sequence[Any], nones: int) -> Sequence[Any]:
+    """Return a column with clean text: all of it is looked at in one go, since nearly all of it is clean."""
+    texts = [value for value in column if value is not None] if nones else column
+    if not isinstance(texts[0], str):
+        return column
+    whole = "".join(texts)
+    if whole.isascii() and "\x00" not in whole:
+        # An enum's member is bound as slowly as None: make it the plain text that it is.
+        return column if nones or type(texts[0]) is str else list(map(str, column))
+    return [None if value is None else clean(value) for value in column]
 
 
 def clean(text: str) -> str:
-    """Return `text` without what SQLite would refuse or cut at: surrogates and NUL become U+FFFD."""
-    if text.isascii() and "\x00" not in text:
-        return text
+    """Return `text` without what SQLite would refuse or cut at."""
     return _UNCLEAN.sub("\ufffd", text)
-
-
-def clean_or_none(text: str | None) -> str | None:
-    """As `clean`; None stays None."""
-    return None if text is None else clean(text)

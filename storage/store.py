@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Self
 
-from storage import database, fact_verbs, large, lookups, owners, queue_verbs
+from storage import database, fact_verbs, large, lookups, owners, purge, queue_verbs
 from storage.commit import StoreFailedError, StoreFullError, Writer, told
 from storage.database import StoreVersionError
 from storage.lane import Lane
@@ -203,12 +203,15 @@ class Store:
         return changed
 
     async def purge(self, before_ms: int, limit: int = 1000) -> int:
-        """Delete messages accepted before `before_ms` whose recipients are all done, with their history."""
-        return await self._writer.call(fact_verbs.purge, (before_ms, limit))
+        """Delete messages accepted before `before_ms` whose recipients are all done, with their history.
+
+        A step of bounded size: returns how many went, 0 when none is left.
+        """
+        return await self._writer.call(purge.purge, (before_ms, limit))
 
     async def purge_dsns(self, before_ms: int, limit: int = 100) -> int:
         """Delete settled bounce messages received before `before_ms`; return how many (0: none is left)."""
-        return await self._writer.call(fact_verbs.purge_dsns, (before_ms, limit))
+        return await self._writer.call(purge.purge_dsns, (before_ms, limit))
 
     async def add_user(self, user: User) -> bool:
         """Add a user; False where the name is taken."""

@@ -1,7 +1,7 @@
 -- The queue and the log. Times are milliseconds since the Unix epoch; ids are the store's own, rising
 -- with time (storage/owners.py), so that new rows and new index entries go to the right end of their
--- trees. Where a key has no such order, its index begins with a stretch of ids (id >> 38: about four
--- and a half minutes), so that inserts meet the pages of the present stretch and not the whole log.
+-- trees. Keys without such an order (addresses, Message-IDs) are not indexed row by row, which would
+-- write a page of its own for each message: see `stretch`.
 
 CREATE TABLE message (
     id INTEGER PRIMARY KEY,
@@ -23,8 +23,6 @@ CREATE TABLE message (
     broadcast TEXT,
     broadcast_type TEXT
 );
-CREATE INDEX message_sender ON message (id >> 38, sender_domain, sender COLLATE NOCASE);
-CREATE INDEX message_header ON message (id >> 38, message_id);
 
 -- Kept while a recipient of the message is pending. Small content is in `body`, large content in the
 -- file state_dir/content/`file`.
@@ -67,7 +65,6 @@ CREATE INDEX recipient_message ON recipient (message_id);
 CREATE INDEX recipient_pending ON recipient (message_id) WHERE due_ms IS NOT NULL;
 -- What may be claimed, in order; lease and domain are here so that a scan need not touch the rows.
 CREATE INDEX recipient_due ON recipient (due_ms, lease, domain) WHERE due_ms IS NOT NULL;
-CREATE INDEX recipient_address ON recipient (id >> 38, domain, address COLLATE NOCASE);
 -- Unsent is found by recipient_pending, Delivered is what most rows are.
 CREATE INDEX recipient_status ON recipient (status) WHERE status NOT IN ('Unsent', 'Delivered');
 
@@ -107,12 +104,44 @@ CREATE TABLE event (
     PRIMARY KEY (recipient_id, id)
 ) WITHOUT ROWID;
 
--- Which recipients a transaction changed: one row a transaction, ids as packed 64-bit integers.
+-- Which recipients a transaction touched: one row a transaction, for followers of the log. Kept for a
+-- day after its stretch was made.
 CREATE TABLE change (
     serial INTEGER PRIMARY KEY AUTOINCREMENT,
-    at_ms INTEGER NOT NULL,
-    recipients BLOB NOT NULL
+    touched BLOB NOT NULL, -- recipient ids as packed 64-bit integers
+    accepted TEXT -- those that are new, as JSON
 );
+
+-- How addresses and Message-IDs are found: when some thousand recipients were accepted, they are entered
+-- into the three tables below as one stretch, sorted, at the right ends of the trees. A question probes
+-- each stretch, and looks through what was accepted since.
+CREATE TABLE stretch (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    made_ms INTEGER NOT NULL,
+    serial INTEGER NOT NULL, -- it holds what changes up to this one accepted
+    first_id INTEGER NOT NULL, -- of recipients
+    last_id INTEGER NOT NULL
+);
+CREATE TABLE by_address (
+    stretch INTEGER NOT NULL,
+    domain TEXT NOT NULL,
+    address TEXT NOT NULL COLLATE NOCASE,
+    recipient_id INTEGER NOT NULL,
+    PRIMARY KEY (stretch, domain, address, recipient_id)
+) WITHOUT ROWID;
+CREATE TABLE by_sender (
+    stretch INTEGER NOT NULL,
+    sender_domain TEXT NOT NULL,
+    sender TEXT NOT NULL COLLATE NOCASE,
+    recipient_id INTEGER NOT NULL,
+    PRIMARY KEY (stretch, sender_domain, sender, recipient_id)
+) WITHOUT ROWID;
+CREATE TABLE by_header (
+    stretch INTEGER NOT NULL,
+    header TEXT NOT NULL,
+    message_id INTEGER NOT NULL,
+    PRIMARY KEY (stretch, header, message_id)
+) WITHOUT ROWID;
 
 -- How many recipients are in each status.
 CREATE TABLE tally (
@@ -120,7 +149,8 @@ CREATE TABLE tally (
     recipients INTEGER NOT NULL
 ) WITHOUT ROWID;
 
--- Which ids were received in an hour, so that a time finds its ids.
+-- Between which ids the messages and recipients of an hour lie, so that a time finds its ids. The bounds
+-- are generous, since a bound that fitted would be written anew with each group.
 CREATE TABLE hour (
     hour INTEGER PRIMARY KEY,
     first_id INTEGER NOT NULL,

@@ -1,0 +1,98 @@
+"""The end of the log's keep: what is old is deleted, some at a time.
+
+Rule: one step is bounded in rows, so that it does not keep those who wait for a commit.
+"""
+# ruff: noqa: S608 - SQL is put together from words of this program only; values are parameters
+
+import json
+import sqlite3
+from collections.abc import Sequence
+from typing import Final
+
+from storage.statements import Keys
+from storage.stretch import HOUR_MS
+from storage.transaction import Transaction
+
+# Recipients that one step deletes with their history, unless one message alone has more.
+_MOST_RECIPIENTS: Final = 2000
+
+_OLD: Final = (
+    "SELECT json_group_array(json_array(id, recipients)) FROM (SELECT id,"
+    " (SELECT count(*) FROM recipient r WHERE r.message_id = message.id) AS recipients FROM message"
+    " WHERE id <= (SELECT max(last_id) FROM hour WHERE hour <= ?) AND received_ms < ?"
+    " AND NOT EXISTS (SELECT 1 FROM recipient r WHERE r.message_id = message.id AND r.due_ms IS NOT NULL)"
+    " ORDER BY id LIMIT ?)"
+)
+_COUNTED: Final = Keys(
+    "SELECT json_group_array(json_array(status, recipients, first_id, last_id)) FROM (SELECT status,"
+    " count(*) AS recipients, min(id) AS first_id, max(id) AS last_id"
+    " FROM recipient WHERE message_id IN ({}) GROUP BY status)"
+)
+_DELETE: Final = tuple(
+    Keys(sql)
+    for sql in (
+        "DELETE FROM attempt WHERE recipient_id IN (SELECT id FROM recipient WHERE message_id IN ({}))",
+        "DELETE FROM event WHERE recipient_id IN (SELECT id FROM recipient WHERE message_id IN ({}))",
+        "DELETE FROM recipient WHERE message_id IN ({})",
+        "DELETE FROM message WHERE id IN ({})",
+    )
+)
+_MET: Final = "(SELECT number FROM stretch WHERE first_id <= ? AND last_id >= ?)"
+_NOBODY_LEFT: Final = "NOT EXISTS (SELECT 1 FROM by_address WHERE by_address.stretch = stretch.number)"
+_LEAVE: Final = (
+    f"DELETE FROM by_address WHERE stretch IN {_MET} AND recipient_id NOT IN (SELECT id FROM recipient)",
+    f"DELETE FROM by_sender WHERE stretch IN {_MET} AND recipient_id NOT IN (SELECT id FROM recipient)",
+    f"DELETE FROM by_header WHERE stretch IN {_MET} AND message_id NOT IN (SELECT id FROM message)",
+    f"DELETE FROM stretch WHERE number IN {_MET} AND {_NOBODY_LEFT}",
+)
+
+
+def purge(transaction: Transaction, wanted: Sequence[tuple[int, int]]) -> list[int]:
+    """Delete some messages whose recipients are all done: (received before, at most); 0 when none is left."""
+    return [_purge(transaction, before_ms, limit) for before_ms, limit in wanted]
+
+
+def _purge(transaction: Transaction, before_ms: int, limit: int) -> int:
+    connection = transaction.connection
+    hour = before_ms // HOUR_MS
+    old = json.loads(connection.execute(_OLD, (hour, before_ms, limit)).fetchone()[0])
+    message_ids = _some(old)
+    if not message_ids:
+        sql = "DELETE FROM hour WHERE hour < ? AND last_id < (SELECT ifnull(min(id), 0) FROM message)"
+        connection.execute(sql, (hour,))
+        return 0
+    bounds = []
+    for status, recipients, first_id, last_id in _COUNTED.read(connection, message_ids):
+        transaction.count(status, -recipients)
+        bounds += [first_id, last_id]
+    for statement in _DELETE:
+        statement.run(connection, message_ids)
+    if bounds:
+        _leave_stretches(connection, min(bounds), max(bounds))
+    return len(message_ids)
+
+
+def _some(old: Sequence[tuple[int, int]]) -> list[int]:
+    """Return the first of (message id, its recipients) that make one step."""
+    taken: list[int] = []
+    room = _MOST_RECIPIENTS
+    for message_id, recipients in old:
+        room -= recipients
+        if taken and room < 0:
+            break
+        taken.append(message_id)
+    return taken
+
+
+def _leave_stretches(connection: sqlite3.Connection, first_id: int, last_id: int) -> None:
+    for sql in _LEAVE:
+        connection.execute(sql, (last_id, first_id))
+
+
+def purge_dsns(transaction: Transaction, wanted: Sequence[tuple[int, int]]) -> list[int]:
+    """Delete some settled bounce messages received before a time: (before, limit)."""
+    sql = (
+        "DELETE FROM dsn WHERE id IN"
+        " (SELECT id FROM dsn WHERE received_ms < ? AND kind IS NOT NULL ORDER BY id LIMIT ?)"
+    )
+    return [transaction.connection.execute(sql, one).rowcount for one in wanted]

@@ -1,0 +1,98 @@
+"""How the log's addresses, Message-IDs and times become findable.
+
+Addresses and Message-IDs are entered in stretches, sorted, long after the 250. Rule: entering a stretch
+costs what its recipients cost, not what the log costs (DESIGN.md, law 6): its rows go to the right ends
+of their trees. An index by address would write a page of its own for each recipient, and read one too
+as soon as the log outgrows the memory.
+"""
+
+import json
+import sqlite3
+from collections.abc import Iterable, Sequence
+from struct import pack
+from typing import Final
+
+from storage.statements import Rows
+
+STRETCH_RECIPIENTS: Final = 2048
+"""How many recipients make a stretch: some 10 ms of the writer's time; ten million recipients are
+five thousand stretches, which a question probes in some 10 ms."""
+
+HOUR_MS: Final = 3_600_000
+_DAY_MS: Final = 24 * HOUR_MS
+# Ids are microseconds << 10 (storage/owners.py): a minute on both sides of what an hour is known to hold.
+_MARGIN: Final = 60_000_000 << 10
+_MOST_FORGOTTEN: Final = 20_000
+
+FRESH: Final = (
+    " FROM change CROSS JOIN json_each(change.accepted) AS new CROSS JOIN recipient r ON r.id = new.value"
+    " WHERE change.serial > (SELECT ifnull(max(serial), 0) FROM stretch) AND change.accepted IS NOT NULL"
+)
+"""The recipients that are in no stretch yet, as `r`."""
+
+_COUNT: Final = f"SELECT count(*){FRESH}"
+_SEE: Final = f"SELECT ifnull(max(change.serial), 0), min(r.id), max(r.id){FRESH}"
+_FRESH_MESSAGES: Final = FRESH.replace(" WHERE ", " JOIN message m ON m.id = r.message_id WHERE ", 1)
+_ENTER: Final = (
+    f"INSERT INTO by_address SELECT ?, r.domain, r.address, r.id{FRESH} ORDER BY 2, 3 COLLATE NOCASE, 4",
+    f"INSERT INTO by_sender SELECT ?, m.sender_domain, m.sender, r.id{_FRESH_MESSAGES} ORDER BY 2, 3 COLLATE NOCASE, 4",
+    f"INSERT INTO by_header SELECT DISTINCT ?, m.message_id, m.id{_FRESH_MESSAGES} ORDER BY 2, 3",
+)
+_MADE: Final = "INSERT INTO stretch (number, made_ms, serial, first_id, last_id) VALUES (?, ?, ?, ?, ?)"
+_FORGET: Final = (
+    "DELETE FROM change WHERE serial <= (SELECT max(serial) FROM stretch WHERE made_ms < ?)"
+    " AND serial < (SELECT min(serial) FROM change) + ?"
+)
+
+
+def note(connection: sqlite3.Connection, touched: Sequence[int], accepted: Sequence[int]) -> None:
+    """Remember which recipients a transaction touched, and which of them are new."""
+    values = (pack(f"<{len(touched)}q", *touched), json.dumps(accepted) if accepted else None)
+    connection.execute("INSERT INTO change (touched, accepted) VALUES (?, ?)", values)
+
+
+def count(connection: sqlite3.Connection) -> int:
+    """Return how many recipients are in no stretch yet."""
+    found: int = connection.execute(_COUNT).fetchone()[0]
+    return found
+
+
+def enter(connection: sqlite3.Connection, now_ms: int) -> None:
+    """Make a stretch of all that is in none, and forget changes that no follower will ask for."""
+    serial, first_id, last_id = connection.execute(_SEE).fetchone()
+    if first_id is None:
+        return
+    (number,) = connection.execute("SELECT ifnull(max(number), 0) + 1 FROM stretch").fetchone()
+    for sql in _ENTER:
+        connection.execute(sql, (number,))
+    connection.execute(_MADE, (number, now_ms, serial, first_id, last_id))
+    connection.execute(_FORGET, (now_ms - _DAY_MS, _MOST_FORGOTTEN))
+
+
+class Hours:
+    """Which bounds of hours are known to be written; a transaction widens a copy, kept if it commits."""
+
+    _WIDEN: Final = Rows.insert(
+        "hour",
+        "hour,first_id,last_id",
+        "ON CONFLICT (hour) DO UPDATE SET"
+        " first_id=min(first_id,excluded.first_id), last_id=max(last_id,excluded.last_id)",
+    )
+    _MOST_KNOWN: Final = 24
+
+    def __init__(self, known: dict[int, tuple[int, int]] | None = None) -> None:
+        self._known = known or {}
+
+    def widened(self, connection: sqlite3.Connection, received: Iterable[tuple[int, int, int]]) -> "Hours":
+        """Write what is not known yet of (time received, lowest id, highest id); return what is known then."""
+        wider: dict[int, tuple[int, int]] = {}
+        for received_ms, lowest, highest in received:
+            hour = received_ms // HOUR_MS
+            first, last = wider.get(hour) or self._known.get(hour) or (lowest + 1, lowest)
+            if lowest < first or highest > last:
+                wider[hour] = (min(first, lowest - _MARGIN), max(last, highest + _MARGIN))
+        if not wider:
+            return self
+        self._WIDEN.run(connection, [(hour, first, last) for hour, (first, last) in wider.items()])
+        known = self._known | wider
+        return Hours(known if len(known) <= self._MOST_KNOWN else wider)
