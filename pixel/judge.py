@@ -111,7 +111,7 @@ def _by_agent(fetch: Fetch) -> Judgement | None:
         return Judgement(HitKind.PREFETCH, "Apple Mail Privacy Protection")
     if agent.endswith(GMAIL_PREFETCH_TAIL):
         return Judgement(HitKind.PREFETCH, "Gmail's prefetcher")
-    if _AHEAD.search(fetch.purpose):
+    if fetch.purpose and _AHEAD.search(fetch.purpose):
         return Judgement(HitKind.PREFETCH, "the request says that it is a prefetch")
     provider = mail_proxy(agent)
     if provider is not None:

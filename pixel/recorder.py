@@ -26,7 +26,7 @@ FLUSH_SECONDS: Final = 0.2
 """How long hits gather before a commit: half of it is what a hit waits, and the law grants a second."""
 QUEUE_HITS: Final = 50_000
 # Judging a group holds the event loop for some milliseconds; a larger one would delay answers.
-_GROUP_HITS: Final = 500
+_GROUP_HITS: Final = 250
 _RETRY_FIRST_SECONDS: Final = 0.1
 _RETRY_LAST_SECONDS: Final = 5.0
 _LOG_SECONDS: Final = 60.0
