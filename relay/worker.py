@@ -1,1 +1,153 @@
-"""One relay process: joins the rooms of the relay."""
+"""One relay process: joins the rooms of the relay around one store.
+
+Rules: rooms do not know each other; what one needs of another is handed to it here. What came in is
+served to its end: a drain lets transactions finish, gives leases back, and settles bounce messages.
+A reload builds all rooms anew beside the old ones (the ports are shared) and drains the old ones, so
+that every setting can change and nobody is turned away.
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+from dataclasses import dataclass
+from typing import Final
+
+from relay.compose import Composer
+from relay.deliver.delivery import Delivery
+from relay.deliver.settings import DeliverySettings, DnsSettings, RetrySettings
+from relay.inject.plan import InjectOptions
+from relay.receive.accept import Acceptor
+from relay.receive.auth import Authenticator
+from relay.receive.listener import BounceListener, SubmissionListener
+from relay.receive.settings import BounceSettings, SubmissionSettings
+from relay.receive.tls import server_context
+from relay.returns import Returns
+from storage.commit import StoreFailedError, StoreFullError
+from storage.kv import kv
+from storage.reader import Reader
+from storage.secret import load_secret
+from storage.settings import RetentionSettings, ServerSettings
+from storage.store import Store
+from storage.token import TOKEN_CHARS, Purpose, TokenBox
+from storage.tracking import TrackingSettings, image_url
+
+# A message in DATA or after its dot is worth waiting for; systemd's TimeoutStopSec is above this.
+_GRACE_SECONDS: Final = 30.0
+_PURGE_EVERY_SECONDS: Final = 600
+_PURGE_STEP: Final = 500
+
+_log = logging.getLogger("telltale.relay")
+
+
+@dataclass(frozen=True, slots=True)
+class RelaySettings:
+    """The sections that steer a relay process."""
+
+    server: ServerSettings
+    submission: SubmissionSettings
+    bounce: BounceSettings
+    tracking: TrackingSettings
+    delivery: DeliverySettings
+    dns: DnsSettings
+    retry: RetrySettings
+    retention: RetentionSettings
+    index: int = 0
+    """Which of the relay processes this is; the first one also purges what is past its retention."""
+
+
+class Rooms:
+    """The rooms of a relay under one configuration, on a store that outlives them."""
+
+    def __init__(self, at: RelaySettings, store: Store, reader: Reader) -> None:
+        """Build them; raises OSError or ssl.SSLError where the certificate cannot be used."""
+        secret = load_secret(at.server.state_dir)
+        returns, pixel = TokenBox(secret, Purpose.RETURN_PATH), TokenBox(secret, Purpose.PIXEL)
+        bounce_domain = at.bounce.domain or at.server.hostname
+        composer = Composer(pixel, returns, base_url=at.tracking.base_url, bounce_domain=bounce_domain)
+        self._delivery = Delivery(store, composer.compose, at.delivery, at.dns, at.retry, at.server)
+        url_length = len(image_url(at.tracking.base_url, "a" * TOKEN_CHARS))
+        inject = InjectOptions(text_only=at.tracking.text_only, url_length=url_length)
+        acceptor = Acceptor(store, inject, at.server.hostname, self._delivery, lifetime_ms=at.retry.lifetime * 1000)
+        tls = server_context(at.submission.tls_cert, at.submission.tls_key, at.server.state_dir, at.server.hostname)
+        self._submission = SubmissionListener(at.submission, at.server, acceptor, Authenticator(reader), tls)
+        self._returns = Returns(store, reader, returns)
+        self._bounces = BounceListener(at.bounce, at.server, self._returns.open, self._returns.take, tls)
+
+    async def start(self) -> None:
+        """Begin delivering and listen; raises OSError where a port cannot be bound, with nothing left open."""
+        try:
+            await self._delivery.start()
+            await self._submission.start()
+            await self._bounces.start()
+        except BaseException:
+            await self.drain(0)
+            raise
+
+    async def resume(self) -> None:
+        """Take up the bounce messages that an earlier process stored and did not settle."""
+        await self._returns.resume()
+
+    async def drain(self, grace_seconds: float) -> None:
+        """Take nothing new, finish what is under way, give back the rest."""
+        await asyncio.gather(self._submission.drain(grace_seconds), self._bounces.drain(grace_seconds))
+        await self._delivery.drain(grace_seconds)
+        await self._returns.drain()
+
+
+class Worker:
+    """A whole relay process: takes mail, delivers it, and takes what comes back."""
+
+    def __init__(self, settings: RelaySettings) -> None:
+        """Take the settings; nothing is opened before `start`."""
+        self._settings = settings
+        self._stack = contextlib.AsyncExitStack()
+        self._retiring: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        """Open the store, begin delivering, listen; all ports are bound when this returns.
+
+        Raises OSError where a port, the certificate or the state directory cannot be used.
+        """
+        async with contextlib.AsyncExitStack() as stack:
+            self._store = await Store.open(self._settings.server.state_dir)
+            stack.push_async_callback(self._store.close)
+            self._reader = await Reader.open(self._settings.server.state_dir)
+            stack.push_async_callback(self._reader.close)
+            self._rooms = Rooms(self._settings, self._store, self._reader)
+            await self._rooms.start()
+            await self._rooms.resume()
+            self._stack = stack.pop_all()
+        self._janitor = asyncio.create_task(self._purge_for_ever())
+
+    async def reload(self, settings: RelaySettings) -> None:
+        """Serve by new settings; raises as `start`, and then the old ones stay in force."""
+        rooms = Rooms(settings, self._store, self._reader)
+        await rooms.start()
+        old, self._rooms, self._settings = self._rooms, rooms, settings
+        retiring = asyncio.create_task(old.drain(_GRACE_SECONDS))
+        self._retiring.add(retiring)
+        retiring.add_done_callback(self._retiring.discard)
+
+    async def drain(self) -> None:
+        """Take nothing new, finish what is under way, give back the rest, close."""
+        self._janitor.cancel()
+        await asyncio.gather(self._rooms.drain(_GRACE_SECONDS), *self._retiring)
+        await self._stack.aclose()
+
+    async def _purge_for_ever(self) -> None:
+        # One process of the host is enough; it is index 0 of the relay's.
+        while self._settings.index == 0:
+            try:
+                await self._purge(time.time_ns() // 1_000_000)
+            except (StoreFailedError, StoreFullError) as error:
+                _log.warning(kv(event="not-purged", reason=str(error)))
+            await asyncio.sleep(_PURGE_EVERY_SECONDS)
+
+    async def _purge(self, now_ms: int) -> None:
+        """Delete what is past its retention, in steps that let other transactions in between."""
+        keep = self._settings.retention
+        while await self._store.purge(now_ms - keep.log * 1000, _PURGE_STEP):
+            continue
+        while await self._store.purge_dsns(now_ms - keep.dsn * 1000):
+            continue
