@@ -5,7 +5,9 @@ values are read leniently, but what two readers could read differently is said t
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 # A header section larger than this is no mail: real ones stay under 64 KB.
@@ -78,28 +80,42 @@ _COMMENT: Final = re.compile(rb"\([^()]*+\)")
 _PERCENT: Final = re.compile(rb"%([0-9A-Fa-f]{2})")
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Value:
     """A structured field body: the value in lower case, its parameters by lower-case name."""
 
     value: bytes
-    parameters: dict[bytes, bytes]
+    parameters: Mapping[bytes, bytes]
     doubled: bool = False
     """Whether a parameter was given twice with different values."""
 
 
+# Most mail is made by few programs: the same few bodies come again and again, within a message, too.
+_CACHED: Final = 512
+_CACHED_BYTES: Final = 200
+
+
 def read_value(body: bytes) -> Value:
-    """Read `value; name=parameter …`, with comments, quoted strings and RFC 2231 forms."""
+    """Read `value; name=parameter …`, folded or not, with comments, quoted strings and RFC 2231 forms."""
+    return _read_cached(body) if len(body) <= _CACHED_BYTES else _read(body)
+
+
+def _read(body: bytes) -> Value:
+    body = unfold(body)
     if b"(" in body and b'"' not in body:
         body = _COMMENT.sub(b" ", body)
-    value = Value(body.partition(b";")[0].strip().lower(), {})
+    parameters: dict[bytes, bytes] = {}
+    doubled = False
     for name, quoted, token in _PARAMETER.findall(body):
-        key, text = name.lower(), token or _ESCAPED.sub(rb"\1", quoted)
-        if value.parameters.setdefault(key, text) != text:
-            value.doubled = True
-    if b"*" in b"".join(value.parameters):
-        _collapse(value.parameters)
-    return value
+        text = token or (_ESCAPED.sub(rb"\1", quoted) if b"\\" in quoted else quoted)
+        if parameters.setdefault(name.lower(), text) != text:
+            doubled = True
+    if b"*" in body:
+        _collapse(parameters)
+    return Value(body.partition(b";")[0].strip().lower(), parameters, doubled)
+
+
+_read_cached: Final = lru_cache(_CACHED)(_read)
 
 
 def _collapse(parameters: dict[bytes, bytes]) -> None:

@@ -4,10 +4,11 @@ Rule: one pass over the content, no recursion, bounded parts, levels and lines t
 delimiters. Nothing is repaired: where two readers could cut the message differently, it is in doubt.
 """
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
 
-from relay.inject.header import Header, Value, body_of, read_header, read_value
+from relay.inject.header import Header, Value, read_header, read_value
 from relay.inject.reason import UntrackedReason
 
 MAX_PARTS: Final = 20_000
@@ -16,32 +17,36 @@ MAX_DEPTH: Final = 100
 MAX_DASH_LINES: Final = 100_000
 # RFC 2046, 5.1.1 allows 70 characters; software has been seen to take 200.
 MAX_BOUNDARY_BYTES: Final = 500
+# A delimiter line: a boundary, two dashes, and blanks that gateways may add (RFC 2046, 5.1.1).
+_MAX_LINE_BYTES: Final = MAX_BOUNDARY_BYTES + 80
 
 _IDENTITY: Final = (b"", b"7bit", b"8bit", b"binary")
+
+
+_DESCRIBING: Final = frozenset({b"content-type", b"content-transfer-encoding", b"content-disposition"})
 
 
 @dataclass(slots=True)
 class Part:
     """A part: its header, the offsets of its body, and what its Content fields say."""
 
-    header: Header
+    head: int
+    """Where its header begins."""
+    start: int
+    """Where its body begins."""
     end: int
     """Where its body ends; the line end before a delimiter belongs to the delimiter."""
     parent: "Part | None"
     kind: bytes
     """Content-Type in lower case without parameters; b"" where it is malformed."""
-    parameters: dict[bytes, bytes]
+    parameters: Mapping[bytes, bytes]
     encoding: bytes
     disposition: bytes
     named: bool
     """Whether it bears a file name."""
     doubt: UntrackedReason | None
-    children: "list[Part]" = field(default_factory=list)
-
-    @property
-    def start(self) -> int:
-        """Where its body begins."""
-        return self.header.body_start
+    children: "tuple[Part, ...] | list[Part]" = ()
+    """A list in a multipart, in the order of the content."""
 
 
 @dataclass(slots=True)
@@ -49,55 +54,53 @@ class Scan:
     """All parts in the order of the content, the root first; `doubt` where their bounds are in doubt."""
 
     parts: list[Part]
+    header: Header | None
+    """The root's; None where it is too large to be read."""
     doubt: UntrackedReason | None
 
 
 def scan(content: bytes) -> Scan:
     """Scan a message."""
-    root = _part(content, 0, None)
-    if root is None:
-        return Scan([], UntrackedReason.TOO_COMPLEX)
-    if root.doubt is not None:
-        return Scan([root], root.doubt)
-    walk = _Walk(content, root)
-    return Scan(walk.parts, walk.run())
-
-
-def _part(content: bytes, start: int, parent: Part | None) -> Part | None:
-    header = read_header(content, start)
+    header = read_header(content, 0)
     if header is None:
-        return None
-    part = Part(header, len(content), parent, b"", {}, b"", b"", False, None)
+        return Scan([], None, UntrackedReason.TOO_COMPLEX)
+    root = _part(content, header, None)
+    if root.doubt is not None:
+        return Scan([root], header, root.doubt)
+    walk = _Walk(content, root)
+    return Scan(walk.parts, header, walk.run())
+
+
+def _part(content: bytes, header: Header, parent: Part | None) -> Part:
+    part = Part(header.start, header.body_start, len(content), parent, b"", {}, b"", b"", False, None)
     if not header.closed and header.body_start < len(content):
         part.doubt = UntrackedReason.MALFORMED_HEADER
-    _describe(content, part)
+    _describe(content, header, part)
     return part
 
 
-def _describe(content: bytes, part: Part) -> None:
+def _describe(content: bytes, header: Header, part: Part) -> None:
     """Read the Content fields into `part`."""
-    default = (
-        b"message/rfc822" if part.parent is not None and part.parent.kind == b"multipart/digest" else b"text/plain"
-    )
     values: dict[bytes, Value] = {}
-    for item in part.header.fields:
-        if item.name[:8] != b"content-" or item.name not in _DESCRIBING:
-            continue
-        value = read_value(body_of(content, item))
-        if item.name in values or value.doubled:
-            part.doubt = part.doubt or UntrackedReason.AMBIGUOUS_HEADER
-        values.setdefault(item.name, value)
-    kind = values.get(b"content-type")
-    part.kind = default if kind is None else kind.value if kind.value.count(b"/") == 1 else b""
-    part.parameters = kind.parameters if kind else {}
-    encoding = values.get(b"content-transfer-encoding")
-    part.encoding = encoding.value if encoding else b""
-    disposition = values.get(b"content-disposition")
-    part.disposition = disposition.value if disposition else b""
-    part.named = b"name" in part.parameters or (disposition is not None and b"filename" in disposition.parameters)
-
-
-_DESCRIBING: Final = frozenset({b"content-type", b"content-transfer-encoding", b"content-disposition"})
+    for item in header.fields:
+        name = item.name
+        if name in _DESCRIBING:
+            value = read_value(content[item.body : item.end])
+            if name in values or value.doubled:
+                part.doubt = part.doubt or UntrackedReason.AMBIGUOUS_HEADER
+            values.setdefault(name, value)
+    if (kind := values.get(b"content-type")) is not None:
+        part.kind = kind.value if kind.value.count(b"/") == 1 else b""
+        part.parameters = kind.parameters
+        part.named = b"name" in kind.parameters
+    else:
+        in_digest = part.parent is not None and part.parent.kind == b"multipart/digest"
+        part.kind = b"message/rfc822" if in_digest else b"text/plain"
+    if (encoding := values.get(b"content-transfer-encoding")) is not None:
+        part.encoding = encoding.value
+    if (disposition := values.get(b"content-disposition")) is not None:
+        part.disposition = disposition.value
+        part.named = part.named or b"filename" in disposition.parameters
 
 
 class _Walk:
@@ -106,8 +109,8 @@ class _Walk:
     def __init__(self, content: bytes, root: Part) -> None:
         self.content = content
         self.parts = [root]
-        self.open: list[tuple[bytes, Part]] = []
-        """Boundaries whose delimiters may come, outermost first, with their multiparts."""
+        self.open: list[tuple[bytes, Part, list[Part]]] = []
+        """Boundaries whose delimiters may come, outermost first, with their multiparts and these's children."""
         self.active: dict[bytes, int] = {}
         """Delimiter lines without the leading dashes, closing ones too, and their level in `open`."""
         self.prefixes: tuple[bytes, ...] = ()
@@ -132,33 +135,34 @@ class _Walk:
 
     def _line(self, dash: int) -> tuple[int, UntrackedReason | None]:
         """Read the line after `dash`; return where to go on, and a doubt."""
-        begin = dash + 3
-        window = self.content[begin : begin + MAX_BOUNDARY_BYTES + 80]
-        line, newline, _ = window.partition(b"\n")
-        word = line.rstrip(b" \t\r\n")
+        begin, content = dash + 3, self.content
+        newline = content.find(b"\n", begin, begin + _MAX_LINE_BYTES)
+        stop = newline if newline >= 0 else min(begin + _MAX_LINE_BYTES, len(content))
+        word = content[begin:stop].rstrip(b" \t\r")
         level = self.active.get(word)
-        if level is None or not (newline or begin + len(window) == len(self.content)):
-            like = window.startswith(self.prefixes)
-            return dash + 1, UntrackedReason.AMBIGUOUS_BOUNDARY if like else None
-        boundary, multipart = self.open[level]
+        if level is None or (newline < 0 and stop < len(content)):
+            return dash + 1, UntrackedReason.AMBIGUOUS_BOUNDARY if word.startswith(self.prefixes) else None
+        boundary, multipart, _ = self.open[level]
         self._end_part(dash)
-        self._drop(level + 1)
-        after = begin + len(line) + len(newline)
+        if level + 1 < len(self.open):
+            self._drop(level + 1)
+        after = stop + 1
         if word != boundary:
             self._drop(level)
             return after - 1, None
         return self._begin(after, multipart)
 
     def _begin(self, start: int, multipart: Part) -> tuple[int, UntrackedReason | None]:
-        part = _part(self.content, start, multipart)
-        if part is None:
+        header = read_header(self.content, start)
+        if header is None:
             return start, UntrackedReason.TOO_COMPLEX
+        part = _part(self.content, header, multipart)
         dash = self.content.find(b"\n--", start - 1, part.start - 1) if part.start > start else -1
         if dash >= 0:
             # No field is named so: a delimiter, or what some reader takes for one.
             return start, UntrackedReason.MALFORMED_HEADER
         self.parts.append(part)
-        multipart.children.append(part)
+        self.open[-1][2].append(part)
         self.last = part
         return part.start - 1, self._enter(part)
 
@@ -182,7 +186,9 @@ class _Walk:
             # RFC 2046, 5.1.1 lets a reader compare only the beginning of the line.
             return UntrackedReason.AMBIGUOUS_BOUNDARY
         level = len(self.open)
-        self.open.append((boundary, part))
+        children: list[Part] = []
+        part.children = children
+        self.open.append((boundary, part, children))
         self.active[boundary] = self.active[boundary + b"--"] = level
         self.prefixes = (*self.prefixes, boundary)
         self.last = None
@@ -190,7 +196,7 @@ class _Walk:
 
     def _drop(self, level: int) -> None:
         """Forget the boundaries from `level` on: their multiparts are over."""
-        for boundary, _ in self.open[level:]:
+        for boundary, _, _ in self.open[level:]:
             del self.active[boundary], self.active[boundary + b"--"]
         del self.open[level:]
         self.prefixes = self.prefixes[:level]

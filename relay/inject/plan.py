@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from relay.inject import charset, choose, transfer
+from relay.inject import alternative, charset, choose, transfer
 from relay.inject.header import Header, body_of, read_value
 from relay.inject.image import encode, tag
 from relay.inject.markup import find_place
 from relay.inject.parts import Part, Scan, scan
 from relay.inject.reason import UntrackedReason
+from relay.inject.render import pieces
 from relay.inject.splice import Edit, Form, Plan, PlanError, Slot
 from storage.tracking import TextOnly
 
@@ -29,8 +30,8 @@ __all__ = [
     "plan_message",
 ]
 
-# Gmail shows the first 102 KB of a message's HTML, after changes of its own, and fetches no image beyond.
-NEAR_TOP_FROM_BYTES: Final = 95 * 1024
+# As for text: an image beyond what Gmail shows is not fetched.
+NEAR_TOP_FROM_BYTES: Final = alternative.MAX_TEXT_BEFORE_IMAGE
 _PGP: Final = (b"-----BEGIN PGP MESSAGE", b"-----BEGIN PGP SIGNED MESSAGE")
 
 
@@ -64,7 +65,12 @@ class InjectOptions:
     """Domains of the envelope, in lower case."""
     leave_text_from: frozenset[str] = frozenset()
     leave_text_to: frozenset[str] = frozenset()
-    """Sender and recipient domains whose plain text stays plain text."""
+    """Sender and recipient domains, with all below them, whose plain text stays plain text."""
+
+    def leaves_text(self) -> bool:
+        """Whether the settings keep this message's plain text as it is."""
+        to_left = alternative.any_within(self.recipient_domains, self.leave_text_to)
+        return to_left or alternative.any_within({self.sender_domain}, self.leave_text_from)
 
 
 def plan_message(content: bytes, options: InjectOptions) -> Plan:
@@ -77,22 +83,56 @@ def plan_message(content: bytes, options: InjectOptions) -> Plan:
 
 def _edits(content: bytes, options: InjectOptions) -> tuple[Edit, ...] | UntrackedReason:
     found = scan(content)
-    if found.parts and not _wants(content, found.parts[0].header, options):
+    if not _wants(content, found.header, options):
         return UntrackedReason.OPTED_OUT
-    if found.doubt is not None:
-        return found.doubt
-    dkim = _signatures(content, found.parts[0].header, options)
+    if found.doubt is not None or found.header is None:
+        return found.doubt or UntrackedReason.TOO_COMPLEX
+    dkim = _signatures(content, found.header, options)
     if isinstance(dkim, UntrackedReason):
         return dkim
     part = choose.find(found, b"text/html")
     if part is None:
-        return choose.why_none(found)
-    edit = _html_edit(content, found, part, options)
-    return edit if isinstance(edit, UntrackedReason) else (*dkim, edit)
+        reason = choose.why_none(found)
+        edits = _text_edits(content, found, options) if reason is UntrackedReason.TEXT_ONLY else reason
+    else:
+        edits = _html_edits(content, found, part, options)
+    if isinstance(edits, UntrackedReason):
+        return edits
+    return tuple(sorted((*dkim, *edits), key=lambda edit: edit.offset))
 
 
-def _wants(content: bytes, header: Header, options: InjectOptions) -> bool:
-    fields = header.named(b"x-track-opens")
+def _text_edits(content: bytes, found: Scan, options: InjectOptions) -> tuple[Edit, ...] | UntrackedReason:
+    """Return the edits that give a plain text message an HTML alternative with an image."""
+    part = choose.find(found, b"text/plain")
+    if options.text_only is TextOnly.LEAVE or part is None or found.header is None:
+        return UntrackedReason.TEXT_ONLY
+    if options.leaves_text():
+        return UntrackedReason.TEXT_WANTED
+    left = alternative.why_left(content, found.header, options.recipient_domains)
+    if left is not None:
+        return left
+    edits = alternative.add_html(content, found, part, _eol(content, part))
+    if isinstance(edits, UntrackedReason):
+        return edits
+    return edits if _text_proved(content, part, edits, options) else UntrackedReason.SELF_CHECK
+
+
+def _text_proved(content: bytes, part: Part, edits: tuple[Edit, ...], options: InjectOptions) -> bool:
+    """Whether a render is read as the same text, byte for byte, beside HTML with one image."""
+    url = "u" * options.url_length
+    split = pieces(content, Plan(None, edits))
+    rendered = split.render(url) if split else b""
+    found = scan(rendered)
+    text, html = choose.find(found, b"text/plain"), choose.find(found, b"text/html")
+    if text is None or html is None or rendered[text.start : text.end] != content[part.start : part.end]:
+        return False
+    form = transfer.form_of(html.encoding)
+    source = transfer.decode(form, rendered[html.start : html.end]) if form is not None else None
+    return source is not None and source.count(b"<img") == 1 and source.count(f'src="{url}"'.encode()) == 1
+
+
+def _wants(content: bytes, header: Header | None, options: InjectOptions) -> bool:
+    fields = header.named(b"x-track-opens") if header else []
     return options.track and not any(body_of(content, field).lower() in (b"no", b"false", b"0") for field in fields)
 
 
@@ -100,7 +140,9 @@ def _signatures(content: bytes, header: Header, options: InjectOptions) -> tuple
     """Return the edits that take signatures out that the image would break; the reason where they forbid it."""
     edits = []
     for field in header.named(b"dkim-signature"):
-        domain = read_value(b"dkim;" + body_of(content, field)).parameters.get(b"d", b"").decode("latin-1").lower()
+        domain = (
+            read_value(b"dkim;" + content[field.body : field.end]).parameters.get(b"d", b"").decode("latin-1").lower()
+        )
         ours = domain in options.signing_domains
         if not ours and options.foreign_dkim is ForeignDkim.KEEP:
             return UntrackedReason.FOREIGN_DKIM
@@ -133,7 +175,7 @@ def _html(content: bytes, part: Part) -> _Html | UntrackedReason:
     return _Html(part, form, source, reading) if source.strip() else UntrackedReason.EMPTY_HTML
 
 
-def _html_edit(content: bytes, found: Scan, part: Part, options: InjectOptions) -> Edit | UntrackedReason:
+def _html_edits(content: bytes, found: Scan, part: Part, options: InjectOptions) -> tuple[Edit, ...] | UntrackedReason:
     html = _html(content, part)
     if isinstance(html, UntrackedReason):
         return html
@@ -147,7 +189,7 @@ def _html_edit(content: bytes, found: Scan, part: Part, options: InjectOptions) 
     edit = transfer.cut(html.form, content, part.start, part.end, offset, html.reading.codec, _eol(content, part))
     if isinstance(edit, UntrackedReason):
         return edit
-    return edit if _proved(content, html, offset, edit, options) else UntrackedReason.SELF_CHECK
+    return (edit,) if _proved(content, html, offset, edit, options) else UntrackedReason.SELF_CHECK
 
 
 def _offset(html: _Html, options: InjectOptions) -> int | UntrackedReason:
@@ -163,7 +205,7 @@ def _offset(html: _Html, options: InjectOptions) -> int | UntrackedReason:
 
 
 def _eol(content: bytes, part: Part) -> bytes:
-    line_end = content.find(b"\n", part.header.start)
+    line_end = content.find(b"\n", part.head)
     return b"\r\n" if line_end < 0 or content[line_end - 1 : line_end] == b"\r" else b"\n"
 
 
