@@ -4,8 +4,9 @@
 
 Each process runs an event loop with as many sessions; a session accepts a message, settles it as
 Delivered, and burns `--busy-us` of the loop's time in between, as SMTP would. Printed are messages a
-second and the store's CPU a message: all CPU of the processes, kernel's share too, less what was
-burnt. The floor is a bare executemany of the same content, in groups of 50, synchronous=FULL, in one process.
+second and the store's CPU a message: all CPU of the processes, the kernel's share too, less what was
+burnt and what the same sessions cost with a store that only lets the loop turn. The floor is a bare
+executemany of the same content, in groups of 50, synchronous=FULL, in one process.
 """
 
 import argparse
@@ -21,7 +22,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from storage.model import Attempt, BodyType, Message, NewRecipient, Phase, Reply, Result
+from storage.model import Attempt, BodyType, Job, Message, NewRecipient, Phase, Reply, Result
 from storage.status import Event, Status
 from storage.store import Store
 
@@ -30,6 +31,8 @@ _GROUP = 50
 
 @dataclass(frozen=True, slots=True)
 class Load:
+    """What to ask of the store."""
+
     seconds: float
     sessions: int
     size: int
@@ -40,6 +43,8 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
+    """What came of it."""
+
     messages: int
     seconds: float
     cpu_us: float
@@ -61,6 +66,7 @@ class Burner:
         self._turns = int(200_000 * busy_us / 1e6 / (time.thread_time() - began))
 
     def burn(self) -> None:
+        """Spend it."""
         began = time.thread_time()
         _spin(self._turns)
         self.spent += time.thread_time() - began
@@ -72,7 +78,31 @@ def _spin(turns: int) -> None:
         total += turn & 7
 
 
-async def session(store: Store, load: Load, burner: Burner, until: float, waits: list[float]) -> int:
+class Nothing:
+    """A store that keeps nothing: what is left is the cost of the sessions themselves."""
+
+    def __init__(self) -> None:
+        self._last = 0
+
+    def next_id(self) -> int:
+        """Return a number."""
+        self._last += 1
+        return self._last
+
+    async def accept(
+        self, message: Message, content: bytes, recipients: list[NewRecipient], *, lifetime_ms: int, leased: bool
+    ) -> list[Job]:
+        """Let the loop turn."""
+        await asyncio.sleep(0)
+        (new,) = recipients
+        return [Job(message, new.id, new.address, new.domain, new.status, 0, lifetime_ms, int(leased), content=content)]
+
+    async def settle(self, _: Result) -> None:
+        """Let the loop turn."""
+        await asyncio.sleep(0)
+
+
+async def session(store: Store | Nothing, load: Load, burner: Burner, until: float, waits: list[float]) -> int:
     content = os.urandom(load.size // 2).hex().encode()
     count = 0
     while time.monotonic() < until:
@@ -109,6 +139,7 @@ async def work(state_dir: Path, load: Load) -> Outcome:
     if load.switch_ms is not None:
         sys.setswitchinterval(load.switch_ms / 1000)
     burner = Burner(load.busy_us // 2)
+    own_us = await sessions_alone(load)
     waits: list[float] = []
     began, cpu = time.monotonic(), cpu_seconds()
     until = began + load.seconds
@@ -116,7 +147,14 @@ async def work(state_dir: Path, load: Load) -> Outcome:
     seconds = time.monotonic() - began
     spent = cpu_seconds() - cpu - burner.spent
     await store.close()
-    return Outcome(sum(counts), seconds, spent / sum(counts) * 1e6, statistics.median(waits) * 1000)
+    return Outcome(sum(counts), seconds, spent / sum(counts) * 1e6 - own_us, statistics.median(waits) * 1000)
+
+
+async def sessions_alone(load: Load) -> float:
+    burner = Burner(0)
+    cpu, until = cpu_seconds(), time.monotonic() + 0.5
+    counts = await asyncio.gather(*(session(Nothing(), load, burner, until, []) for _ in range(load.sessions)))
+    return (cpu_seconds() - cpu - burner.spent) / sum(counts) * 1e6
 
 
 def worker(state_dir: Path, load: Load, outcomes: "multiprocessing.Queue[Outcome]") -> None:

@@ -7,7 +7,7 @@ See docs/decisions/0001-one-writer-thread.md.
 
 import asyncio
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any, Final, Protocol, TypeVar
@@ -44,11 +44,17 @@ class Service(Protocol):
 
 
 class Lane:
-    """The thread and its queue."""
+    """The thread and its queue.
+
+    Verbs are handed over once a turn of the event loop, after all callbacks that were ready: so that
+    what one turn asks for shares a commit, and the thread, which needs the interpreter lock at each
+    step, mostly works while the loop waits for its sockets.
+    """
 
     def __init__(self, name: str, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._queue: SimpleQueue[Call | None] = SimpleQueue()
+        self._turn: list[Call] = []
+        self._queue: SimpleQueue[list[Call] | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._service: Service | None = None
         self._closed = False
@@ -65,13 +71,21 @@ class Lane:
         if self._closed:
             raise RuntimeError("the store is closed")
         future: asyncio.Future[R] = self._loop.create_future()
-        self._queue.put(Call(verb, argument, weight, future))
+        if not self._turn:
+            self._loop.call_soon(self._hand_over)
+        self._turn.append(Call(verb, argument, weight, future))
         return future
+
+    def _hand_over(self) -> None:
+        if self._turn:
+            self._queue.put(self._turn)
+            self._turn = []
 
     async def close(self) -> None:
         """Serve what waits, then end the thread."""
         if not self._closed:
             self._closed = True
+            self._hand_over()
             self._queue.put(None)
             await self._loop.run_in_executor(None, self._thread.join)
 
@@ -80,24 +94,20 @@ class Lane:
         assert service is not None  # noqa: S101 - start() sets it before the thread begins
         open_ = True
         while open_:
-            calls, open_ = self._group()
-            if calls:
-                service.serve(calls)
-                self._answer(calls)
+            calls, open_ = self._waiting()
+            for group in _groups(calls):
+                service.serve(group)
+                self._answer(group)
         service.close()
 
-    def _group(self) -> tuple[list[Call], bool]:
-        """Wait for a call, then take all that wait with it, within bounds; False at the end of the lane."""
-        call = self._queue.get()
+    def _waiting(self) -> tuple[list[Call], bool]:
+        """Wait for calls and take all there are; False at the end of the lane."""
         calls: list[Call] = []
-        weight = 0
-        while call is not None:
-            calls.append(call)
-            weight += call.weight
-            if len(calls) == _MOST_VERBS or weight >= _MOST_WEIGHT:
-                return calls, True
+        turn = self._queue.get()
+        while turn is not None:
+            calls += turn
             try:
-                call = self._queue.get_nowait()
+                turn = self._queue.get_nowait()
             except Empty:
                 return calls, True
         return calls, False
@@ -108,6 +118,18 @@ class Lane:
         except RuntimeError:
             # The loop is closed: nobody waits any more, and what was committed stays committed.
             return
+
+
+def _groups(calls: Sequence[Call]) -> Iterator[Sequence[Call]]:
+    """Yield the calls in groups that one transaction may hold."""
+    start = weight = 0
+    for end, call in enumerate(calls):
+        if end - start == _MOST_VERBS or (end > start and weight + call.weight > _MOST_WEIGHT):
+            yield calls[start:end]
+            start, weight = end, 0
+        weight += call.weight
+    if start < len(calls):
+        yield calls[start:]
 
 
 def _resolve(calls: Sequence[Call]) -> None:
