@@ -55,10 +55,3 @@ def _fields(found: Finding | None) -> dict[str, str | int | None]:
         "category": found.category,
         "remote_mta": found.remote_mta or None,
     }
-
-
-if __name__ == "__main__":
-    import sys
-
-    for line in lines(sys.argv[1:]):
-        sys.stdout.write(line + "\n")

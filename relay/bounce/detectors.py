@@ -18,7 +18,7 @@ from relay.bounce.families import FAMILIES
 from relay.bounce.families.family import Family
 from relay.bounce.finality import still_trying
 from relay.bounce.finding import Action, Finding, Kind, Parsed
-from relay.bounce.gate import ENOUGH, points
+from relay.bounce.gate import ENOUGH, points, tells_failure
 from relay.bounce.mime import Headers, Mail, field, media_type, parameter, read_headers, take_apart, unencoded
 from relay.bounce.notification import notification
 from relay.bounce.prose import Entry, Notice, entries, read_notice
@@ -109,7 +109,7 @@ def _reported(seen: list[Seen], case: Case) -> Parsed:
 
 
 def _notification(case: Case) -> Parsed | None:
-    told = notification(case.notice.words)
+    told = notification(case.mail.parts[0].text()) if len(case.mail.parts) == 1 else None
     if not told or not told[1]:
         return None
     complaint, seen = told
@@ -183,6 +183,8 @@ def _inside(case: Case) -> Parsed | None:
 
 def _nameless(case: Case) -> Parsed | None:
     """Report on the one that the message was for, where the notice itself names nobody."""
+    if not tells_failure(case.notice.words):
+        return None
     returned = returned_headers(case.mail) or read_headers(case.notice.rest.partition("\n")[2])
     named = addresses(field(returned, "to"))[:1] or [case.recipient]
     return _judged([Entry(named[0], case.notice.words)], case)

@@ -35,12 +35,12 @@ _SUBJECTS: Final = re.compile(
     r"|недостав|не доставлено|не удалось|配信|エラー|未着|配送|不能送达|退信|投递|投遞|退回"
 )
 _PHRASES: Final = re.compile(
-    r""
-    r"|(?:not|n't|cannot|unable to|failed to|could not) (?:be |been |yet been |yet be |able to )?(?:deliver|send|reach)"
+    r"(?:not|n't|cannot|unable to|failed to|could not) (?:be |been |yet been |yet be |able to )?(?:deliver|send|reach)"
     r"|undeliver|not reach|not received|problems? deliver|errors? (?:in|while) (?:deliver|send)|bounced"
     r"|deliver[a-z]* (?:to the following|has (?:failed|been delayed)|failed|error|attempts?)|delayed"
     r"|permanent error|fatal error|unknown user|user unknown|not a valid user|no such user|was rejected"
-    r"|rejected by"
+    r"|rejected by|unreachable|not accept|refused|no longer|mailbox (?:is )?full|over quota|失敗|できません|無法|无法"
+    r"|退回|退信|nicht zugestellt|n'a pas pu|no (?:se )?(?:ha podido|pudo|puede)|не может быть доставлено|nie został"
 )
 _REPORTERS_FIELDS: Final = ("x-failed-recipients", "x-bounced-address", "x-ms-exchange-message-is-ndr", "x-report-type")
 
@@ -54,9 +54,14 @@ def points(mail: Mail, text: str) -> int:
         (2, _from_reporter(unencoded(field(headers, "from")[:_MAX_VALUE]).lower())),
         (2, _SUBJECTS.search(unencoded(field(headers, "subject")[:_MAX_VALUE]).lower()) is not None),
         (1, field(headers, "return-path").lower().startswith(("<>", "mailer-daemon", "<mailer-daemon"))),
-        (1, _PHRASES.search(text[:_MAX_TEXT].lower()) is not None),
+        (1, tells_failure(text)),
     )
     return sum(worth for worth, given in marks if given)
+
+
+def tells_failure(text: str) -> bool:
+    """Return whether a notice says in words that something was not delivered."""
+    return _PHRASES.search(" ".join(text[:_MAX_TEXT].lower().split())) is not None
 
 
 def _declares_report(headers: Headers) -> bool:
@@ -68,4 +73,4 @@ def _declares_report(headers: Headers) -> bool:
 def _from_reporter(sender: str) -> bool:
     name, _, address = sender.rpartition("<")
     local = address.partition("@")[0].strip(" >\"'")
-    return not local or bool(_LOCAL_PARTS.match(local) or _DISPLAY_NAMES.search(name))
+    return "<>" in sender or bool(_LOCAL_PARTS.match(local) or _DISPLAY_NAMES.search(name))

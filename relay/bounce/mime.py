@@ -207,8 +207,7 @@ def _unfolded(text: str) -> Iterator[str]:
         if held:
             yield "\n".join(held)
         held = [line]
-    if held:
-        yield "\n".join(held)
+    yield "\n".join(held)
 
 
 def _leaves(content: bytes, headers: Headers, start: int) -> Iterator[Part]:

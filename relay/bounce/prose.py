@@ -70,7 +70,7 @@ _LABELLED: Final = re.compile(
 )
 _TRANSCRIPT: Final = re.compile(r"\d{3}[ -](?:\d\.\d\.\d{1,3} )?<?\S{1,320}>?\.\.\.")
 _BREAKS: Final = re.compile(r"<(?:br|/p|/div|/tr|/li|/h\d|/table|p|tr|li|hr)\b[^<>]{0,500}>", re.IGNORECASE)
-_DROPPED: Final = re.compile(r"<(style|script|head)\b[^<]{0,20000}</\1", re.IGNORECASE)
+_DROPPED: Final = re.compile(r"<(style|script|head)\b[^<]{0,20000}</\1>", re.IGNORECASE)
 _TAGS: Final = re.compile(r"<(?!\S{1,64}@)/?[a-zA-Z!][^<>]{0,2000}>")
 
 

@@ -46,13 +46,13 @@ PROVIDER_CODES: Final[Phrases] = _table(
     (
         Category.REPUTATION,
         """
-        (s3140)|(s3150)|(s775)|[s3140]|[s3150]|[s775]|block list (s|oacs-fail
+        (s3140)|(s3150)|(s775)|[s3140]|[s3150]|[s775]|block list (s|oacs-fail|550 ou-00|550 sc-00|550 dy-00
         """,
     ),
     (
         Category.RATE_LIMITED,
         """
-        (as780090)|as(4810)|(as42004)
+        (as780090)|421 rp-00|as(4810)|(as42004)
         """,
     ),
     (
@@ -304,7 +304,7 @@ BEFORE_CODES: Final[Phrases] = _table(
         client host rejected|listed in dns|is listed|is on a list|are listed|banned sending|reverse dns|rdns|
         ptr record|no ptr|(ptr)|reverse lookup|reverse hostname|reverse host name|from your network|open relay|
         open proxy|dynamic ip|dynamic/|residential|known spam source|too many spam|blocked by spam|
-        your ip address is|ip has been blocked|ip address has been blocked|bad helo|poor domain|ip name lookup failed
+        your ip address is|ip has been blocked|ip address has been blocked|bad helo|poor domain|ips blocked|ip blocked|due to abuse|abusive|bad ip profile|ip name lookup failed
         """,
     ),
     (
@@ -321,7 +321,7 @@ BEFORE_CODES: Final[Phrases] = _table(
         too many connections|too many sessions|too many concurrent|
         too many emails|too many mails|too many recipients|too many errors|too many rcpt|too many invalid|throttl|
         unusual rate|exceeded the rate|sending limit|sending quota|too quickly|at a rate|message rate|
-        temporarily deferred|greylist|graylist|grey-list|gray-list|connection limit|user complaints|daily limit|
+        temporarily deferred|permanently deferred|greylist|graylist|grey-list|gray-list|connection limit|user complaints|daily limit|
         hourly limit|per hour|this hour|per day
         """,
     ),
@@ -334,7 +334,8 @@ _NOUN: Final = (
 )
 _UNKNOWN: Final = (
     r"\b(?:unknown|invalid|incorrect|wrong|illegal|bad|non-?exist\w*|unrecogni[sz]ed|not recogni[sz]ed"
-    r"|not found|undefined|no such|not valid|no valid|not ok|not exist|no exist|not a member|(?:cannot|could not|can't) be verified)"
+    r"|not found|undefined|no such|not valid|no valid|not ok|not exist|no exist|not a member"
+    r"|(?:cannot|could not|can't) be verified)"
 )
 _DISABLED: Final = (
     r"\b(?:disabled|inactiv\w*|suspended|deactivated|closed|expired|locked|not activated|terminated|cancell?ed"
@@ -420,7 +421,7 @@ MIDDLE: Final[Phrases] = _table(
     (
         Category.CONTENT,
         """
-        attachment|content rejected|message content|bare lf|bare cr|line feed|8bit|8-bit|rfc 5322|rfc5322|rfc 2822|
+        attachment|mail content|eight bit|content presents|content rejected|message content|bare lf|bare cr|line feed|8bit|8-bit|rfc 5322|rfc5322|rfc 2822|
         rfc2822|rfc 822|rfc822|rfc 5321|rfc compliant|not rfc|multiple from|message header|header field|headers|
         missing from|missing date|duplicate|line too long|line length|mime|encoding|character set|charset|executable|
         file type|file name|encrypted|html|subject|smtputf8|message-id|links
@@ -482,7 +483,7 @@ SURE_DETAILS: Final = MappingProxyType(
         "4.316": Category.NETWORK,
         "4.317": Category.TLS,
         "4.7": Category.EXPIRED,
-        "7.5": Category.AUTHENTICATION,
+        "7.5": Category.TLS,
         "7.7": Category.AUTHENTICATION,
         "7.8": Category.AUTHENTICATION,
         "7.9": Category.AUTHENTICATION,

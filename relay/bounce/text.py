@@ -16,7 +16,7 @@ _QUOTED_ADDRESS: Final = re.compile(r'"[^"\n]{1,64}"@[\w.-]{1,253}')
 _COMMENT: Final = re.compile(r"\([^()]{0,200}\)")
 _TYPE: Final = re.compile(r"\s*([A-Za-z][\w-]{0,30})\s*;")
 _XTEXT: Final = re.compile(r"\+([0-9A-F]{2})")
-_UNITEXT: Final = re.compile(r"\\x\{([0-9A-Fa-f]{2,6})\}")
+_UNITEXT: Final = re.compile(r"\\x\{([0-9A-Fa-f]{1,6})\}")
 _CONTROLS: Final = re.compile(r"[\x00-\x20\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 
 ENHANCED: Final = re.compile(r"(?<![\w.\-/])([245]\.[0-7]\.\d{1,3})(?![\w-]|\.\d)")
