@@ -1,21 +1,33 @@
 """The Email Log's questions as SQL: which rows a filter wants, in which order, by which index.
 
-Rule: no database here; what people typed is only ever a parameter.
+Rules: no database here; what people typed is only ever a parameter; a page is found without looking
+through the whole log wherever an index knows better: by queue id, by address and sender (with a domain),
+by the rarer statuses, by what is pending, by time. A part of an address is looked for row by row.
 """
+# ruff: noqa: S608 - SQL is put together from words of this program only; values are parameters
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from storage.model import LogFilter, LogRow, message_id_of, queue_id
 from storage.recipient import NEVER
-from storage.status import Status
+from storage.statements import clean
+from storage.status import PENDING, Status
+from storage.stretch import FRESH_MESSAGES, HOUR_MS
 
 COLUMNS: Final = (
     "r.id, r.message_id, m.received_ms, r.address, m.sender, m.subject, m.broadcast, r.status, r.attempts,"
     " r.last_attempt_ms, r.due_ms, r.lease, r.code, r.enhanced, r.diagnostic, r.mx, r.opens, r.machine_hits,"
     " r.first_open_ms, m.untracked_reason, r.late, m.size"
 )
-FROM: Final = " FROM recipient r JOIN message m ON m.id = r.message_id"
+# CROSS JOIN is SQLite's word for "in this order": recipients are found first, their messages by them.
+_MESSAGE: Final = " CROSS JOIN message m ON m.id = r.message_id"
+_NEWEST_FIRST: Final = " ORDER BY r.id DESC LIMIT ?"
+
+# The index recipient_status leaves these out: Unsent is found among the pending, Delivered is the bulk.
+_UNINDEXED: Final = frozenset({Status.UNSENT, Status.DELIVERED})
 
 
 def log_row(values: tuple[Any, ...]) -> LogRow:
@@ -72,35 +84,154 @@ def log_row(values: tuple[Any, ...]) -> LogRow:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Query:
+    """SQL and its parameters; the answer's columns are COLUMNS."""
+
+    sql: str
+    values: tuple[Any, ...] = ()
+
+
 @dataclass(slots=True)
-class Where:
+class _Where:
     """Conditions joined by AND, with their parameters."""
 
     terms: list[str] = field(default_factory=list)
     values: list[Any] = field(default_factory=list)
 
     def add(self, term: str, *values: Any) -> None:
-        """Ask for one more condition."""
         self.terms.append(term)
         self.values += values
 
-    def __str__(self) -> str:
-        return " WHERE " + " AND ".join(self.terms) if self.terms else ""
+    def joined(self) -> str:
+        return " AND ".join(self.terms) if self.terms else "1"
 
 
-def where(wanted: LogFilter) -> Where:
+class Search:
+    """One filter, and where to look for what it wants."""
+
+    def __init__(self, wanted: LogFilter, before_id: int | None = None) -> None:
+        """Ask for what `wanted` says; with `before_id` only for recipients with lower ids."""
+        self._wanted = wanted
+        self._before_id = before_id
+        self._where = _where(wanted)
+        self._probe = _probe(wanted)
+
+    @property
+    def by_stretch(self) -> bool:
+        """Whether the answer is put together from `fresh` and `within` (storage/stretch.py)."""
+        return self._probe is not None
+
+    def pages(self, limit: int) -> list[Query]:
+        """Return queries whose answers together hold the newest `limit` rows, each newest first."""
+        wanted = self._wanted
+        if wanted.queue_id is not None:
+            return [self._page("recipient r INDEXED BY recipient_message", limit)]
+        if wanted.statuses and not _UNINDEXED & set(wanted.statuses):
+            return [self._of_status(status, limit) for status in dict.fromkeys(wanted.statuses)]
+        if wanted.pending_only or (wanted.statuses and set(wanted.statuses) <= PENDING):
+            return [self._pending(limit)]
+        return [self._page("recipient r NOT INDEXED", limit)]
+
+    def _page(self, source: str, limit: int, *terms: str, values: tuple[Any, ...] = ()) -> Query:
+        made = [self._where.joined(), *terms]
+        bound = [*self._where.values, *values]
+        if self._before_id is not None:
+            made.append("r.id < ?")
+            bound.append(self._before_id)
+        sql = f"SELECT {COLUMNS} FROM {source}{_MESSAGE} WHERE {' AND '.join(made)}{_NEWEST_FIRST}"
+        return Query(sql, (*bound, limit))
+
+    def _of_status(self, status: Status, limit: int) -> Query:
+        # The second term is what lets SQLite use the partial index.
+        terms = ("r.status = ?", "r.status NOT IN ('Unsent', 'Delivered')")
+        return self._page("recipient r INDEXED BY recipient_status", limit, *terms, values=(status,))
+
+    def _pending(self, limit: int) -> Query:
+        """Return the page of a queue, by message and recipient, which is the order of its index.
+
+        Both ids rise with time, so this too is newest first, without sorting the whole queue.
+        """
+        made, bound = [self._where.joined(), "r.due_ms IS NOT NULL"], [*self._where.values]
+        if self._before_id is not None:
+            made.append("(r.message_id, r.id) < (ifnull((SELECT message_id FROM recipient WHERE id = ?), ?), ?)")
+            bound += [self._before_id] * 3
+        sql = (
+            f"SELECT {COLUMNS} FROM recipient r INDEXED BY recipient_pending{_MESSAGE}"
+            f" WHERE {' AND '.join(made)} ORDER BY r.message_id DESC, r.id DESC LIMIT ?"
+        )
+        return Query(sql, (*bound, limit))
+
+    def fresh(self, limit: int) -> Query:
+        """Return the query for rows that are in no stretch yet."""
+        terms, values = self._terms_before()
+        sql = f"SELECT {COLUMNS}{FRESH_MESSAGES} AND {terms}{_NEWEST_FIRST}"
+        return Query(sql, (*values, limit))
+
+    def stretches(self) -> Query:
+        """Return the query for (number, last id) of stretches that may hold rows, the newest first."""
+        made = _Where()
+        if self._before_id is not None:
+            made.add("first_id < ?", self._before_id)
+        if self._wanted.since_ms is not None:
+            made.add(f"last_id >= {_FIRST_SINCE}", self._wanted.since_ms // HOUR_MS)
+        if self._wanted.until_ms is not None:
+            made.add(f"first_id <= {_LAST_UNTIL}", self._wanted.until_ms // HOUR_MS)
+        sql = f"SELECT number, last_id FROM stretch WHERE {made.joined()} ORDER BY last_id DESC"
+        return Query(sql, tuple(made.values))
+
+    def within(self, stretches: Sequence[int], limit: int) -> Query:
+        """Return the query for rows in some stretches."""
+        probe = self._probe
+        assert probe is not None  # noqa: S101 - asked only where `by_stretch` says so
+        terms, values = self._terms_before()
+        sql = (
+            f"SELECT {COLUMNS} FROM json_each(?) AS s CROSS JOIN {probe.sql} AND f.stretch = s.value"
+            f" CROSS JOIN recipient r ON r.id = f.recipient_id{_MESSAGE} WHERE {terms}{_NEWEST_FIRST}"
+        )
+        return Query(sql, (json.dumps(list(stretches)), *probe.values, *values, limit))
+
+    def among(self, recipient_ids: Sequence[int]) -> Query:
+        """Return the query for those of some recipients that match."""
+        terms, values = self._terms_before()
+        sql = (
+            f"SELECT {COLUMNS} FROM json_each(?) AS s CROSS JOIN recipient r ON r.id = s.value{_MESSAGE}"
+            f" WHERE {terms}{_NEWEST_FIRST}"
+        )
+        return Query(sql, (json.dumps(list(recipient_ids)), *values, len(recipient_ids)))
+
+    def _terms_before(self) -> tuple[str, list[Any]]:
+        if self._before_id is None:
+            return self._where.joined(), self._where.values
+        return f"{self._where.joined()} AND r.id < ?", [*self._where.values, self._before_id]
+
+
+BY_HEADER: Final = (
+    "SELECT r.id FROM (SELECT f.message_id FROM stretch s"
+    " CROSS JOIN by_header f ON f.stretch = s.number AND f.header = ?"
+    f" UNION SELECT m.id{FRESH_MESSAGES} AND m.message_id = ?) AS found"
+    " CROSS JOIN recipient r ON r.message_id = found.message_id"
+    " WHERE r.address = ? COLLATE NOCASE ORDER BY r.message_id DESC LIMIT 1"
+)
+"""Finds a recipient by (Message-ID, Message-ID, address), in the newest message first."""
+
+_FIRST_SINCE: Final = "(SELECT min(first_id) FROM hour WHERE hour >= ?)"
+_LAST_UNTIL: Final = "(SELECT max(last_id) FROM hour WHERE hour <= ?)"
+
+
+def _where(wanted: LogFilter) -> _Where:
     """Return the conditions of a filter on `recipient r` and `message m`."""
-    made = Where()
+    made = _Where()
     if wanted.statuses:
         made.add(f"r.status IN ({','.join('?' * len(wanted.statuses))})", *wanted.statuses)
     if wanted.recipient is not None:
-        _add_address(made, wanted.recipient, "r.address", "r.domain")
+        _add_address(made, clean(wanted.recipient), "r.address", "r.domain")
     if wanted.sender is not None:
-        _add_address(made, wanted.sender, "m.sender", "m.sender_domain")
+        _add_address(made, clean(wanted.sender), "m.sender", "m.sender_domain")
     if wanted.since_ms is not None:
-        made.add("m.received_ms >= ?", wanted.since_ms)
+        made.add(f"m.received_ms >= ? AND r.id >= {_FIRST_SINCE}", wanted.since_ms, wanted.since_ms // HOUR_MS)
     if wanted.until_ms is not None:
-        made.add("m.received_ms < ?", wanted.until_ms)
+        made.add(f"m.received_ms < ? AND r.id <= {_LAST_UNTIL}", wanted.until_ms, wanted.until_ms // HOUR_MS)
     if wanted.queue_id is not None:
         # No id is negative: a text that cannot be a queue id finds nothing.
         id_ = message_id_of(wanted.queue_id)
@@ -110,7 +241,7 @@ def where(wanted: LogFilter) -> Where:
     return made
 
 
-def _add_address(made: Where, text: str, address: str, domain: str) -> None:
+def _add_address(made: _Where, text: str, address: str, domain: str) -> None:
     """Ask for an address ("a@b"), a domain ("@b") or a part of an address."""
     local, at, host = text.rpartition("@")
     if not at:
@@ -123,3 +254,24 @@ def _add_address(made: Where, text: str, address: str, domain: str) -> None:
 
 def _escaped(text: str) -> str:
     return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+
+
+def _probe(wanted: LogFilter) -> Query | None:
+    """Return what to look for in each stretch, as `f`; None where another index is the better one."""
+    if wanted.queue_id is not None:
+        return None
+    if wanted.recipient is not None and "@" in wanted.recipient:
+        return _probed("by_address f ON f.domain = ?", "f.address = ?", clean(wanted.recipient))
+    # One sender often sends nearly all; then the rarer statuses and the queue are the shorter way.
+    if wanted.pending_only or (wanted.statuses and Status.DELIVERED not in wanted.statuses):
+        return None
+    if wanted.sender is not None and "@" in wanted.sender:
+        return _probed("by_sender f ON f.sender_domain = ?", "f.sender = ?", clean(wanted.sender))
+    return None
+
+
+def _probed(domain_term: str, address_term: str, text: str) -> Query:
+    local, _, host = text.rpartition("@")
+    if not local:
+        return Query(domain_term, (host.lower(),))
+    return Query(f"{domain_term} AND {address_term}", (host.lower(), text))

@@ -1,17 +1,18 @@
 """Questions to the store: reads only, never in the way of the writers (WAL), on aiosqlite."""
 
 import json
-from array import array
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
+from struct import unpack
 from typing import Any, Final, Self
 
 import aiosqlite
 
 from storage import database, timeline
 from storage.database import StoreMissingError, StoreVersionError
-from storage.logquery import COLUMNS, FROM, Where, log_row, where
+from storage.logquery import BY_HEADER, Query, Search, log_row
 from storage.model import HitFacts, LogFilter, LogRow, TimelineEntry, User
+from storage.statements import clean
 from storage.status import PENDING, Status
 
 __all__ = ["Reader", "StoreMissingError", "StoreVersionError"]
@@ -19,6 +20,9 @@ __all__ = ["Reader", "StoreMissingError", "StoreVersionError"]
 _PAGE: Final = 1000
 # Recipients that one answer of `changed` may speak of; who is further behind asks again.
 _MOST_CHANGED: Final = 10_000
+_CHANGES: Final = 500
+# Stretches that a question looks through first; twice as many each time it finds too few rows.
+_FIRST_STRETCHES: Final = 16
 _BUSY_SECONDS: Final = 30.0
 
 
@@ -38,7 +42,7 @@ class Reader:
         try:
             await connection.execute("PRAGMA query_only = ON")
             reader = cls(connection)
-            ((version,),) = await reader._all("PRAGMA user_version")
+            ((version,),) = await reader._all(Query("PRAGMA user_version"))
             database.check_readable(version, state_dir)
         except BaseException:
             await connection.close()
@@ -51,14 +55,28 @@ class Reader:
 
     async def log(self, wanted: LogFilter, *, limit: int, before_id: int | None = None) -> list[LogRow]:
         """Return rows, newest first, of recipients with ids below `before_id` (keyset paging)."""
-        asked = where(wanted)
-        if before_id is not None:
-            asked.add("r.id < ?", before_id)
-        return await self._rows(asked, limit)
+        search = Search(wanted, before_id)
+        if search.by_stretch:
+            return await self._by_stretch(search, limit)
+        pages = [await self._rows(query) for query in search.pages(limit)]
+        return pages[0] if len(pages) == 1 else _newest([row for page in pages for row in page], limit)
 
-    async def _rows(self, asked: Where, limit: int) -> list[LogRow]:
-        sql = f"SELECT {COLUMNS}{FROM}{asked} ORDER BY r.id DESC LIMIT ?"
-        return [log_row(row) for row in await self._all(sql, (*asked.values, limit))]
+    async def _by_stretch(self, search: Search, limit: int) -> list[LogRow]:
+        """Look through stretches, the newest first, until no older one can hold a row of the page."""
+        # What is fresh goes first: entered into a stretch meanwhile, it is met twice and not never.
+        found = await self._rows(search.fresh(limit))
+        stretches = await self._all(search.stretches())
+        start, step = 0, _FIRST_STRETCHES
+        while start < len(stretches):
+            some = [number for number, _ in stretches[start : start + step]]
+            found = _newest(found + await self._rows(search.within(some, limit)), limit)
+            start, step = start + step, step * 2
+            if len(found) == limit and start < len(stretches) and found[-1].recipient_id > stretches[start][1]:
+                break
+        return found
+
+    async def _rows(self, query: Query) -> list[LogRow]:
+        return [log_row(row) for row in await self._all(query)]
 
     def stream(self, wanted: LogFilter) -> AsyncIterator[LogRow]:
         """Yield all rows that match, newest first, in constant memory."""
@@ -78,33 +96,35 @@ class Reader:
         A first call with serial 0 returns the present serial and no rows.
         """
         if not since_serial:
-            ((serial,),) = await self._all("SELECT ifnull(max(serial), 0) FROM change")
+            ((serial,),) = await self._all(Query("SELECT ifnull(max(serial), 0) FROM change"))
             # 0 means "a first call": a store without changes yet is at -1, before its first.
             return serial or -1, []
         serial, ids = await self._changed_ids(since_serial)
+        search = Search(wanted)
         rows: list[LogRow] = []
         for some in _chunks(ids):
-            asked = where(wanted)
-            asked.add("r.id IN (SELECT value FROM json_each(?))", json.dumps(some))
-            rows += await self._rows(asked, len(some))
-        return serial, sorted(rows, key=lambda row: row.recipient_id, reverse=True)
+            rows += await self._rows(search.among(some))
+        return serial, _newest(rows, len(rows))
 
     async def _changed_ids(self, since_serial: int) -> tuple[int, list[int]]:
-        serial, ids = since_serial, array("q")
+        """Return the serial reached and the recipients changed up to it; more may be waiting."""
+        serial, ids = since_serial, dict[int, None]()
         sql = "SELECT serial, touched FROM change WHERE serial > ? ORDER BY serial LIMIT ?"
-        for serial, packed in await self._all(sql, (since_serial, _MOST_CHANGED)):  # noqa: B007 - used after the loop
-            ids.frombytes(packed)
-            if len(ids) >= _MOST_CHANGED:
+        while len(ids) < _MOST_CHANGED:
+            changes = await self._all(Query(sql, (serial, _CHANGES)))
+            for serial, packed in changes:  # noqa: B007 - the last one is the serial reached
+                ids.update(dict.fromkeys(unpack(f"<{len(packed) // 8}q", packed)))
+            if len(changes) < _CHANGES:
                 break
-        return serial, list(dict.fromkeys(ids))
+        return serial, list(ids)
 
     async def timeline(self, recipient_id: int) -> list[TimelineEntry]:
         """Return what is known of a recipient, oldest first."""
-        accepted = await self._all(timeline.ACCEPTED, (recipient_id,))
+        accepted = await self._all(Query(timeline.ACCEPTED, (recipient_id,)))
         if not accepted:
             return []
-        attempts = await self._all(timeline.ATTEMPTS, (recipient_id,))
-        events = await self._all(timeline.EVENTS, (recipient_id,))
+        attempts = await self._all(Query(timeline.ATTEMPTS, (recipient_id,)))
+        events = await self._all(Query(timeline.EVENTS, (recipient_id,)))
         entries = [timeline.accepted_entry(accepted[0], tried=bool(attempts))]
         entries += [entry for row in attempts for entry in timeline.attempt_entries(row)]
         entries += [timeline.event_entry(row) for row in events]
@@ -113,7 +133,7 @@ class Reader:
     async def status_counts(self, *, pending_only: bool = False) -> Mapping[Status, int]:
         """Return how many recipients are in each status."""
         counts = dict.fromkeys((status for status in Status if status in PENDING or not pending_only), 0)
-        for status, recipients in await self._all("SELECT status, recipients FROM tally"):
+        for status, recipients in await self._all(Query("SELECT status, recipients FROM tally")):
             if status in counts:
                 counts[Status(status)] = recipients
         return counts
@@ -126,40 +146,37 @@ class Reader:
         )
         facts = {}
         for some in _chunks(recipient_ids):
-            for id_, status, *rest in await self._all(sql, (json.dumps(some),)):
+            for id_, status, *rest in await self._all(Query(sql, (json.dumps(some),))):
                 facts[id_] = HitFacts(id_, Status(status), *rest)
         return facts
 
     async def recipients_of(self, message_id: int) -> Sequence[tuple[int, str]]:
         """Return (recipient id, address) of a message."""
         sql = "SELECT id, address FROM recipient WHERE message_id = ? ORDER BY id"
-        return await self._all(sql, (message_id,))
+        return await self._all(Query(sql, (message_id,)))
 
     async def recipient_by_message_id(self, message_id_header: str, address: str) -> int | None:
         """Return the recipient of the newest message with this Message-ID and address; None where unknown."""
-        sql = (
-            "SELECT r.id FROM message m JOIN recipient r ON r.message_id = m.id"
-            " WHERE m.message_id = ? AND r.address = ? COLLATE NOCASE ORDER BY m.id DESC LIMIT 1"
-        )
-        found = await self._all(sql, (message_id_header, address))
+        values = (clean(message_id_header), clean(message_id_header), clean(address))
+        found = await self._all(Query(BY_HEADER, values))
         return found[0][0] if found else None
 
     async def message_of(self, recipient_id: int) -> tuple[int, str] | None:
         """Return (message id, recipient address); None where unknown."""
-        found = await self._all("SELECT message_id, address FROM recipient WHERE id = ?", (recipient_id,))
+        found = await self._all(Query("SELECT message_id, address FROM recipient WHERE id = ?", (recipient_id,)))
         return found[0] if found else None
 
     async def users(self) -> list[User]:
         """Return all users by name."""
-        return [_user(row) for row in await self._all(f"{_USERS} ORDER BY name")]
+        return [_user(row) for row in await self._all(Query(f"{_USERS} ORDER BY name"))]
 
     async def user(self, name: str) -> User | None:
         """Return a user; None where there is no such user."""
-        found = await self._all(f"{_USERS} WHERE name = ?", (name,))
+        found = await self._all(Query(f"{_USERS} WHERE name = ?", (clean(name),)))
         return _user(found[0]) if found else None
 
-    async def _all(self, sql: str, values: Iterable[Any] = ()) -> list[Any]:
-        return list(await self._connection.execute_fetchall(sql, values))
+    async def _all(self, query: Query) -> list[Any]:
+        return list(await self._connection.execute_fetchall(query.sql, query.values))
 
 
 _USERS: Final = "SELECT name, password_hash, senders, created_ms FROM user"
@@ -168,6 +185,12 @@ _USERS: Final = "SELECT name, password_hash, senders, created_ms FROM user"
 def _user(row: tuple[Any, ...]) -> User:
     name, password_hash, senders, created_ms = row
     return User(name, password_hash, tuple(json.loads(senders)), created_ms)
+
+
+def _newest(rows: Iterable[LogRow], limit: int) -> list[LogRow]:
+    """Return the `limit` newest of rows that may repeat, newest first."""
+    known = {row.recipient_id: row for row in rows}
+    return [known[id_] for id_ in sorted(known, reverse=True)[:limit]]
 
 
 def _chunks(ids: Collection[int]) -> Iterable[list[int]]:

@@ -72,7 +72,7 @@ class Store:
         self._state_dir = state_dir
         self._owner = opened.owner
         self._ids = Ids(opened.owner.id)
-        self._closed = False
+        self._closing: asyncio.Future[None] | None = None
         self._claim_offset = 0
         self._writer = Lane("store-writer", loop)
         self._writer.start(Writer(opened.writing, opened.lock, opened.owner, state_dir))
@@ -81,9 +81,14 @@ class Store:
 
     async def close(self) -> None:
         """Commit what waits, give back the leases that this process still holds, close."""
-        if not self._closed:
-            self._closed = True
-            await asyncio.shield(self._writer.call(queue_verbs.give_back_all, None))
+        if self._closing is None:
+            self._closing = asyncio.ensure_future(self._close())
+        await asyncio.shield(self._closing)
+
+    async def _close(self) -> None:
+        try:
+            await self._writer.call(queue_verbs.give_back_all, None)
+        finally:
             await self._lookups.close()
             await self._writer.close()
 

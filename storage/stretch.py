@@ -32,11 +32,12 @@ FRESH: Final = (
 
 _COUNT: Final = f"SELECT count(*){FRESH}"
 _SEE: Final = f"SELECT ifnull(max(change.serial), 0), min(r.id), max(r.id){FRESH}"
-_FRESH_MESSAGES: Final = FRESH.replace(" WHERE ", " JOIN message m ON m.id = r.message_id WHERE ", 1)
+FRESH_MESSAGES: Final = FRESH.replace(" WHERE ", " CROSS JOIN message m ON m.id = r.message_id WHERE ", 1)
+"""The same with their messages, as `m`."""
 _ENTER: Final = (
     f"INSERT INTO by_address SELECT ?, r.domain, r.address, r.id{FRESH} ORDER BY 2, 3 COLLATE NOCASE, 4",
-    f"INSERT INTO by_sender SELECT ?, m.sender_domain, m.sender, r.id{_FRESH_MESSAGES} ORDER BY 2, 3 COLLATE NOCASE, 4",
-    f"INSERT INTO by_header SELECT DISTINCT ?, m.message_id, m.id{_FRESH_MESSAGES} ORDER BY 2, 3",
+    f"INSERT INTO by_sender SELECT ?, m.sender_domain, m.sender, r.id{FRESH_MESSAGES} ORDER BY 2, 3 COLLATE NOCASE, 4",
+    f"INSERT INTO by_header SELECT DISTINCT ?, m.message_id, m.id{FRESH_MESSAGES} ORDER BY 2, 3",
 )
 _MADE: Final = "INSERT INTO stretch (number, made_ms, serial, first_id, last_id) VALUES (?, ?, ?, ?, ?)"
 _FORGET: Final = (
