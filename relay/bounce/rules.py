@@ -304,7 +304,8 @@ BEFORE_CODES: Final[Phrases] = _table(
         client host rejected|listed in dns|is listed|is on a list|are listed|banned sending|reverse dns|rdns|
         ptr record|no ptr|(ptr)|reverse lookup|reverse hostname|reverse host name|from your network|open relay|
         open proxy|dynamic ip|dynamic/|residential|known spam source|too many spam|blocked by spam|
-        your ip address is|ip has been blocked|ip address has been blocked|bad helo|poor domain|ips blocked|ip blocked|due to abuse|abusive|bad ip profile|ip name lookup failed
+        your ip address is|ip has been blocked|ip address has been blocked|bad helo|poor domain|ips blocked|
+        ip blocked|due to abuse|abusive|bad ip profile|ip name lookup failed
         """,
     ),
     (
@@ -321,7 +322,8 @@ BEFORE_CODES: Final[Phrases] = _table(
         too many connections|too many sessions|too many concurrent|
         too many emails|too many mails|too many recipients|too many errors|too many rcpt|too many invalid|throttl|
         unusual rate|exceeded the rate|sending limit|sending quota|too quickly|at a rate|message rate|
-        temporarily deferred|permanently deferred|greylist|graylist|grey-list|gray-list|connection limit|user complaints|daily limit|
+        temporarily deferred|permanently deferred|greylist|graylist|grey-list|gray-list|connection limit|
+        user complaints|daily limit|
         hourly limit|per hour|this hour|per day
         """,
     ),
@@ -421,7 +423,8 @@ MIDDLE: Final[Phrases] = _table(
     (
         Category.CONTENT,
         """
-        attachment|mail content|eight bit|content presents|content rejected|message content|bare lf|bare cr|line feed|8bit|8-bit|rfc 5322|rfc5322|rfc 2822|
+        attachment|mail content|eight bit|content presents|content rejected|message content|bare lf|bare cr|
+        line feed|8bit|8-bit|rfc 5322|rfc5322|rfc 2822|
         rfc2822|rfc 822|rfc822|rfc 5321|rfc compliant|not rfc|multiple from|message header|header field|headers|
         missing from|missing date|duplicate|line too long|line length|mime|encoding|character set|charset|executable|
         file type|file name|encrypted|html|subject|smtputf8|message-id|links
