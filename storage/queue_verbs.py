@@ -1,26 +1,22 @@
-"""The verbs of the queue: accept, settle, claim, postpone, recover, and what operators do."""
+"""The verbs of the queue: accept, settle, claim, postpone, recover."""
 
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import partial
 from typing import Any, Final
 
 from storage import large, owners
-from storage.model import Job, Message, NewRecipient, Result, Settled, TimelineKind
+from storage.model import Job, Message, NewRecipient, Result, Settled
 from storage.owners import SLOT_MASK
-from storage.recipient import NEVER, Recipient, claim, flush, give_back, hold, release, remove, settle
+from storage.recipient import Recipient, claim, give_back, settle
 from storage.statements import Rows
 from storage.status import Status
-from storage.transaction import Transaction, event_values
+from storage.transaction import Transaction
 
 # A lease outlives the 10 minutes that RFC 5321, 4.5.3.2.6 grants a server after the final dot, or we
 # would send again while it is still thinking.
 LEASE_MS: Final = 15 * 60 * 1000
-
-# Rows that one transaction of an operator's flush of everything moves.
-_FLUSHED_AT_ONCE: Final = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,62 +251,3 @@ def give_back_all(transaction: Transaction, wanted: Sequence[None]) -> list[None
     rows = _leased_by(transaction, transaction.owner)
     transaction.save(rows, [row for row in rows.values() if give_back(row, (row.due_ms or 0) - LEASE_MS)])
     return [None] * len(wanted)
-
-
-class Order(StrEnum):
-    """What an operator may tell the queue to do with recipients."""
-
-    HOLD = "hold"
-    RELEASE = "release"
-    FLUSH = "flush"
-    REMOVE = "remove"
-
-
-_REMOVED: Final = "removed from the queue by the operator"
-_TOLD: Final = {
-    Order.HOLD: "held by the operator",
-    Order.RELEASE: "released by the operator",
-    Order.FLUSH: "made due at once by the operator",
-    Order.REMOVE: _REMOVED,
-}
-
-
-def _obey(order: Order, row: Recipient, now_ms: int) -> bool:
-    match order:
-        case Order.HOLD:
-            return hold(row)
-        case Order.RELEASE:
-            return release(row, now_ms, LEASE_MS)
-        case Order.FLUSH:
-            return flush(row, now_ms)
-        case Order.REMOVE:
-            return remove(row, _REMOVED)
-
-
-def operate(transaction: Transaction, wanted: Sequence[tuple[Order, Sequence[int], int]]) -> list[int]:
-    """Apply operators' orders (order, recipient ids, now); the answers are how many recipients changed."""
-    answers = []
-    for order, recipient_ids, now_ms in wanted:
-        rows = transaction.load(recipient_ids)
-        changed = [row for row in rows.values() if _obey(order, row, now_ms)]
-        transaction.write_events(
-            [event_values(row, transaction.ids.next(), now_ms, TimelineKind.QUEUE, _TOLD[order]) for row in changed]
-        )
-        transaction.save(rows, changed)
-        answers.append(len(changed))
-    return answers
-
-
-_WAITING: Final = (
-    "SELECT json_group_array(id) FROM (SELECT id FROM recipient"
-    " WHERE due_ms IS NOT NULL AND due_ms > ? AND due_ms < ? AND lease IS NULL LIMIT ?)"
-)
-
-
-def flush_some(transaction: Transaction, wanted: Sequence[int]) -> list[int]:
-    """Make some of all recipients that wait due at the times given; the answers are how many, 0 at the end."""
-    answers = []
-    for now_ms in wanted:
-        found = transaction.connection.execute(_WAITING, (now_ms, NEVER, _FLUSHED_AT_ONCE)).fetchone()
-        answers += operate(transaction, [(Order.FLUSH, json.loads(found[0]), now_ms)])
-    return answers

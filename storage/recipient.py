@@ -152,9 +152,9 @@ def flush(row: Recipient, now_ms: int) -> bool:
     return True
 
 
-def remove(row: Recipient, why: str) -> bool:
-    """End a pending, unleased recipient as Bounced."""
-    if not row.pending or row.lease is not None:
+def remove(row: Recipient, now_ms: int, why: str) -> bool:
+    """End a pending recipient as Bounced, unless a lease that has not expired is on it."""
+    if row.due_ms is None or (row.lease is not None and row.due_ms > now_ms):
         return False
     _move(row, Event.BOUNCE)
     row.diagnostic = why

@@ -11,14 +11,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Self
 
-from storage import database, fact_verbs, large, lookups, owners, purge, queue_verbs
+from storage import database, fact_verbs, large, lookups, orders, owners, purge, queue_verbs
 from storage.commit import StoreFailedError, StoreFullError, Writer, told
 from storage.database import StoreVersionError
 from storage.lane import Lane
 from storage.lookups import Lookups
 from storage.model import Hit, Job, Message, NewRecipient, Report, Result, Settled, User
+from storage.orders import Order
 from storage.owners import Ids, Owner, WriteLock
-from storage.queue_verbs import LEASE_MS, Acceptance, Order
+from storage.queue_verbs import LEASE_MS, Acceptance
 from storage.recipient import check
 from storage.status import Status
 
@@ -192,7 +193,7 @@ class Store:
         if recipient_ids is not None:
             return await self._operate(Order.FLUSH, recipient_ids, now_ms)
         flushed = 0
-        while some := await self._writer.call(queue_verbs.flush_some, now_ms):
+        while some := await self._writer.call(orders.flush_some, now_ms):
             flushed += some
         return flushed
 
@@ -204,7 +205,7 @@ class Store:
         changed = 0
         for start in range(0, len(recipient_ids), _OPERATED_AT_ONCE):
             some = recipient_ids[start : start + _OPERATED_AT_ONCE]
-            changed += await self._writer.call(queue_verbs.operate, (order, some, now_ms))
+            changed += await self._writer.call(orders.operate, (order, some, now_ms))
         return changed
 
     async def purge(self, before_ms: int, limit: int = 1000) -> int:
