@@ -6,6 +6,7 @@ never goes back, and where a construct is not closed, reading stops for good.
 """
 
 import re
+from dataclasses import dataclass
 from typing import Final
 
 from relay.inject.reason import UntrackedReason
@@ -28,7 +29,11 @@ _VOID: Final = frozenset(
         b"keygen", b"link", b"meta", b"param", b"source", b"track", b"wbr",
     }
 )  # fmt: skip
-_HEAD: Final = frozenset({b"html", b"head", b"base", b"basefont", b"bgsound", b"link", b"meta", b"noscript"})
+# A hidden body is shown nowhere, wherever the image is; text elements hold no elements.
+_NEVER_HIDDEN: Final = _VOID | _RAW | {b"html", b"body"}
+_HEAD: Final = frozenset({b"html", b"head", b"base", b"basefont", b"bgsound", b"link", b"meta"})
+# What is inside them belongs to the head for one reader and begins the body for another.
+_UNSURE_IN_HEAD: Final = frozenset({b"template", b"noscript"})
 _RAW_IN_HEAD: Final = frozenset({b"title", b"style", b"script", b"noframes"})
 _SPACE: Final = b" \t\n\f\r"
 _SPACES: Final = re.compile(rb"[ \t\n\f\r]*+")
@@ -58,9 +63,14 @@ _END_OF: Final = {name: re.compile(rb"</" + name + rb"(?=[\t\n\f\r />])", re.IGN
 _SCRIPT: Final = re.compile(rb"<!--|-->|<(/?)script(?=[\t\n\f\r />])", re.IGNORECASE)
 _COMMENT_END: Final = re.compile(rb"--!?>")
 # Elements that the tree builder opens anew around what follows, once a block has closed over them.
-_FORMATTING: Final = re.compile(
-    rb"<(/?)(a|b|big|code|em|font|i|nobr|s|small|strike|strong|tt|u)(?=[\t\n\f\r />])", re.IGNORECASE
-)
+_FORMATTING: Final = re.compile(rb"<(/?)(a|b|big|code|em|font|i|nobr|s|small|strike|strong|tt|u)(?=[\t\n\f\r />])")
+_BLOCKS: Final = (
+    b"address article aside blockquote center dd details dialog div dl dt fieldset footer form h1 h2 h3 h4 h5 h6 header"
+    b" li main nav ol p pre section table tbody td tfoot th thead tr ul"
+).split()
+_BLOCK: Final = re.compile(rb"<(/?)(?:" + b"|".join(_BLOCKS) + rb")(?=[\t\n\f\r />])", re.IGNORECASE)
+# The end tags of these close what is open inside; of others they do not where a block is (13.2.6.4.7).
+_FIRM: Final = frozenset({*_BLOCKS, b"template", b"select", b"object", b"applet", b"svg", b"math"})
 
 
 def find_place(markup: bytes, *, near_top: bool = False) -> int | UntrackedReason:
@@ -84,11 +94,15 @@ def _may_reopen(markup: bytes, place: int) -> bool:
 
     Text does so too: where text stands just before, or comes after, the image adds nothing.
     """
-    if place == 0 or markup[place - 1] != 62 or (place < len(markup) and markup[-1] in _SPACE):  # noqa: PLR2004 - ">"
+    lower = markup[:place].lower()
+    # In a table, white space stays where it is and opens nothing.
+    in_table = lower.count(b"<table") > lower.count(b"</table")
+    text_around = place == 0 or lower[-1] != 62 or (place < len(markup) and markup[-1] in _SPACE)  # noqa: PLR2004 - ">"
+    if text_around and not in_table:
         return False
     counts: dict[bytes, int] = {}
-    for found in _FORMATTING.finditer(markup, 0, place):
-        name = found[2].lower()
+    for found in _FORMATTING.finditer(lower):
+        name = found[2]
         counts[name] = max(0, counts.get(name, 0) - 1) if found[1] else counts.get(name, 0) + 1
     return any(counts.values())
 
@@ -102,9 +116,8 @@ class _Walk:
         self.spots: dict[bytes, int] = {}
         """The last place before each of `</body>` and `</html>` where an image is shown."""
         self.frameset = False
-        self.closed = b""
-        """The outermost element that is open and shows no image, b"" for none."""
-        self.depth = 0
+        self.closed: list[_Closed] = []
+        """Open elements that show no image, outermost first."""
         self.conditions = 0
         """Open conditional comments whose content is shown to some readers only."""
         self.text_ends: list[int] = []
@@ -156,7 +169,7 @@ class _Walk:
         return None
 
     def _declaration(self, start: int) -> int | None:
-        end = declaration_end(self.markup, start, foreign=self.closed in _FOREIGN)
+        end = declaration_end(self.markup, start, foreign=self._foreign)
         if end is not None:
             text = self.markup[start + 1 : end].lower()
             self._condition(text.replace(b"!--", b"!", 1)[:12], closes=b"<![endif" in text)
@@ -168,31 +181,62 @@ class _Walk:
         elif opening.startswith(b"![if") and not closes:
             self.conditions += 1
 
+    @property
+    def _foreign(self) -> bool:
+        return bool(self.closed) and self.closed[-1].name in _FOREIGN
+
     def _tag(self, start: int, tag: re.Match[bytes]) -> int | None:
+        """Follow a start or end tag; return where reading goes on, None for never."""
         name, end = tag[2].lower(), tag.end()
         if tag[1]:
-            if name in (b"body", b"html") and self.clear:
-                self.spots[name] = start
-            elif name == self.closed:
-                self.depth -= 1
-                self.closed = self.closed if self.depth else b""
+            self._end_tag(name, start)
             return end
-        if name == self.closed:
-            self.depth += 1
-        elif not self.closed:
-            self._open(name, tag[0])
-        if name in _RAW and self.closed not in _FOREIGN:
+        if self.closed and name == self.closed[-1].name:
+            self.closed[-1].depth += 1
+        elif name in _CLOSED or (name not in _NEVER_HIDDEN and _HIDDEN.search(tag[0])):
+            self._close(name, tag)
+        elif name == b"table" and self.closed:
+            self.closed[-1].tables += 1
+        if self._foreign:
+            return end
+        if name in _RAW:
             return raw_end(self.markup, name, end)
-        return None if name == b"plaintext" and self.closed not in _FOREIGN else end
+        return None if name == b"plaintext" else end
 
-    def _open(self, name: bytes, tag: bytes) -> None:
-        if name == b"frameset":
-            self.frameset = True
-        elif name in _CLOSED:
-            if not (name in _FOREIGN and tag.endswith(b"/>")):
-                self.closed, self.depth = name, 1
-        elif name not in _VOID and name not in _RAW and _HIDDEN.search(tag):
-            self.closed, self.depth = name, 1
+    def _close(self, name: bytes, tag: re.Match[bytes]) -> None:
+        self.frameset = self.frameset or name == b"frameset"
+        if not (name in _FOREIGN and tag[0].endswith(b"/>")):
+            self.closed.append(_Closed(name, tag.end()))
+
+    def _end_tag(self, name: bytes, start: int) -> None:
+        if name in (b"body", b"html") and self.clear:
+            self.spots[name] = start
+        if not self.closed:
+            return
+        inner = self.closed[-1]
+        if name == inner.name and not inner.tables:
+            inner.depth -= 1
+            if not inner.depth and not (name not in _FIRM and _is_lopsided(self.markup[inner.start : start])):
+                self.closed.pop()
+        elif name == b"table" and inner.tables:
+            inner.tables -= 1
+
+
+@dataclass(slots=True)
+class _Closed:
+    """An open element that shows no image."""
+
+    name: bytes
+    start: int
+    depth: int = 1
+    """How many elements of its name are open, itself the first."""
+    tables: int = 0
+    """Open tables inside it: an end tag in a table does not reach out of it (13.2.4.2)."""
+
+
+def _is_lopsided(inside: bytes) -> bool:
+    """Whether block elements are opened and not closed, or closed and not opened, in this markup."""
+    return sum(-1 if found[1] else 1 for found in _BLOCK.finditer(inside)) != 0
 
 
 def _after(markup: bytes, mark: bytes, start: int) -> int | None:
@@ -256,17 +300,17 @@ def _top(markup: bytes) -> int | None:
         tag = _TAG.match(markup, position)
         if tag is None:
             opening = markup[position : position + 2]
-            if opening not in {b"<!", b"<?"}:
-                return position if opening and opening[:1] != b"<" else None
+            if opening not in {b"<!", b"<?", b"</"}:
+                return position if opening else None
             position = declaration_end(markup, position, foreign=False)
             continue
         name = tag[2].lower()
         if name == b"body":
-            return tag.end()
+            return position if tag[1] else tag.end()
         if name in _RAW_IN_HEAD and not tag[1]:
             position = raw_end(markup, name, tag.end())
         elif name in _HEAD or tag[1]:
             position = tag.end()
         else:
-            return position if name != b"template" else None
+            return position if name not in _UNSURE_IN_HEAD else None
     return None
