@@ -215,7 +215,7 @@ async def test_everything_is_looked_at(tmp_path: Path) -> None:
 
 async def test_what_is_wrong_is_found(tmp_path: Path) -> None:
     state = tmp_path / "state"
-    state.mkdir(mode=0o755)
+    state.mkdir()
     (state / "secret.key").touch(mode=0o644)
     cert = self_signed(tmp_path, "other.example")
     tls = f'[submission]\ntls_cert = "{cert}"\ntls_key = "{cert}"'

@@ -1,0 +1,5 @@
+"""`python -m telltale` is `telltale`."""
+
+from telltale.cli import main
+
+main()

@@ -1,0 +1,50 @@
+"""The documents: what can be held against the code is."""
+
+import importlib.util
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from storage.status import Status
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_page_of_statuses_is_drawn_from_the_table() -> None:
+    spec = importlib.util.spec_from_file_location("draw_status", ROOT / "docs" / "draw_status.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    text = module.PAGE.read_text()
+    assert module.page(text) == text, "run `make docs`"
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/status.md"])
+def test_all_statuses_are_explained(page: str) -> None:
+    text = (ROOT / page).read_text()
+    assert [status for status in Status if f"| {status} |" not in text] == []
+
+
+def test_every_dependency_has_its_reason() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    names = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
+    text = (ROOT / "docs" / "dependencies.md").read_text()
+    named = set(re.findall(r"^\| ([\w-]+) \|", text, re.MULTILINE))
+    assert named >= {re.split(r"[<>=\[]", name)[0] for name in names}
+
+
+def test_every_link_between_pages_leads_somewhere() -> None:
+    for page in (ROOT / "README.md", *(ROOT / "docs").rglob("*.md")):
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_the_changelog_knows_this_version() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert (
+        f"## [{version}]" in (ROOT / "CHANGELOG.md").read_text()
+        or "## [Unreleased]" in (ROOT / "CHANGELOG.md").read_text()
+    )
