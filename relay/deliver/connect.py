@@ -6,6 +6,7 @@ has the transport. Rule: what fails comes back as a Failure, with the phase and 
 
 import asyncio
 import ipaddress
+import os
 import socket
 import ssl
 from collections import OrderedDict
@@ -75,6 +76,18 @@ class _StopError(Exception):
         super().__init__(reply.text)
         self.reply = reply
         self.phase = phase
+
+
+class _Smtp(aiosmtplib.SMTP):
+    """aiosmtplib's client, which we leave only by abort.
+
+    Its own `close` flushes what is buffered, and over TLS waits half a minute for the peer's farewell.
+    """
+
+    def close(self) -> None:
+        if self.transport is not None:
+            cast("asyncio.Transport", self.transport).abort()
+        super().close()
 
 
 class Dialer:
@@ -161,20 +174,20 @@ class Dialer:
         return opened
 
     async def _try(self, destination: Destination, host: str, address: str, *, starttls: bool) -> Connection | Failure:
-        smtp: aiosmtplib.SMTP | None = None
-        sock: socket.socket | None = None
+        smtp: _Smtp | None = None
         try:
-            sock = await self._connected(host, address, destination.port)
-            smtp = self._smtp(sock, destination, host)
-            tls = await self._greet(smtp, destination, host, address, starttls=starttls)
-            connection = self._take_over(smtp, host, address, tls)
+            smtp = self._smtp(await self._connected(host, address, destination.port), destination, host)
+            tls = await self._greet(smtp, destination, address, starttls=starttls)
+            return self._take_over(smtp, host, address, tls)
         except _StopError as stop:
-            _drop(smtp, sock)
-            return Failure(stop.reply, stop.phase, host, address)
+            failure = Failure(stop.reply, stop.phase, host, address)
         except BaseException:
-            _drop(smtp, sock)
+            if smtp is not None:
+                smtp.close()
             raise
-        return connection
+        if smtp is not None:
+            smtp.close()
+        return failure
 
     async def _connected(self, host: str, address: str, port: int) -> socket.socket:
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
@@ -187,9 +200,7 @@ class Dialer:
         except OSError as error:  # TimeoutError is one
             sock.close()
             self._remember_unreached(address)
-            reason = (
-                "timed out" if isinstance(error, TimeoutError) and not error.errno else error.strerror or str(error)
-            )
+            reason = os.strerror(error.errno) if error.errno else "timed out"
             where = f"[{address}]" if host == address else f"{host}[{address}]"
             raise _StopError(ours("4.4.1", f"connect to {where}:{port}: {reason}"), Phase.CONNECT) from None
         except BaseException:
@@ -203,8 +214,8 @@ class Dialer:
         if len(self._unreached) > _ADDRESSES_KEPT:
             self._unreached.popitem(last=False)
 
-    def _smtp(self, sock: socket.socket, destination: Destination, host: str) -> aiosmtplib.SMTP:
-        return aiosmtplib.SMTP(
+    def _smtp(self, sock: socket.socket, destination: Destination, host: str) -> _Smtp:
+        return _Smtp(
             hostname=host,
             local_hostname=self._ehlo_name,
             sock=sock,
@@ -214,21 +225,19 @@ class Dialer:
             tls_context=self._tls.context(destination.tls),
         )
 
-    async def _greet(
-        self, smtp: aiosmtplib.SMTP, destination: Destination, host: str, address: str, *, starttls: bool
-    ) -> str | None:
+    async def _greet(self, smtp: _Smtp, destination: Destination, address: str, *, starttls: bool) -> str | None:
         """Banner, EHLO, TLS and AUTH; returns what TLS came to."""
         with _phase(Phase.BANNER, implicit_tls=destination.implicit_tls):
             await smtp.connect()
         await _hello(smtp)
         if not destination.implicit_tls and starttls:
-            await _start_tls(smtp, destination.tls, host)
+            await _start_tls(smtp, destination.tls)
         tls = _tls_of(smtp, destination.tls)
         if destination.user is not None:
             await _log_in(smtp, destination, address, tls)
         return tls
 
-    def _take_over(self, smtp: aiosmtplib.SMTP, host: str, address: str, tls: str | None) -> Connection:
+    def _take_over(self, smtp: _Smtp, host: str, address: str, tls: str | None) -> Connection:
         transport = smtp.transport
         if transport is None or transport.is_closing():
             raise _StopError(ours("4.4.2", f"lost connection {_WHILE[Phase.EHLO]}"), Phase.EHLO)
@@ -236,7 +245,7 @@ class Dialer:
         return Connection(session, host, address, tls, self._clock())
 
 
-async def _hello(smtp: aiosmtplib.SMTP) -> None:
+async def _hello(smtp: _Smtp) -> None:
     with _phase(Phase.EHLO):
         try:
             await smtp.ehlo()
@@ -247,11 +256,11 @@ async def _hello(smtp: aiosmtplib.SMTP) -> None:
             await smtp.helo()
 
 
-async def _start_tls(smtp: aiosmtplib.SMTP, policy: TlsPolicy, host: str) -> None:
+async def _start_tls(smtp: _Smtp, policy: TlsPolicy) -> None:
     if not smtp.supports_extension("starttls"):
         if policy is TlsPolicy.MAY:
             return
-        raise _StopError(ours("4.7.4", f"TLS is required, but {host} does not offer it"), Phase.TLS)
+        raise _StopError(ours("4.7.4", "TLS is required, but the server does not offer it"), Phase.TLS)
     with _phase(Phase.TLS):
         try:
             await smtp.starttls()
@@ -263,16 +272,16 @@ async def _start_tls(smtp: aiosmtplib.SMTP, policy: TlsPolicy, host: str) -> Non
     await _hello(smtp)
 
 
-def _tls_of(smtp: aiosmtplib.SMTP, policy: TlsPolicy) -> str | None:
+def _tls_of(smtp: _Smtp, policy: TlsPolicy) -> str | None:
     if not smtp.is_connected:
         return None
     connection = smtp.get_transport_info("ssl_object")
     return facts(connection, policy) if connection is not None else None
 
 
-async def _log_in(smtp: aiosmtplib.SMTP, destination: Destination, address: str, tls: str | None) -> None:
+async def _log_in(smtp: _Smtp, destination: Destination, address: str, tls: str | None) -> None:
     """AUTH with the first mechanism that both know: one try, since tries that fail lock accounts."""
-    if tls is None and not ipaddress.ip_address(address).is_loopback:
+    if tls is None and not _is_this_machine(address):
         raise _StopError(ours("4.7.11", "the password is not sent without TLS, and there is none"), Phase.AUTH)
     mechanisms = {"plain": smtp.auth_plain, "login": smtp.auth_login, "cram-md5": smtp.auth_crammd5}
     offered = [name for name in mechanisms if name in smtp.server_auth_methods]
@@ -319,12 +328,8 @@ def _worse(known: Failure | None, failure: Failure) -> Failure:
     return known if known is not None and failure.final and not known.final else failure
 
 
-def _drop(smtp: aiosmtplib.SMTP | None, sock: socket.socket | None) -> None:
-    transport = smtp.transport if smtp is not None else None
-    if transport is not None:
-        cast("asyncio.Transport", transport).abort()
-    elif sock is not None:
-        sock.close()
+def _is_this_machine(address: str) -> bool:
+    return ipaddress.ip_address(address).is_loopback
 
 
 def _is_address(host: str) -> bool:

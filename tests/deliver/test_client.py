@@ -4,7 +4,6 @@ import socket
 from collections.abc import AsyncIterator
 
 import pytest
-import uvloop
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -105,24 +104,6 @@ async def test_a_connection_is_used_for_many_messages(opened: Opened) -> None:
         assert len(server.conversations) == 1
         assert [m.recipients for m in server.messages] == [(f"r{n}@example.test",) for n in range(20)]
         assert "RSET" not in server.commands
-
-
-async def test_the_next_transaction_may_begin_at_the_dot(opened: Opened) -> None:
-    with ScriptedServer() as server:
-        session = await opened(server)
-        started: list[asyncio.Future[Outcome]] = []
-
-        def at_dot() -> None:
-            if len(started) < 5:
-                started.append(session.start(copy(to=f"r{len(started)}@example.test")))
-
-        session.on_dot = at_dot
-        at_dot()
-        for n in range(5):
-            assert (await started[n]).phase is Phase.AFTER_DOT
-        assert [m.recipients[0] for m in server.messages] == [f"r{n}@example.test" for n in range(5)]
-        if isinstance(asyncio.get_running_loop(), uvloop.Loop):  # it writes at the end of its turn, in one piece
-            assert len(server.conversations[0].reads) == 7  # EHLO; the first commands; contents with what follows
 
 
 # Each phase times each kind of answer.
@@ -284,18 +265,6 @@ async def test_a_farewell_between_messages_ends_the_connection(opened: Opened) -
         assert not session.alive
         late = await session.start(copy())
         assert (brief(late), late.phase) == ("0 4.4.2", Phase.MAIL)
-
-
-async def test_what_was_started_at_the_dot_ends_with_the_connection(opened: Opened) -> None:
-    """The first is in doubt, the second was never sent."""
-    with ScriptedServer(Script(dot=DROP)) as server:
-        session = await opened(server)
-        second: list[asyncio.Future[Outcome]] = []
-        session.on_dot = lambda: second.append(session.start(copy(to="second@example.test")))
-        first = await session.start(copy())
-        assert first.in_doubt
-        outcome = await second[0]
-        assert (outcome.phase, outcome.in_doubt) == (Phase.MAIL, False)
 
 
 async def test_quit_is_said_and_answered(opened: Opened) -> None:

@@ -178,17 +178,22 @@ class ScriptedServer:
         server = await asyncio.start_server(self._converse, self.address, self.port, ssl=context, limit=1 << 20)
         self.port = server.sockets[0].getsockname()[1]
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._writers: list[asyncio.StreamWriter] = []
         self._ready.set()
         await self._stop.wait()
         server.close()
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        for writer in self._writers:
+            writer.transport.abort()
+        await asyncio.sleep(0.01)  # the loop closes the sockets
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task
         self._tasks.add(task)
+        self._writers.append(writer)
         conversation = Conversation()
         with self._changed:
             self.conversations.append(conversation)
