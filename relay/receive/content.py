@@ -15,6 +15,7 @@ from typing import Final
 from relay.receive.limits import Budget
 
 _END: Final = b"\r\n.\r\n"
+_DOT: Final = b"\r\n."
 # What a chunk may end with that could be the beginning of the end, the longest first.
 _BEGINNINGS: Final = (b"\r\n.\r", b"\r\n.", b"\r\n", b"\r")
 
@@ -62,16 +63,18 @@ class ContentReader:
     def feed(self, chunk: bytes) -> bool:
         """Take the next bytes; True once `state` is final, with what came after the end in `rest`."""
         block = self._carry + chunk
-        end = block.find(_END)
+        # One search for both, the end and stuffed dots: most chunks hold neither.
+        dot = block.find(_DOT)
+        end = block.find(_END, dot) if dot >= 0 else -1
         if end >= 0:
-            self._add(block[: end + 2])
+            self._add(block[: end + 2], stuffed=dot < end)
             self.rest = block[end + len(_END) :]
             if self.state is Reading.GOING_ON:
                 self.state = Reading.COMPLETE
             self._left_bytes = -1
             return True
         self._carry = next((beginning for beginning in _BEGINNINGS if block.endswith(beginning)), b"")
-        self._add(block[: len(block) - len(self._carry)])
+        self._add(block[: len(block) - len(self._carry)], stuffed=dot >= 0)
         self._left_bytes -= len(chunk)
         if self._left_bytes < 0:
             self._refuse(Reading.ENDLESS)
@@ -90,18 +93,17 @@ class ContentReader:
         self.budget.give(self.size)
         self.size = 0
 
-    def _add(self, piece: bytes) -> None:
+    def _add(self, piece: bytes, *, stuffed: bool) -> None:
         if not piece or self.state is not Reading.GOING_ON:
             return
-        carriage_returns, line_feeds = piece.count(b"\r"), piece.count(b"\n")
-        if self._repair and not carriage_returns == line_feeds == piece.count(b"\r\n"):
-            piece = piece.replace(b"\r\n.", b"\r\n")
-            if piece.count(b"\r\n") != carriage_returns:
+        carriage_returns, line_feeds, pairs = piece.count(b"\r"), piece.count(b"\n"), piece.count(b"\r\n")
+        if stuffed:
+            piece = piece.replace(_DOT, b"\r\n")
+        if self._repair and not carriage_returns == line_feeds == pairs:
+            if pairs != carriage_returns:
                 self._refuse(Reading.BARE_CR)
                 return
             piece = piece.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
-        else:
-            piece = piece.replace(b"\r\n.", b"\r\n")
         # A piece never ends inside of CR LF, so the first one begins with the line end of the command, whole.
         if self._skip:
             piece = piece[self._skip :]

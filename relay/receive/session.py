@@ -164,8 +164,7 @@ class SmtpSession(Wire):
         elif self.service.tls is None:
             self.say(replies.NO_TLS)
         else:
-            self.say(replies.TLS_READY)
-            await self.upgrade()
+            await self.upgrade(replies.TLS_READY)
 
     # The transaction.
 

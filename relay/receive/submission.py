@@ -69,6 +69,8 @@ class SubmissionSession(SmtpSession):
 
     service: SubmissionService
     _user: User | None = None
+    _trusted: bool | None = None
+    """Whether the client's address is in the trusted networks; None: not looked yet."""
     _failed_logins = 0
 
     # Who may send what.
@@ -79,7 +81,9 @@ class SubmissionSession(SmtpSession):
 
     def permission(self) -> Reply | None:
         """Users may send, and the trusted networks."""
-        if self._user is not None or self.service.trusts(self.client):
+        if self._trusted is None:
+            self._trusted = self.service.trusts(self.client)
+        if self._trusted or self._user is not None:
             return None
         if self.session.ssl is not None:
             return replies.AUTH_FIRST

@@ -77,6 +77,7 @@ class Wire(SMTP):
         self._last_words: Reply | None = None
         self._waiter: asyncio.Future[bool] | None = None
         self._deadline = 0.0
+        self._line_deadline: float | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
         self._ended = False
@@ -106,7 +107,8 @@ class Wire(SMTP):
             self._close()
             return
         if self._implicit_tls:
-            # What comes is for the TLS layer, which is put in by the session's task.
+            # What comes is for the TLS layer, which is put in by the session's task; where the transport
+            # has not begun to read yet it does not heed this, so what comes anyway is kept for the layer.
             self._pause_reading()
         self.service.sessions.add(self)
         self.task = self._handler_coroutine = self.loop.create_task(self._handle_client())
@@ -172,7 +174,7 @@ class Wire(SMTP):
     async def _converse(self) -> None:
         in_a_row = 0
         while not self.over:
-            line = self._input.next()
+            line = self._next_line()
             if line is not None:
                 await self._obey(line)
                 in_a_row += 1
@@ -211,7 +213,7 @@ class Wire(SMTP):
     async def read_line(self) -> bytes | None:
         """Return the client's next line, OVERLONG, or None where the session is over."""
         while not self.over:
-            line = self._input.next()
+            line = self._next_line()
             if line is not None:
                 return line
             await self._wait_for_line()
@@ -227,37 +229,41 @@ class Wire(SMTP):
             self._input.add(content.rest)
             return True
         self._content = content
-        done = await self._wait(self.service.limits.data_timeout)
+        done = await self._wait(self._content_deadline())
         self._content = None
         return done
 
-    async def upgrade(self) -> bool:
-        """Begin TLS on the connection and forget what was said before it (RFC 3207, 4.2)."""
-        self._flush()
-        return await self._begin_tls()
+    async def upgrade(self, go_ahead: Reply) -> None:
+        """Say `go_ahead`, begin TLS, and forget what was said before it (RFC 3207, 4.2)."""
+        # Nothing is read from here on but by the TLS layer; commands sent in clear behind STARTTLS would be
+        # taken for the client's own (CVE-2011-0411).
+        self._pause_reading()
+        self._input.take()
+        self.say(go_ahead)
+        await self._send()
+        await self._begin_tls()
 
     async def _begin_tls(self) -> bool:
+        """Begin TLS; False: it failed, and the session is over."""
         transport, context = self.transport, self.service.tls
         if transport is None or context is None:
             self.over = True
             return False
-        # Commands sent in clear behind STARTTLS would be taken for the client's own (CVE-2011-0411).
-        self._input.take()
         self._reading_paused = False
+        limits = self.service.limits
+        starting = self.loop.create_task(
+            self.loop.start_tls(transport, self, context, server_side=True, ssl_handshake_timeout=limits.tls_timeout)
+        )
         try:
-            secured = await self.loop.start_tls(
-                transport,
-                self,
-                context,
-                server_side=True,
-                ssl_handshake_timeout=self.service.limits.tls_timeout,
-                ssl_shutdown_timeout=_LINGER_SECONDS,
-            )
-        except OSError as error:
+            if self._implicit_tls:
+                await _layer_is_there()
+                if not starting.done():
+                    _replay(self._input.take(), transport.get_protocol())
+            secured = await starting
+        except (OSError, RuntimeError) as error:  # uvloop says RuntimeError where the socket is gone already
             _log.info(kv(event="tls-failed", client=self.client, error=error))
-            self.over = True
-            return False
-        if self.over or secured is None:  # it went away in the same moment
+            secured = None
+        if secured is None or self.transport is None:  # it may have gone away in the same moment
             self.over = True
             return False
         self.transport = secured
@@ -270,12 +276,21 @@ class Wire(SMTP):
         self.session = self._create_session()
         self.session.peer = self.client
 
+    def _next_line(self) -> bytes | None:
+        line = self._input.next()
+        if line is not None:
+            self._line_deadline = None
+        return line
+
     async def _wait_for_line(self) -> None:
+        # The time is that of the whole line: bytes that trickle in do not renew it.
+        if self._line_deadline is None:
+            self._line_deadline = self.loop.time() + self.service.limits.command_timeout
         if self._input.skipped > MAX_OVERLONG_BYTES:
             self.end(replies.TOO_MUCH_JUNK)
-        await self._wait(self.service.limits.command_timeout)
+        await self._wait(self._line_deadline)
 
-    async def _wait(self, seconds: float) -> bool:
+    async def _wait(self, deadline: float) -> bool:
         """Send what was said and wait for input; False where none will come: then the session is over."""
         if self._output:
             await self._send()
@@ -287,8 +302,7 @@ class Wire(SMTP):
             return False
         if self._reading_paused:
             self._resume_reading()
-        deadline = self.loop.time() + seconds
-        self._deadline = deadline if self._content is None else min(deadline, self._content_deadline())
+        self._deadline = deadline
         if self._timer is None or self._timer_at > self._deadline:
             self._set_timer()
         self._waiter = self.loop.create_future()
@@ -367,3 +381,21 @@ class Wire(SMTP):
         if self._open_ends == 0:
             self.service.connections.leave(client_of(self.client))
             self.service.sessions.discard(self)
+
+
+async def _layer_is_there() -> None:
+    """Wait until `start_tls`, begun as a task just before, has put its layer in: its own step, then the layer's."""
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+
+
+def _replay(data: bytes, layer: asyncio.BaseProtocol) -> None:
+    """Give `data` to the TLS layer as its transport would (asyncio.BufferedProtocol)."""
+    buffered = cast("asyncio.BufferedProtocol", layer)
+    left = memoryview(data)
+    while left:
+        room = memoryview(buffered.get_buffer(len(left)))
+        size = min(len(room), len(left))
+        room[:size] = left[:size]
+        buffered.buffer_updated(size)
+        left = left[size:]
