@@ -9,7 +9,7 @@ from typing import Any, Final
 from storage import large, owners
 from storage.model import Job, Message, NewRecipient, Result, Settled
 from storage.owners import SLOT_MASK
-from storage.recipient import Recipient, claim, give_back, settle
+from storage.recipient import Recipient, claim, give_back, renew_lease, settle
 from storage.statements import Rows
 from storage.status import Status
 from storage.transaction import Transaction
@@ -215,6 +215,15 @@ def postpone(transaction: Transaction, wanted: Sequence[tuple[Sequence[Job], int
         rows = transaction.load(job.recipient_id for job in jobs)
         present = [rows[job.recipient_id] for job in jobs if job.recipient_id in rows and _holds(rows, job)]
         transaction.save(rows, [row for row in present if give_back(row, due_ms)])
+    return [None] * len(wanted)
+
+
+def renew(transaction: Transaction, wanted: Sequence[tuple[Sequence[Job], int]]) -> list[None]:
+    """Let leases last from the time given."""
+    for jobs, now_ms in wanted:
+        rows = transaction.load(job.recipient_id for job in jobs)
+        present = [rows[job.recipient_id] for job in jobs if job.recipient_id in rows and _holds(rows, job)]
+        transaction.save(rows, [row for row in present if renew_lease(row, now_ms + LEASE_MS)])
     return [None] * len(wanted)
 
 

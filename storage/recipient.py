@@ -128,6 +128,14 @@ def give_back(row: Recipient, due_ms: int) -> bool:
     return True
 
 
+def renew_lease(row: Recipient, until_ms: int) -> bool:
+    """Let the lease of a pending recipient last longer; a held one stays held."""
+    if row.due_ms is None or row.lease is None or row.held:
+        return False
+    row.due_ms = until_ms
+    return True
+
+
 def hold(row: Recipient) -> bool:
     """Keep a pending recipient from being tried; a try that runs may end."""
     if not row.pending or row.held:
