@@ -5,6 +5,7 @@ linear; text is cut before it is searched, and searched for literals only.
 """
 
 import re
+from functools import lru_cache
 from typing import Final
 
 from relay.bounce.category import INVALID_ADDRESS, Category, Verdict, verdict_of
@@ -14,6 +15,7 @@ from relay.bounce.rules import (
     DETAILS,
     LOOSE,
     MIDDLE,
+    NOUNS,
     PROVIDER_CODES,
     PROVIDER_WORDS,
     STRONG,
@@ -47,14 +49,19 @@ def classify(code: int, enhanced: str | None, text: str, host: str = "") -> Cate
     if found:
         return found
     plain = _BLANKS.sub(" ", _NAMES.sub(" ", whole))
-    _, _, detail = (enhanced or "").partition(".")
+    return _worded(plain, (enhanced or "").partition(".")[2], code)
+
+
+# Servers say the same to many, but for the names.
+@lru_cache(maxsize=1024)
+def _worded(text: str, detail: str, code: int) -> Category:
     return (
-        _phrase(STRONG, plain)
-        or _phrase(BEFORE_CODES, plain)
+        _phrase(STRONG, text)
+        or _phrase(BEFORE_CODES, text)
         or SURE_DETAILS.get(detail)
-        or _loosely(plain)
-        or _phrase(MIDDLE, plain)
-        or _phrase(WEAK, plain)
+        or _loosely(text)
+        or _phrase(MIDDLE, text)
+        or _phrase(WEAK, text)
         or DETAILS.get(detail)
         or SUBJECTS.get(detail.partition(".")[0])
         or CODES.get(code)
@@ -70,6 +77,8 @@ def _provider(host: str, text: str) -> Category | None:
 
 
 def _loosely(text: str) -> Category | None:
+    if not any(noun in text for noun in NOUNS):
+        return None
     for category, pattern in LOOSE:
         if pattern.search(text):
             return category

@@ -29,6 +29,11 @@ MAX_FAMILY_TEXT: Final = 16 * 1024
 """Of a notice, as far as families are looked for."""
 
 
+_MANY: Final = 200
+_SHORT_DIAGNOSTIC: Final = 200
+"""Characters that are kept of each server's words where a report has more than _MANY recipients."""
+
+
 @dataclass(frozen=True, slots=True)
 class Case:
     """A mail before the detectors."""
@@ -91,7 +96,7 @@ def _delivery_status(case: Case) -> Parsed | None:
     seen: dict[str, Seen] = {}
     for part in case.mail.parts:
         if part.media in dsn.REPORTS:
-            for one in dsn.seen_in(part.text()):
+            for one in dsn.seen_in(part.text(dsn.MAX_REPORT_BYTES)):
                 seen.setdefault(one.recipient.lower(), one)
     return _reported(list(seen.values()), case) if seen else None
 
@@ -103,6 +108,8 @@ def _reported(seen: list[Seen], case: Case) -> Parsed:
         # A path, an X.400 name or a bare user: the mail may name the address elsewhere.
         named = addresses(field(case.mail.headers, "x-failed-recipients")) or [one.address for one in said]
         seen = [replace(seen[0], recipient=named[0])] if len(named) == 1 else seen
+    if len(seen) > _MANY:
+        seen = [replace(one, diagnostic=one.diagnostic[:_SHORT_DIAGNOSTIC]) for one in seen]
     reasons = {one.address.lower(): one.reason for one in said}
     alone = case.notice.words if len(seen) == 1 else ""
     return Parsed(Kind.DSN, tuple(finding(one, reasons.get(one.recipient.lower()) or alone) for one in seen))

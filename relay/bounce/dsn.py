@@ -13,12 +13,15 @@ from relay.bounce.reduce import Seen, action_of
 from relay.bounce.text import is_address, mailbox, typed, xtext
 
 MAX_RECIPIENTS: Final = 10_000
+MAX_REPORT_BYTES: Final = 4 * 1024 * 1024
+"""Of a report part: room for MAX_RECIPIENTS and what servers said of them."""
 REPORTS: Final = frozenset(
     {"message/delivery-status", "message/global-delivery-status", "text/delivery-status", "text/global-delivery-status"}
 )
 _STATUS: Final = re.compile(r"([245]\.\d{1,3}\.\d{1,3})(?!\d)")
+_MAX_HEAD: Final = 8000
 _CODE: Final = re.compile(r"([2-5]\d\d)(?![.\d])")
-_BLANK_LINES: Final = re.compile(r"\n[ \t]*\n")
+_BLANK_LINES: Final = re.compile(r"\n(?:[ \t]*\n)+")
 _FINALITY: Final = {Action.FAILED: 3, Action.DELIVERED: 2, Action.EXPANDED: 2, Action.RELAYED: 2, Action.DELAYED: 1}
 # Where a foreign mail system names the recipient, if not in Final-Recipient.
 _RECIPIENT_FIELDS: Final = ("final-recipient", "original-recipient", "x-actual-recipient")
@@ -106,4 +109,4 @@ def _recipient(fields: Headers) -> str:
 
 def envelope_id(part: Part) -> str:
     """Return the Original-Envelope-Id of a report (RFC 3464, 2.2.1), "" where it has none."""
-    return xtext(field(groups(part.text())[0], "original-envelope-id"))
+    return xtext(field(groups(part.text(_MAX_HEAD))[0], "original-envelope-id"))

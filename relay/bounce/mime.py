@@ -22,6 +22,7 @@ MAX_TEXT_BYTES: Final = 256 * 1024
 """Of one text part; the words of a bounce stand at its beginning."""
 _MAX_VALUE_CHARS: Final = 8192
 _MAX_ENCODED_WORDS: Final = 50
+_MAX_DELIMITER_TRIES: Final = 10_000
 _MAX_BOUNDARY: Final = 200  # RFC 2046, 5.1.1 allows 70
 
 _FIELD: Final = re.compile(r"([!-9;-~]{1,80})[ \t]*:[ \t]*(.*)", re.DOTALL)
@@ -55,11 +56,11 @@ class Part:
         """Whether it holds (a piece of) the message that the bounce is about."""
         return self.media in RETURNED
 
-    def text(self) -> str:
-        """Return the decoded text, at most MAX_TEXT_BYTES of it, newlines as LF."""
-        content = _transfer_decoded(self.raw[: 2 * MAX_TEXT_BYTES], field(self.headers, "content-transfer-encoding"))
+    def text(self, max_bytes: int = MAX_TEXT_BYTES) -> str:
+        """Return the decoded text, at most `max_bytes` of it, newlines as LF."""
+        content = _transfer_decoded(self.raw[: 2 * max_bytes], field(self.headers, "content-transfer-encoding"))
         charset = parameter(field(self.headers, "content-type"), "charset")
-        return decoded(content[:MAX_TEXT_BYTES], charset).replace("\r\n", "\n").replace("\r", "\n")
+        return decoded(content[:max_bytes], charset).replace("\r\n", "\n").replace("\r", "\n")
 
 
 RETURNED: Final = frozenset(
@@ -250,7 +251,9 @@ def _delimiters(content: bytes, delimiter: bytes, start: int, end: int, limit: i
     """Return (end of the part before, start of the part after, whether it closes) of each delimiter line."""
     found: list[tuple[int, int, bool]] = []
     at = start if content.startswith(delimiter, start) else content.find(b"\n" + delimiter, start, end) + 1
-    while at > 0 and len(found) <= limit:
+    for _ in range(_MAX_DELIMITER_TRIES):
+        if at <= 0 or len(found) > limit:
+            break
         rest = at + len(delimiter)
         line_end = content.find(b"\n", rest, end)
         line_end = end if line_end < 0 else line_end

@@ -6,7 +6,9 @@ a sentence; what follows an address is its reason. One pass over bounded lines.
 
 import html
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
 from relay.bounce.mime import Mail, field, unencoded
@@ -78,6 +80,9 @@ _BEGINS: Final = 3
 _LABELS_IT: Final = 2
 _MENTIONED: Final = 1
 _CONTACTS: Final = 0
+_MAX_RETURNED: Final = 8000
+_MAX_IN_LINE: Final = 20
+_MAX_PASSAGE_LINES: Final = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,52 +139,68 @@ def _cut(text: str) -> Notice:
     return Notice("\n".join(lines), "")
 
 
+@dataclass(frozen=True, slots=True)
+class _Mention:
+    """An address in a line of a notice."""
+
+    line: int
+    rank: int
+    """How telling the line's form is: _BEGINS, _LABELS_IT, _MENTIONED or _CONTACTS."""
+    address: str
+    words: str
+    """The line without the address, or the whole line."""
+
+
 def entries(notice: Notice, mail: Mail) -> list[Entry]:
     """Return the failed addresses in order, each once, of the most telling form that the notice has."""
-    own = _own_addresses(mail)
     lines = notice.words.split("\n")
-    found = [
-        (number, rank, address, words) for number, line in enumerate(lines) for rank, address, words in _in_line(line)
-    ]
-    found = found[:MAX_ENTRIES]
-    contacts = {hit[2].lower() for hit in found if hit[1] == _CONTACTS}
-    found = [hit for hit in found if hit[1] == _BEGINS or hit[2].lower() not in contacts]
-    chosen = [hit for hit in found if hit[2].lower() not in own] or found
-    best = max((hit[1] for hit in chosen), default=_CONTACTS)
+    everywhere = (mention for number, line in enumerate(lines) for mention in _in_line(number, line))
+    chosen = _candidates(list(islice(everywhere, MAX_ENTRIES)), _own_addresses(mail))
+    best = max((mention.rank for mention in chosen), default=_CONTACTS)
     if best == _CONTACTS:
         return []
-    starts = [hit for hit in chosen if hit[1] == best]
+    starts = [mention for mention in chosen if mention.rank == best]
     if best == _BEGINS:
         # What stands further in than the first address belongs to its reason.
-        edge = _indentation(lines[starts[0][0]])
-        starts = [hit for hit in starts if _indentation(lines[hit[0]]) <= edge]
+        edge = _indentation(lines[starts[0].line])
+        starts = [mention for mention in starts if _indentation(lines[mention.line]) <= edge]
     elif best == _MENTIONED:
         starts = _likely(starts, mail, notice.rest)
     return _joined(lines, starts)
 
 
-def _likely(starts: list[tuple[int, int, str, str]], mail: Mail, rest: str) -> list[tuple[int, int, str, str]]:
+def _candidates(found: list[_Mention], own: frozenset[str]) -> list[_Mention]:
+    """Leave out whom to ask for help, and reporter and sender where others are named."""
+    contacts = {mention.address.lower() for mention in found if mention.rank == _CONTACTS}
+    found = [mention for mention in found if mention.rank == _BEGINS or mention.address.lower() not in contacts]
+    return [mention for mention in found if mention.address.lower() not in own] or found
+
+
+def _likely(starts: list[_Mention], mail: Mail, rest: str) -> list[_Mention]:
     """Of addresses in mere sentences, choose those that the returned message was for, else the first."""
-    returned = "\n".join(part.text()[:8000] for part in mail.parts if part.returned).lower() + rest.lower()
-    return [hit for hit in starts if hit[2].lower() in returned] or starts[:1]
+    returned = "\n".join(part.text(_MAX_RETURNED) for part in mail.parts if part.returned).lower() + rest.lower()
+    return [mention for mention in starts if mention.address.lower() in returned] or starts[:1]
 
 
 def _indentation(line: str) -> int:
     return len(line) - len(line.lstrip(" \t"))
 
 
-def _joined(lines: list[str], starts: list[tuple[int, int, str, str]]) -> list[Entry]:
+def _joined(lines: list[str], starts: list[_Mention]) -> list[Entry]:
     """Give each start the words up to the next one, and each address its most telling words."""
-    ends = [number for number, _, _, _ in starts[1:]] + [len(lines)]
+    ends = [mention.line for mention in starts[1:]] + [len(lines)]
     reasons: dict[str, tuple[str, list[str]]] = {}
-    for (number, _, address, words), end in zip(starts, ends, strict=True):
-        if _TRANSCRIPT.match(lines[number]):
-            passage = _reply_above(lines, number) or words
-        else:
-            passage = "\n".join([words, *lines[number + 1 : max(end, number + 1)]])
-        passage = passage[:MAX_REASON].strip()
-        reasons.setdefault(address.lower(), (address, []))[1].append(passage)
+    for mention, end in zip(starts, ends, strict=True):
+        passage = _passage(lines, mention, end)[:MAX_REASON].strip()
+        reasons.setdefault(mention.address.lower(), (mention.address, []))[1].append(passage)
     return [Entry(address, _most_telling(passages)) for address, passages in reasons.values()]
+
+
+def _passage(lines: list[str], mention: _Mention, end: int) -> str:
+    if _TRANSCRIPT.match(lines[mention.line]):
+        return _reply_above(lines, mention.line) or mention.words
+    last = min(max(end, mention.line + 1), mention.line + _MAX_PASSAGE_LINES)
+    return "\n".join([mention.words, *lines[mention.line + 1 : last]])
 
 
 def _reply_above(lines: list[str], number: int) -> str:
@@ -199,23 +220,24 @@ def _most_telling(passages: list[str]) -> str:
     return "\n".join(passage for passage in passages if passage)
 
 
-def _in_line(line: str) -> list[tuple[int, str, str]]:
-    """Return (rank, address, words around it) of the addresses in a line."""
+def _in_line(number: int, line: str) -> Iterator[_Mention]:
+    """Yield the addresses in a line."""
     if "@" not in line or _NOT_ABOUT.match(line):
-        return []
+        return
     entry = _ENTRY.match(line)
     if entry:
         rank = _LABELS_IT if _ADDRESSED.fullmatch(entry["before"]) else _BEGINS
         words = f"{entry['before'].strip(' >*•·+|-')} {entry['after'].lstrip(':;,. >)')}".strip()
-        return [(rank, entry["address"].rstrip("."), words)]
-    found = []
-    for match in ADDRESS.finditer(line):
-        before = line[: match.start()]
-        if _CONTACT.search(before[-60:]) and not _DERIVED.search(before[-40:]):
-            found.append((_CONTACTS, match[0], line))
-        else:
-            found.append((_LABELS_IT if _LABELLED.search(before[-40:]) else _MENTIONED, match[0], line))
-    return found
+        yield _Mention(number, rank, entry["address"].rstrip("."), words)
+        return
+    for match in islice(ADDRESS.finditer(line), _MAX_IN_LINE):
+        yield _Mention(number, _rank_in_sentence(line[max(0, match.start() - 60) : match.start()]), match[0], line)
+
+
+def _rank_in_sentence(before: str) -> int:
+    if _CONTACT.search(before) and not _DERIVED.search(before):
+        return _CONTACTS
+    return _LABELS_IT if _LABELLED.search(before[-40:]) else _MENTIONED
 
 
 def _own_addresses(mail: Mail) -> frozenset[str]:

@@ -347,6 +347,12 @@ _FULL: Final = (
     r"(?:is full|full\b|exceed\w*|exhausted|overflow|too many messages|over (?:the |its |their )?(?:quota|limit))"
 )
 _STORE: Final = r"\b(?:mail ?box|storage|quota|allocation|store|folder|inbox)\b"
+NOUNS: Final = phrases(
+    """
+    user|mail|account|recipient|rcpt|address|alias|customer|storage|quota|allocation|store|folder|inbox
+    """
+)
+"""What LOOSE cannot match without: asked first, since a literal costs little."""
 LOOSE: Final[tuple[tuple[Category, re.Pattern[str]], ...]] = tuple(
     (category, re.compile(f"{first}[^.;:]{{0,40}}?{second}|{second}[^.;:]{{0,30}}?{first}"))
     for category, first, second in (
