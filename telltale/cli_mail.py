@@ -1,13 +1,17 @@
 """`telltale inject` and `telltale bounce parse`: the relay's own code on files, for trying out and for tests."""
 
+import re
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
 from telltale.errors import FailureError, UsageError
+
+# What a URL may hold that is written into HTML, minus the quotes and angle brackets that would end it there.
+_IMAGE_URL: Final = re.compile(r"https?://[!#-;=?-~]+")
 
 bounce = typer.Typer(help="Understand bounce messages.")
 
@@ -35,10 +39,9 @@ def inject(
     """
     from relay.inject.command import inject_stream
 
-    try:
-        inject_stream(sys.stdin.buffer, sys.stdout.buffer, pixel_url, text_only.value)
-    except ValueError as error:
-        raise UsageError(f"--pixel-url: {error}") from error
+    if not _IMAGE_URL.fullmatch(pixel_url):
+        raise UsageError(f'--pixel-url "{pixel_url}" is no http or https address')
+    inject_stream(sys.stdin.buffer, sys.stdout.buffer, pixel_url, text_only.value)
     sys.stdout.buffer.flush()
 
 

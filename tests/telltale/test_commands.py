@@ -243,6 +243,40 @@ def test_a_bounce_message_that_is_not_there_is_one_sentence(told: Told) -> None:
     )
 
 
+HTML = b"Subject: x\r\nContent-Type: text/html\r\n\r\n<html><body><p>Hi</p></body></html>\r\n"
+TEXT = b"Subject: x\n\nHi \xff\n"
+URL = "https://t.example/o/abc.gif"
+
+
+def injected(message: bytes, *words: str) -> bytes:
+    command = [TELLTALE, "inject", "--pixel-url", URL, *words]
+    return subprocess.run(command, input=message, capture_output=True, check=True, timeout=60).stdout
+
+
+def test_an_image_is_put_into_a_message() -> None:
+    done = injected(HTML)
+    assert done.count(URL.encode()) == 1
+    assert URL.encode() in injected(b"Subject: x\r\n\r\nHi\r\n")
+
+
+def test_a_message_that_is_left_alone_comes_out_as_it_went_in() -> None:
+    assert injected(TEXT, "--text-only", "leave") == TEXT
+    assert injected(b"") == b""
+
+
+@pytest.mark.parametrize("url", ["x", "ftp://t.example/x", "https://t.example/a b", 'https://t.example/"', "https://"])
+def test_what_is_no_address_of_an_image_is_told(told: Told, url: str) -> None:
+    sentence = f'telltale: --pixel-url "{url}" is no http or https address\n'
+    assert told("inject", "--pixel-url", url, code=2) == ("", sentence)
+
+
+def test_a_password_that_is_no_text_is_told() -> None:
+    add = [TELLTALE, "user", "add", "ann", "--password-stdin"]
+    done = subprocess.run(add, input=b"\xff\n", capture_output=True, check=False, timeout=60)
+    assert done.returncode == 2
+    assert done.stderr.startswith((b"telltale: the password on standard input is no text", b"telltale: a password has"))
+
+
 def test_a_good_configuration_is_told(told: Told, config: Path) -> None:
     assert told("config", "check")[0] == f"{config}: good\n"
     assert told("config", "check", "-c", str(config))[0] == f"{config}: good\n"
