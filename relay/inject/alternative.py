@@ -17,7 +17,7 @@ from relay.inject.prose import to_html
 from relay.inject.reason import UntrackedReason
 from relay.inject.splice import Edit, Form, Slot
 
-MAX_TEXT_BYTES: Final = 512 * 1024
+MAX_TEXT_BYTES: Final = 256 * 1024
 # Gmail shows the first 102 KB of a message's HTML, after changes of its own, and fetches no image beyond.
 MAX_TEXT_BEFORE_IMAGE: Final = 95 * 1024
 

@@ -12,6 +12,7 @@ from typing import Final
 
 # A header section larger than this is no mail: real ones stay under 64 KB.
 MAX_HEADER_BYTES: Final = 512 * 1024
+MAX_FIELDS: Final = 10_000
 
 # A field name, a colon, the body up to the line end, continuation lines. A blank before the colon is
 # obsolete syntax (RFC 5322, 4.5) that readers differ on: it ends the header as malformed.
@@ -48,14 +49,14 @@ class Header:
 
 
 def read_header(content: bytes, start: int) -> Header | None:
-    """Read the header section that begins at `start`; None where it is larger than MAX_HEADER_BYTES."""
+    """Read the header section that begins at `start`; None where it is larger than any real one."""
     fields = []
     position, limit = start, start + MAX_HEADER_BYTES
     match = _FIELD.match
     while found := match(content, position):
         name_end = found.end(1)
         fields.append(Field(found[1].lower(), position, name_end + 1, position := found.end()))
-        if position > limit:
+        if position > limit or len(fields) > MAX_FIELDS:
             return None
     blank = _END.match(content, position)
     return Header(fields, start, position, blank.end() if blank else position, blank is not None)

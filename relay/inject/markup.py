@@ -34,7 +34,9 @@ _NEVER_HIDDEN: Final = _VOID | _RAW | {b"html", b"body"}
 _HEAD: Final = frozenset({b"html", b"head", b"base", b"basefont", b"bgsound", b"link", b"meta"})
 # What is inside them belongs to the head for one reader and begins the body for another.
 _UNSURE_IN_HEAD: Final = frozenset({b"template", b"noscript"})
-_RAW_IN_HEAD: Final = frozenset({b"title", b"style", b"script", b"noframes"})
+_BEFORE_BODY: Final = _HEAD | {b"title", b"style", b"script", b"noframes"}
+_ENDS_OF_BODY: Final = frozenset({b"body", b"br"})
+_NO_PLACE: Final = UntrackedReason.NO_SAFE_PLACE
 _SPACE: Final = b" \t\n\f\r"
 _SPACES: Final = re.compile(rb"[ \t\n\f\r]*+")
 
@@ -54,6 +56,8 @@ _QUICK: Final = re.compile(
     re.IGNORECASE,
 )
 _TEXT: Final = re.compile(rb"(?:[^<]++|<(?![a-zA-Z!?/]))*+")
+# A tag that does not end: what follows is not shown.
+_UNCLOSED: Final = re.compile(rb"<[a-zA-Z]")
 _HINT: Final = re.compile(rb"none|hidden", re.IGNORECASE)
 _HIDDEN: Final = re.compile(
     rb"display[ \t\r\n]*+:[ \t\r\n]*+none|visibility[ \t\r\n]*+:[ \t\r\n]*+hidden|[\s\"'/]hidden(?=[\s=/>])",
@@ -68,7 +72,7 @@ _BLOCKS: Final = (
     b"address article aside blockquote center dd details dialog div dl dt fieldset footer form h1 h2 h3 h4 h5 h6 header"
     b" li main nav ol p pre section table tbody td tfoot th thead tr ul"
 ).split()
-_BLOCK: Final = re.compile(rb"<(/?)(?:" + b"|".join(_BLOCKS) + rb")(?=[\t\n\f\r />])", re.IGNORECASE)
+_BLOCK: Final = re.compile(rb"<(/?)(" + b"|".join(_BLOCKS) + rb")(?=[\t\n\f\r />])", re.IGNORECASE)
 # The end tags of these close what is open inside; of others they do not where a block is (13.2.6.4.7).
 _FIRM: Final = frozenset({*_BLOCKS, b"template", b"select", b"object", b"applet", b"svg", b"math"})
 
@@ -78,15 +82,15 @@ def find_place(markup: bytes, *, near_top: bool = False) -> int | UntrackedReaso
 
     At the end of the body, or with `near_top` at its beginning.
     """
-    walk = _Walk(markup, every_tag=_HINT.search(markup) is not None)
+    if near_top:
+        return UntrackedReason.FRAMESET if b"<frameset" in markup.lower() else _top(markup)
+    walk = _Walk(markup)
     if walk.frameset:
         return UntrackedReason.FRAMESET
-    place = None if near_top else walk.place()
+    place = walk.place()
     if place is not None and _may_reopen(markup, place):
         place = _Walk(markup, every_tag=True).text_before(place)
-    if place is None:
-        place = _top(markup)
-    return UntrackedReason.NO_SAFE_PLACE if place is None or place > walk.read else place
+    return _top(markup) if place is None else place
 
 
 def _may_reopen(markup: bytes, place: int) -> bool:
@@ -110,9 +114,12 @@ def _may_reopen(markup: bytes, place: int) -> bool:
 class _Walk:
     """One reading of a document: the places before `</body>` and `</html>`, and where reading stopped."""
 
-    def __init__(self, markup: bytes, *, every_tag: bool) -> None:
+    def __init__(self, markup: bytes, *, every_tag: bool = False) -> None:
         self.markup = markup
-        self.skip = (_TEXT if every_tag else _QUICK).match
+        self.every_tag = every_tag
+        self.hints = _HINT.finditer(markup)
+        self.hint = -1
+        """The next word that a hidden element would have: the tag around it is not skipped."""
         self.spots: dict[bytes, int] = {}
         """The last place before each of `</body>` and `</html>` where an image is shown."""
         self.frameset = False
@@ -145,16 +152,27 @@ class _Walk:
     def _run(self) -> int:
         markup, size, position = self.markup, len(self.markup), 0
         while True:
-            found = self.skip(markup, position)
-            start = found.end() if found else position
-            if start > position and self.clear and markup[position:start].strip(_SPACE):
+            start = self._skip(position)
+            if self.every_tag and self.clear and markup[position:start].strip(_SPACE):
                 self.text_ends.append(start)
             if start >= size:
                 return size
+            if markup[start] != 60:  # noqa: PLR2004 - "<"
+                position = start
+                continue
             after = self._token(start)
             if after is None or self.frameset:
                 return start
             position = after
+
+    def _skip(self, position: int) -> int:
+        """Return where the text at `position`, and all tags that mean nothing here, end."""
+        if self.every_tag or self.closed:
+            return _end(_TEXT.match(self.markup, position))
+        while self.hint <= position:
+            hint = next(self.hints, None)
+            self.hint = hint.start() if hint else len(self.markup) + 1
+        return _end(_QUICK.match(self.markup, position, self.hint))
 
     def _token(self, start: int) -> int | None:
         """Read the token at `start`; return its end, None where it is not closed."""
@@ -216,10 +234,19 @@ class _Walk:
         inner = self.closed[-1]
         if name == inner.name and not inner.tables:
             inner.depth -= 1
-            if not inner.depth and not (name not in _FIRM and _is_lopsided(self.markup[inner.start : start])):
-                self.closed.pop()
+            if not inner.depth:
+                self._leave(inner, start)
         elif name == b"table" and inner.tables:
             inner.tables -= 1
+
+    def _leave(self, inner: "_Closed", start: int) -> None:
+        """End the innermost closed element; for good open where its end tag does not reach it."""
+        # Only the outermost decides whether an image is shown, and each byte is inside one outermost: linear.
+        outermost = len(self.closed) == 1
+        if outermost and inner.name not in _FIRM and _is_lopsided(self.markup[inner.start : start]):
+            inner.name = b""
+        else:
+            self.closed.pop()
 
 
 @dataclass(slots=True)
@@ -236,7 +263,16 @@ class _Closed:
 
 def _is_lopsided(inside: bytes) -> bool:
     """Whether block elements are opened and not closed, or closed and not opened, in this markup."""
-    return sum(-1 if found[1] else 1 for found in _BLOCK.finditer(inside)) != 0
+    balance: dict[bytes, int] = {}
+    for found in _BLOCK.finditer(inside):
+        name = found[2].lower()
+        balance[name] = balance.get(name, 0) + (-1 if found[1] else 1)
+    return any(balance.values())
+
+
+def _end(found: re.Match[bytes] | None) -> int:
+    assert found is not None  # noqa: S101 - what may repeat no times always matches
+    return found.end()
 
 
 def _after(markup: bytes, mark: bytes, start: int) -> int | None:
@@ -292,25 +328,21 @@ def _script_end(markup: bytes, start: int) -> int | None:
     return None
 
 
-def _top(markup: bytes) -> int | None:
-    """Return the place after `<body>`, or before the first thing that is shown; None where none is sure."""
+def _top(markup: bytes) -> int | UntrackedReason:
+    """Return the place after `<body>`, or before the first thing that is shown; the reason where none is sure."""
     position: int | None = 0
     while position is not None:
-        position = _SPACES.match(markup, position).end()  # type: ignore[union-attr]  # it matches nothing, too
+        position = _end(_SPACES.match(markup, position))
         tag = _TAG.match(markup, position)
-        if tag is None:
-            opening = markup[position : position + 2]
-            if opening not in {b"<!", b"<?", b"</"}:
-                return position if opening else None
+        if tag is not None:
+            name = tag[2].lower()
+            if name == b"body" and not tag[1]:
+                return tag.end()
+            if name not in _BEFORE_BODY and not (tag[1] and name not in _ENDS_OF_BODY):
+                return _NO_PLACE if name in _UNSURE_IN_HEAD else position
+            position = raw_end(markup, name, tag.end()) if name in _RAW and not tag[1] else tag.end()
+        elif markup[position : position + 2] in {b"<!", b"<?", b"</"}:
             position = declaration_end(markup, position, foreign=False)
-            continue
-        name = tag[2].lower()
-        if name == b"body":
-            return position if tag[1] else tag.end()
-        if name in _RAW_IN_HEAD and not tag[1]:
-            position = raw_end(markup, name, tag.end())
-        elif name in _HEAD or tag[1]:
-            position = tag.end()
         else:
-            return position if name not in _UNSURE_IN_HEAD else None
-    return None
+            return position if position < len(markup) and not _UNCLOSED.match(markup, position) else _NO_PLACE
+    return _NO_PLACE

@@ -11,10 +11,10 @@ from typing import Final
 from relay.inject.header import Header, Value, read_header, read_value
 from relay.inject.reason import UntrackedReason
 
-MAX_PARTS: Final = 20_000
+MAX_PARTS: Final = 15_000
 MAX_DEPTH: Final = 100
-# Lines that begin with "--" cost a look each; base64 has none, prose and patches few.
-MAX_DASH_LINES: Final = 100_000
+# Lines that begin as all open boundaries do cost a look each; beyond the delimiters there are hardly any.
+MAX_DASH_LINES: Final = 25_000
 # RFC 2046, 5.1.1 allows 70 characters; software has been seen to take 200.
 MAX_BOUNDARY_BYTES: Final = 500
 # A delimiter line: a boundary, two dashes, and blanks that gateways may add (RFC 2046, 5.1.1).
@@ -114,6 +114,8 @@ class _Walk:
         self.active: dict[bytes, int] = {}
         """Delimiter lines without the leading dashes, closing ones too, and their level in `open`."""
         self.prefixes: tuple[bytes, ...] = ()
+        self.common = b"\n--"
+        """What a line begins with to be worth a look, the line end before it included."""
         self.last: Part | None = root
         """The leaf whose end is still to come; None in a preamble or epilogue."""
 
@@ -124,7 +126,7 @@ class _Walk:
         # The blank line's LF may begin the first delimiter line.
         position = self.parts[0].start - 1
         while doubt is None and self.active:
-            dash = content.find(b"\n--", max(position, 0))
+            dash = content.find(self.common, max(position, 0))
             if dash < 0:
                 break
             seen += 1
@@ -191,6 +193,7 @@ class _Walk:
         self.open.append((boundary, part, children))
         self.active[boundary] = self.active[boundary + b"--"] = level
         self.prefixes = (*self.prefixes, boundary)
+        self.common = b"\n--" + _common(self.prefixes)
         self.last = None
         return part.doubt
 
@@ -200,3 +203,10 @@ class _Walk:
             del self.active[boundary], self.active[boundary + b"--"]
         del self.open[level:]
         self.prefixes = self.prefixes[:level]
+        self.common = b"\n--" + _common(self.prefixes)
+
+
+def _common(words: tuple[bytes, ...]) -> bytes:
+    """Return what all words begin with; b"" for no words."""
+    first, last = min(words, default=b""), max(words, default=b"")
+    return next((first[:at] for at in range(len(first)) if first[at] != last[at]), first)

@@ -114,21 +114,26 @@ def _text_edits(content: bytes, found: Scan, options: InjectOptions) -> tuple[Ed
     edits = alternative.add_html(content, found, part, _eol(content, part))
     if isinstance(edits, UntrackedReason):
         return edits
-    return edits if _text_proved(content, part, edits, options) else UntrackedReason.SELF_CHECK
+    return _text_refuted(content, part, edits, options) or edits
 
 
-def _text_proved(content: bytes, part: Part, edits: tuple[Edit, ...], options: InjectOptions) -> bool:
-    """Whether a render is read as the same text, byte for byte, beside HTML with one image."""
+def _text_refuted(
+    content: bytes, part: Part, edits: tuple[Edit, ...], options: InjectOptions
+) -> UntrackedReason | None:
+    """Say why a render may not be read as the same text beside HTML with one image; None where it is."""
     url = "u" * options.url_length
     split = pieces(content, Plan(None, edits))
     rendered = split.render(url) if split else b""
     found = scan(rendered)
+    if found.doubt is not None:
+        return found.doubt
     text, html = choose.find(found, b"text/plain"), choose.find(found, b"text/html")
     if text is None or html is None or rendered[text.start : text.end] != content[part.start : part.end]:
-        return False
+        return UntrackedReason.SELF_CHECK
     form = transfer.form_of(html.encoding)
     source = transfer.decode(form, rendered[html.start : html.end]) if form is not None else None
-    return source is not None and source.count(b"<img") == 1 and source.count(f'src="{url}"'.encode()) == 1
+    shown = source is not None and source.count(b"<img") == 1 and source.count(f'src="{url}"'.encode()) == 1
+    return None if shown else UntrackedReason.SELF_CHECK
 
 
 def _wants(content: bytes, header: Header | None, options: InjectOptions) -> bool:
