@@ -72,6 +72,10 @@ def told(text: str) -> list[str]:
             '[retry] lifetime is "2026-01-01", but must be seconds or a duration such as 30, "90s", "5m", "4h" or "5d"',
         ),
         ("[retry]\nschedule = []", "[retry] schedule must hold at least one wait, each of 1 second or more"),
+        (
+            "[dns]\ntimeout = 0",
+            "[dns] timeout is 0, but must be at least 1 second, or no question would ever be answered",
+        ),
         ("[submission]\ntls_cert = 'c.pem'", "[submission] tls_cert needs tls_key, the file of its private key"),
         ("[submission]\ntls_key = 'k.pem'", "[submission] tls_key needs tls_cert, the file of its certificate chain"),
         (
