@@ -84,11 +84,11 @@ def _feedback(case: Case) -> Parsed | None:
     if fields is None:
         return None
     named = feedback.complainers(fields, returned_headers(case.mail))
-    return _complaint(named or [""], clean(case.notice.words))
+    return _complaint(named or [""], clean(case.notice.words), feedback.category(fields))
 
 
-def _complaint(named: list[str], words: str) -> Parsed:
-    found = Finding("", None, "", None, words, "", Category.SPAM, Verdict.COMPLAINT)
+def _complaint(named: list[str], words: str, category: Category) -> Parsed:
+    found = Finding("", None, "", None, words, "", category, Verdict.COMPLAINT)
     return Parsed(Kind.COMPLAINT, tuple(replace(found, recipient=address) for address in named))
 
 
@@ -98,6 +98,8 @@ def _delivery_status(case: Case) -> Parsed | None:
         if part.media in dsn.REPORTS:
             for one in dsn.seen_in(part.text(dsn.MAX_REPORT_BYTES)):
                 seen.setdefault(one.recipient.lower(), one)
+    if seen and all(dsn.is_challenge(one) for one in seen.values()):
+        return Parsed(Kind.AUTO_REPLY)
     return _reported(list(seen.values()), case) if seen else None
 
 
@@ -121,7 +123,7 @@ def _notification(case: Case) -> Parsed | None:
         return None
     complaint, seen = told
     if complaint:
-        return _complaint([one.recipient for one in seen], "complaint, as Amazon SES notifies")
+        return _complaint([one.recipient for one in seen], "complaint, as Amazon SES notifies", Category.SPAM)
     return Parsed(Kind.DSN, tuple(finding(one) for one in seen))
 
 

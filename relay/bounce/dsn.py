@@ -22,6 +22,7 @@ _STATUS: Final = re.compile(r"([245]\.\d{1,3}\.\d{1,3})(?!\d)")
 _MAX_HEAD: Final = 8000
 _CODE: Final = re.compile(r"([2-5]\d\d)(?![.\d])")
 _BLANK_LINES: Final = re.compile(r"\n(?:[ \t]*\n)+")
+_CHALLENGES: Final = ("not pre-approved", "awaiting sender confirmation", "sender confirmation required", "challenge")
 _FINALITY: Final = {Action.FAILED: 3, Action.DELIVERED: 2, Action.EXPANDED: 2, Action.RELAYED: 2, Action.DELAYED: 1}
 # Where a foreign mail system names the recipient, if not in Final-Recipient.
 _RECIPIENT_FIELDS: Final = ("final-recipient", "original-recipient", "x-actual-recipient")
@@ -105,6 +106,12 @@ def _recipient(fields: Headers) -> str:
             return found
         first = first or found
     return first
+
+
+def is_challenge(seen: Seen) -> bool:
+    """Whether a report is a challenge to the sender in a report's dress: says nothing of the delivery."""
+    words = seen.diagnostic.lower()
+    return any(phrase in words for phrase in _CHALLENGES)
 
 
 def envelope_id(part: Part) -> str:

@@ -2,10 +2,17 @@
 
 from typing import Final
 
+from relay.bounce.category import Category
 from relay.bounce.mime import MAX_HEADER_BYTES, Headers, Mail, field, media_type, parameter, read_headers
 from relay.bounce.text import ADDRESS, mailbox
 
 REPORT: Final = "message/feedback-report"
+_TYPES: Final = {
+    "auth-failure": Category.AUTHENTICATION,
+    "not-spam": Category.OTHER,
+    "opt-out": Category.POLICY,
+    "virus": Category.VIRUS,
+}
 
 
 def report_of(mail: Mail) -> Headers | None:
@@ -25,6 +32,11 @@ def hotmail(mail: Mail) -> Headers | None:
         if part.media == "message/rfc822" and b"X-HmXmrOriginalRecipient" in part.raw[:MAX_HEADER_BYTES]:
             return read_headers(part.text().lstrip("\n").partition("\n\n")[0])
     return None
+
+
+def category(fields: Headers) -> Category:
+    """Return what a feedback report is about: a failed authentication (RFC 6591) is no person's complaint."""
+    return _TYPES.get(field(fields, "feedback-type").lower(), Category.SPAM)
 
 
 def complainers(fields: Headers, returned: Headers) -> list[str]:
