@@ -38,6 +38,12 @@ PROVIDER_CODES: Final[Phrases] = _table(
         """,
     ),
     (
+        Category.MESSAGE_TOO_LARGE,
+        """
+        recipsizelimit|sendersizelimit
+        """,
+    ),
+    (
         Category.POLICY,
         """
         resolver.rst.|transport.rules.
@@ -129,7 +135,9 @@ STRONG: Final[Phrases] = _table(
     (
         Category.POLICY,
         """
-        sender address rejected|sender rejected|sender verify failed|sender verification failed|sender verify|
+        sender address rejected|backscatter|(sender)|malformed sender|unroutable sender|senderfilter|
+        third-party dsn|email address is not verified|from: domain|sender rejected|sender verify failed|
+        sender verification failed|sender verify|
         verify sender|sender domain|domain of sender|sender's domain|invalid sender|sender denied|unknown sender|
         sender unknown|sender address has|sender is not|sender not|sender address is|bad sender|from address|
         return path|return-path|envelope sender|helo|ehlo|mail from:|sender domain must|the sender is|refused sender|
@@ -142,9 +150,18 @@ STRONG: Final[Phrases] = _table(
         """,
     ),
     (
+        Category.RATE_LIMITED,
+        """
+        too many invalid|too many bad|too many unknown|too many rejected|number of invalid|excessive userid
+        """,
+    ),
+    (
         Category.REPUTATION,
         """
-        client host rejected|cannot find your|can't find your|unable to find your|could not find your
+        ptr record|no ptr|(ptr)|reverse dns|rdns|reverse lookup|cannot resolve your|dns a-data|relay host name|
+        mismatches host|
+        hostname not found|helo name|client host rejected|cannot find your|can't find your|unable to find your|
+        could not find your
         """,
     ),
     (
@@ -179,7 +196,8 @@ STRONG: Final[Phrases] = _table(
         mailbox for user is full|user's mailbox|mailbox limit|has no disk space|exceeded the limit on|is over disk|
         over the maximum allowed|maildir over|maildir full|message store size|size limit on recipient|mailbox_full|
         mail box full|mailbox_quota|mailboxfull|boîte pleine|boite pleine|boîte aux lettres est pleine|quota dépassé|
-        messagerie est pleine|buzón lleno|buzon lleno|excede la cuota|cuota excedida|está lleno|postfach ist voll|
+        messagerie est pleine|buzón lleno|buzon lleno|excede la cuota|cuota excedida|quota excedida|está lleno|
+        postfach ist voll|
         postfach voll|postfach des empfängers ist voll|speicherplatz|kontingent|skrzynka jest pełna|
         skrzynka pocztowa jest pełna|przepełnion|przekroczon|caixa postal cheia|caixa cheia|
         caixa de entrada está cheia|casella piena|переполнен|quota d'utilisation|メールボックスがいっぱい|
@@ -198,7 +216,7 @@ STRONG: Final[Phrases] = _table(
     (
         Category.DISABLED,
         """
-        account disabled|account is disabled|disabled with|disableduser|no longer employed|
+        account disabled|account is disabled|has been terminated|disabled with|disableduser|no longer employed|
         administratively disabled|blocked due to inactivity|mailbox locked|account has been disabled|
         mailbox disabled|mailbox is disabled|
         mailbox has been disabled|user disabled|user is disabled|recipient disabled|address disabled|disabled mailbox|
@@ -238,14 +256,15 @@ STRONG: Final[Phrases] = _table(
         no answer from dns|dns failure|unresolvable host|host name lookup failure|illegal host/domain|
         host doesn't exist|lookup did not return|domain isn't in my list|
         can't find the domain|couldn't be found or is unable to receive|could not be resolved|
-        host does not exist|cannot resolve|domain has no|no such domain|no dns|
+        host does not exist|no smtp service|cannot resolve|domain has no|no such domain|no dns|
         unknown_host|host name is unknown|hostnotfound|host not found|dns lookup failure: host|no relevant answers
         """,
     ),
     (
         Category.USER_UNKNOWN,
         """
-        user unknown|unknown user|mail-box not found|no mail box|no mail-box|badrcptto|userunknown|
+        user unknown|unknown user|mail-box not found|no mail box|no mail-box|badrcptto|non-local user|
+        not in our user list|unable to locate|missing home directory|name is not recognized|userunknown|
         receiver not found|destination mailbox|recipient not allowed|recipient is not allowed|
         no route found to domain|no one with that|server doesn't handle mail for|incorrectly addressed|
         no such mail drop|account is unavailable|cannot deliver mail for|user path no exist|
@@ -301,7 +320,7 @@ BEFORE_CODES: Final[Phrases] = _table(
         Category.REPUTATION,
         """
         blacklist|black list|black-list|blocklist|block list|block-list|blocked using|reputation|dnsbl| rbl|(rbl|
-        client host rejected|listed in dns|is listed|is on a list|are listed|banned sending|reverse dns|rdns|
+        client host rejected|listed in dns|is listed|is on a list|are listed|banned sending|
         ptr record|no ptr|(ptr)|reverse lookup|reverse hostname|reverse host name|from your network|open relay|
         open proxy|dynamic ip|dynamic/|residential|known spam source|too many spam|blocked by spam|
         your ip address is|ip has been blocked|ip address has been blocked|bad helo|poor domain|ips blocked|
@@ -429,7 +448,8 @@ MIDDLE: Final[Phrases] = _table(
     (
         Category.CONTENT,
         """
-        attachment|mail content|eight bit|content presents|content rejected|message content|bare lf|bare cr|
+        attachment|invalid header|malformed|mail content|eight bit|content presents|content rejected|
+        message content|bare lf|bare cr|
         line feed|8bit|8-bit|rfc 5322|rfc5322|rfc 2822|
         rfc2822|rfc 822|rfc822|rfc 5321|rfc compliant|not rfc|multiple from|message header|header field|headers|
         missing from|missing date|duplicate|line too long|line length|mime|encoding|character set|charset|executable|
@@ -439,12 +459,13 @@ MIDDLE: Final[Phrases] = _table(
     (
         Category.SYSTEM,
         """
-        mail loop|loop|too many hops|hop count|system error|local error|configuration|disk full|disk space|no space|
+        mail loop|loop|too many hops|hop count|system error|mailer error|transport unavailable|local error|
+        configuration|disk full|disk space|no space|
         insufficient|internal error|internal server|temporary failure|temporarily unavailable|out of memory|
         command died|i/o error|cannot create|can't create|unable to create|cannot open|can't open|unexpected|
         server error|system failure|service unavailable|service not available|unable to process|error processing|
         cannot execute|permission denied|software|failure writing|data format error|system problem|command rejected|
-        bad command|bad sequence|syntax error|not implemented|protocol
+        bad command|bad sequence|improper sequence|syntax error|not implemented|protocol
         """,
     ),
     (
