@@ -69,17 +69,17 @@ ifdef HERE
 		--shell /usr/sbin/nologin --comment "Telltale mail relay" telltale
 endif
 	rm -rf build
-	$(PYTHON) -m venv --clear $(DESTDIR)$(LIB).new
-	$(DESTDIR)$(LIB).new/bin/python -m pip install --quiet --disable-pip-version-check .
+	umask 022; $(PYTHON) -m venv --clear $(DESTDIR)$(LIB).new
+	umask 022; $(DESTDIR)$(LIB).new/bin/python -m pip install --quiet --disable-pip-version-check .
 	rm -rf build telltale_relay.egg-info $(DESTDIR)$(LIB)
 	mv $(DESTDIR)$(LIB).new $(DESTDIR)$(LIB)
-	install -d $(DESTDIR)$(dir $(COMMAND)) $(DESTDIR)$(ETC) $(DESTDIR)$(UNITS) $(DESTDIR)$(DOC)
-	printf '#!/bin/sh\nexec $(LIB)/bin/python -I -m telltale "$$@"\n' >$(DESTDIR)$(COMMAND)
+	umask 022; install -d $(DESTDIR)$(dir $(COMMAND)) $(DESTDIR)$(ETC) $(DESTDIR)$(UNITS) $(DESTDIR)$(DOC)
+	umask 022; printf '#!/bin/sh\nexec $(LIB)/bin/python -I -m telltale "$$@"\n' >$(DESTDIR)$(COMMAND)
 	chmod 755 $(DESTDIR)$(COMMAND)
 	install -m 644 systemd/* $(DESTDIR)$(UNITS)
 	install -m 644 README.md CHANGELOG.md config.example.toml docs/*.md $(DESTDIR)$(DOC)
-	test -e $(DESTDIR)$(ETC)/config.toml || \
-		sed 's|^#state_dir = .*|state_dir = "$(STATE)"|' config.example.toml >$(DESTDIR)$(ETC)/config.toml
+	test -e $(DESTDIR)$(ETC)/config.toml || { umask 022; \
+		sed 's|^#state_dir = .*|state_dir = "$(STATE)"|' config.example.toml >$(DESTDIR)$(ETC)/config.toml; }
 ifdef HERE
 	chown root:telltale $(ETC)/config.toml && chmod 640 $(ETC)/config.toml
 	install -d -m 700 -o telltale -g telltale $(STATE)

@@ -58,7 +58,8 @@ def load(path: Path | None) -> Config:
     try:
         text = path.read_bytes().decode()
     except OSError as error:
-        raise ConfigError([f"{path}: cannot be read: {(error.strerror or str(error)).lower()}"]) from None
+        advice = "; try it with sudo" if isinstance(error, PermissionError) else ""
+        raise ConfigError([f"{path}: cannot be read: {(error.strerror or str(error)).lower()}{advice}"]) from None
     except UnicodeDecodeError as error:
         raise ConfigError(
             [f"{path}: is not UTF-8 text (byte {error.start} is 0x{error.object[error.start]:02x})"]
