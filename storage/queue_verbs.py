@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from typing import Any, Final
 
 from storage import large, owners
@@ -193,6 +194,7 @@ class Claim:
     """The arguments of the writing half of `Store.claim`: who seems due."""
 
     recipient_ids: Sequence[int]
+    limit: int
     now_ms: int
 
 
@@ -204,7 +206,8 @@ def claim_all(transaction: Transaction, claims: Sequence[Claim]) -> list[dict[in
 def _claim_one(transaction: Transaction, wanted: Claim) -> dict[int, int]:
     lease = transaction.ids.next()
     rows = transaction.load(wanted.recipient_ids)
-    claimed = [row for row in rows.values() if claim(row, wanted.now_ms, lease, LEASE_MS)]
+    present = (rows[id_] for id_ in wanted.recipient_ids if id_ in rows)
+    claimed = list(islice((row for row in present if claim(row, wanted.now_ms, lease, LEASE_MS)), wanted.limit))
     transaction.save(rows, claimed)
     return {row.id: lease for row in claimed}
 

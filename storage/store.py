@@ -133,11 +133,12 @@ class Store:
 
     async def claim(self, now_ms: int, limit: int, skip_domains: Collection[str] = ()) -> list[Job]:
         """Lease up to `limit` due recipients, the longest due first; those of `skip_domains` stay."""
-        look = lookups.Look(now_ms, limit, tuple(skip_domains), self._claim_offset)
+        # Twice as many as wanted: others look at the same front of the queue, and what they claim first is gone.
+        look = lookups.Look(now_ms, 2 * limit, tuple(skip_domains), self._claim_offset)
         found, self._claim_offset = await self._lookups.call(lookups.look_due, look)
         if not found:
             return []
-        leases = await self._writer.call(queue_verbs.claim_all, queue_verbs.Claim(found, now_ms))
+        leases = await self._writer.call(queue_verbs.claim_all, queue_verbs.Claim(found, limit, now_ms))
         return await self._lookups.call(lookups.read_jobs, leases)
 
     async def postpone(self, jobs: Sequence[Job], due_ms: int) -> None:

@@ -60,7 +60,7 @@ class TokenBox:
         except binascii.Error:
             return None
         plain = self._open(block)
-        # The last character carries 3 unused bits: only the form that seal() writes is ours.
+        # The last character carries 2 unused bits: only the form that seal() writes is ours.
         if plain[_ID_BYTES:] != self._check or plain[0] & 0x80:
             return None
         recipient_id = int.from_bytes(plain[:_ID_BYTES], "big")

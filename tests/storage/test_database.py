@@ -1,0 +1,92 @@
+"""Laws of opening the database."""
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from storage import database
+from storage.database import StoreMissingError, StoreVersionError
+from storage.reader import Reader
+from storage.store import Store
+
+
+def version_of(state_dir: Path) -> int:
+    connection = sqlite3.connect(state_dir / "telltale.db")
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    connection.close()
+    return version
+
+
+def names(directory: Path) -> list[str]:
+    return sorted(path.name for path in directory.iterdir())
+
+
+def set_version(state_dir: Path, version: int) -> None:
+    connection = sqlite3.connect(state_dir / "telltale.db")
+    connection.execute(f"PRAGMA user_version = {version}")
+    connection.close()
+
+
+async def test_a_new_store_has_the_newest_version_and_is_durable(tmp_path: Path) -> None:
+    store = await Store.open(tmp_path / "deep" / "var")
+    await store.close()
+    connection = database.open_writing(tmp_path / "deep" / "var")
+    assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
+    assert version_of(tmp_path / "deep" / "var") == database.newest_version()
+    connection.close()
+
+
+async def test_an_unknown_newer_version_is_refused_and_left_alone(tmp_path: Path) -> None:
+    await (await Store.open(tmp_path)).close()
+    set_version(tmp_path, 999)
+    with pytest.raises(StoreVersionError, match=r"has schema version 999, but this telltale knows only up to"):
+        await Store.open(tmp_path)
+    with pytest.raises(StoreVersionError, match="999"):
+        await Reader.open(tmp_path)
+    assert version_of(tmp_path) == 999
+    assert names(tmp_path / "owners") == []
+
+
+async def test_a_foreign_file_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "telltale.db").write_bytes(b"this is no database, but a page of text" * 200)
+    with pytest.raises(StoreVersionError, match="is not a Telltale database"):
+        await Store.open(tmp_path)
+
+
+async def test_where_there_is_no_store_a_reader_makes_none(tmp_path: Path) -> None:
+    with pytest.raises(StoreMissingError, match="there is no store in"):
+        await Reader.open(tmp_path)
+    assert names(tmp_path) == []
+
+
+async def test_a_reader_refuses_a_store_that_waits_for_its_migration(tmp_path: Path) -> None:
+    (tmp_path / "telltale.db").touch()
+    with pytest.raises(StoreVersionError, match="must be brought to"):
+        await Reader.open(tmp_path)
+
+
+async def test_a_reader_cannot_write(store: Store, reader: Reader) -> None:
+    with pytest.raises(sqlite3.OperationalError, match="readonly"):
+        await reader._connection.execute("DELETE FROM recipient")
+
+
+def test_migrations_are_numbered_without_gaps() -> None:
+    assert [version for version, _ in database._migrations()] == list(range(1, database.newest_version() + 1))
+
+
+async def test_a_migration_that_fails_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    await (await Store.open(tmp_path)).close()
+    before = database.newest_version()
+    broken = [*database._migrations(), (before + 1, "CREATE TABLE half (a); CREATE TABLE nonsense (")]
+    monkeypatch.setattr(database, "_migrations", lambda: broken)
+    with pytest.raises(sqlite3.Error):
+        database.open_writing(tmp_path)
+    monkeypatch.undo()
+    store = await Store.open(tmp_path)
+    await store.close()
+    connection = sqlite3.connect(tmp_path / "telltale.db")
+    assert connection.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'half'").fetchone() == (0,)
+    connection.close()
+    assert version_of(tmp_path) == before
