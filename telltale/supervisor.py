@@ -7,7 +7,6 @@ a kill at any time); SIGHUP gives the running parts the new configuration.
 
 import asyncio
 import contextlib
-import errno
 import json
 import logging
 import os
@@ -28,6 +27,8 @@ from telltale.spec import WELL_SECONDS, Spec, reloaded, wait_seconds
 # What a part needs beyond its own bound to say good-bye, before it is killed.
 _KILL_SECONDS: Final = DRAIN_SECONDS + 5
 
+_LINE_BYTES: Final = 1 << 20
+
 _log = logging.getLogger("telltale.serve")
 
 
@@ -36,7 +37,9 @@ Command = Callable[[Spec, int], list[str]]
 
 def part_command(spec: Spec, channel: int) -> list[str]:
     """Return the command line of a part's process."""
-    return [sys.executable, "-m", "telltale.part", spec.part.value, str(spec.index), str(channel)]
+    # Neither looks for modules in the working directory; -I, as installed, not in the environment either.
+    isolation = "-I" if sys.flags.isolated else "-P"
+    return [sys.executable, isolation, "-m", "telltale.part", spec.part.value, str(spec.index), str(channel)]
 
 
 class Child:
@@ -95,7 +98,7 @@ class Child:
             raise
         if self._last_signal is not None:
             self.stop(self._last_signal)
-        return await asyncio.open_unix_connection(sock=ours)
+        return await asyncio.open_unix_connection(sock=ours, limit=_LINE_BYTES)
 
     async def _listen(self, reader: asyncio.StreamReader, on_change: Callable[[], None]) -> None:
         while line := await _line(reader):
@@ -139,6 +142,7 @@ class Supervisor:
         self._config = config
         self._reload = reload
         self._announce = announce
+        self._had_terminal = os.isatty(0)
         self._is_up = False
         self._stopping = asyncio.Event()
         self._at_once = asyncio.Event()
@@ -205,7 +209,8 @@ class Supervisor:
         self._stopping.set()
 
     def _on_hangup(self) -> None:
-        if _terminal_is_gone():
+        # A terminal that is closed sends SIGHUP too, and then nobody is there who asked for a reload.
+        if self._had_terminal and not os.isatty(0):
             self._on_stop()
             return
         notify(*reloading())
@@ -243,13 +248,3 @@ async def _beat() -> None:
     while seconds is not None:
         notify("WATCHDOG=1")
         await asyncio.sleep(seconds)
-
-
-def _terminal_is_gone() -> bool:
-    """Return whether a hang-up means that the terminal went away, rather than that somebody asks for a reload."""
-    try:
-        terminal = os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
-    except OSError as error:
-        return error.errno == errno.EIO
-    os.close(terminal)
-    return False

@@ -105,6 +105,16 @@ def test_a_part_that_is_killed_comes_back(serve: Serve) -> None:
     serve.wait("event=listening", times=2)
 
 
+def test_a_start_right_after_a_kill_works(serve: Serve) -> None:
+    serve.start("--only", "pixel").kill()
+    first = serve.start("--only", "pixel")
+    serve.wait("Stop it with Ctrl-C")
+    first.kill()
+    second = serve.start("--only", "pixel")
+    serve.wait("Stop it with Ctrl-C", times=2)
+    assert second.poll() is None
+
+
 @pytest.mark.parametrize(
     ("more", "code", "sentence"),
     [

@@ -149,6 +149,22 @@ def test_a_bad_new_configuration_leaves_the_old_one_in_force(supervise: Callable
     assert running.notes() == [running.notes()[0], "drained"]
 
 
+def test_a_terminal_that_is_closed_stops_all(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").touch()
+    master, slave = os.openpty()
+    process = subprocess.Popen(
+        ["setsid", "--ctty", sys.executable, RUNNER, tmp_path, "lives"], stdin=slave, stderr=subprocess.DEVNULL
+    )
+    os.close(slave)
+    end = time.monotonic() + SECONDS
+    while not (tmp_path / "announced").exists():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    os.close(master)
+    assert process.wait(SECONDS) == 0
+    assert (tmp_path / "part0.log").read_text().endswith("drained\n")
+
+
 def test_no_part_outlives_a_supervisor_that_is_killed(supervise: Callable[..., Running]) -> None:
     running = supervise("lives")
     running.up()
