@@ -5,6 +5,7 @@ RFC 5321, 4.5.1 asks for: this listener has no mailboxes, and the domain of retu
 write to.
 """
 
+import logging
 import ssl
 from collections.abc import Awaitable, Callable
 from typing import Final
@@ -16,10 +17,14 @@ from relay.receive.envelope import Recipient
 from relay.receive.limits import Limits
 from relay.receive.service import Service
 from relay.receive.session import SmtpSession
+from storage.kv import kv
 from storage.model import Reply
 from storage.status import Status
+from storage.store import StoreFullError
 
 _RETURN_PATH: Final = Admitted(Status.UNSENT)
+
+_log = logging.getLogger("telltale.receive")
 
 OpenReturnPath = Callable[[str], int | None]
 Take = Callable[[bytes, int, str], Awaitable[None]]
@@ -68,8 +73,12 @@ class BounceSession(SmtpSession):
         mail = self.transaction.mail
         sender = str(mail.sender) if mail and mail.sender else ""
         local_parts = dict.fromkeys(recipient.address.local for recipient in self.transaction.recipients)
-        for local_part in local_parts:
-            recipient_id = self.service.open_return_path(local_part)
-            if recipient_id is not None:
-                await self.service.take(content, recipient_id, sender)
+        try:
+            for local_part in local_parts:
+                recipient_id = self.service.open_return_path(local_part)
+                if recipient_id is not None:
+                    await self.service.take(content, recipient_id, sender)
+        except StoreFullError:
+            _log.error(kv(event="store-full", client=self.client))
+            return replies.STORE_FULL
         return replies.OK

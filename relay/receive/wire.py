@@ -168,8 +168,8 @@ class Wire(SMTP):
         except Exception:  # noqa: BLE001 - a bug of ours ends one session, not the worker
             _log.exception(kv(event="session-failed", client=self.client))
         finally:
-            self._close()
             self._end()
+            self._close()
 
     async def _converse(self) -> None:
         in_a_row = 0
@@ -347,7 +347,8 @@ class Wire(SMTP):
             self.transport.resume_reading()
 
     def _flush(self) -> None:
-        if self.transport is not None and self._output:
+        # A TLS transport that is closing has let go of its parts, and fails at every call.
+        if self._output and self.transport is not None and not self.transport.is_closing():
             self.transport.write(b"".join(self._output))
         self._output.clear()
 
@@ -368,12 +369,13 @@ class Wire(SMTP):
         if self._last_words is not None:
             self.say(self._last_words)
         self._flush()
-        if self.transport is None:
+        transport = self.transport
+        if transport is None or transport.is_closing():
             return
-        self.transport.close()
         # It stays open until the client has read all; one that never does would stay for ever.
-        if self.transport.get_write_buffer_size():
-            self.loop.call_later(_LINGER_SECONDS, self.transport.abort)
+        if transport.get_write_buffer_size():
+            self.loop.call_later(_LINGER_SECONDS, transport.abort)
+        transport.close()
 
     def _end(self) -> None:
         """Count down the two ends of a connection, the socket's and the session's; after both it is gone."""
