@@ -10,8 +10,12 @@ from relay.bounce.finding import MAX_DIAGNOSTIC
 
 MAX_ADDRESS: Final = 320  # RFC 5321, 4.5.3.1: 64 + 1 + 255
 
-ADDRESS: Final = re.compile(r"[^\s<>()\[\]@,;:\"'\\=|`]{1,64}@(?:[\w-]{1,63}\.){0,20}[\w-]{1,63}")
+ADDRESS: Final = re.compile(
+    r"[^\s<>()\[\]@,;:\"'\\=|`][^\s<>()\[\]@,;:\"\\=|`]{0,63}@(?:[\w-]{1,63}\.){0,20}[\w-]{1,63}"
+)
 """An address in running text; local parts are wide on purpose (RFC 6531 and what people send)."""
+_ALONE: Final = re.compile(r"[^\s<>@\"\\]{1,64}@(?:\[[\w.:]{1,60}\]|(?:[\w-]{1,63}\.){0,20}[\w-]{1,63})")
+"""An address that has a field for itself: more may stand in its local part."""
 _QUOTED_ADDRESS: Final = re.compile(r'"[^"\n]{1,64}"@[\w.-]{1,253}')
 _COMMENT: Final = re.compile(r"\([^()]{0,200}\)")
 _TYPE: Final = re.compile(r"\s*([A-Za-z][\w-]{0,30})\s*;")
@@ -63,6 +67,8 @@ def mailbox(value: str) -> str:
         inside = inside[7:]
     if inside[:5].lower() == "smtp:":
         inside = inside[5:]
+    if _ALONE.fullmatch(inside):
+        return inside
     found = ADDRESS.search(inside)
     if found and kind in ("", "rfc822", "utf-8"):
         return found[0].rstrip(".")
@@ -71,9 +77,7 @@ def mailbox(value: str) -> str:
 
 def is_address(text: str) -> bool:
     """Whether text is an address of the internet's mail and nothing else."""
-    return bool(ADDRESS.fullmatch(text) or _QUOTED_ADDRESS.fullmatch(text)) or (
-        "@" in text[1:] and text.startswith("=?")
-    )
+    return bool(_ALONE.fullmatch(text) or _QUOTED_ADDRESS.fullmatch(text))
 
 
 def addresses(value: str) -> list[str]:

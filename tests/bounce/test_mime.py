@@ -73,6 +73,8 @@ def test_depth_parts_and_fields_are_bounded() -> None:
     assert nested.count("boundary") > MAX_DEPTH
     wide = 'Content-Type: multipart/mixed; boundary="a"\n\n' + "--a\n\nx\n" * 500
     assert len(take_apart(wide.encode()).parts) == MAX_PARTS
+    near = "Content-Type: multipart/mixed; boundary=a\n\npreamble\n" + "--ab\n" * 20_000 + "--a\n\nx\n--a--"
+    assert len(take_apart(near.encode()).parts) == 1
     assert len(read_headers("X: y\n" * 5000)) == MAX_FIELDS
     assert len(texts("Subject: x\n\n" + "y" * 3_000_000)[0]) == MAX_TEXT_BYTES
 

@@ -20,6 +20,10 @@ from relay.bounce.text import addresses, clean, enhanced, is_address, mailbox, r
         ('rfc822; "ada lovelace"@rcpt.example', '"ada lovelace"@rcpt.example'),
         ("utf-8; \\x{E4}da@rcpt.example", "äda@rcpt.example"),
         ("utf-8; \\x{D800}\\x{0}da@rcpt.example", "\ufffd\ufffdda@rcpt.example"),
+        ("rfc822; o'brien@rcpt.example", "o'brien@rcpt.example"),
+        ("rfc822; list-return=ada=x.example@rcpt.example", "list-return=ada=x.example@rcpt.example"),
+        ("rfc822; ada@[192.0.2.1]", "ada@[192.0.2.1]"),
+        ("rfc822; (see) ada@rcpt.example and others", "ada@rcpt.example"),
         ("system;<>", ""),
         ("x400; /S=ada/C=DE/", "/S=ada/C=DE/"),
         ("LOCAL; ada", "ada"),
@@ -73,6 +77,7 @@ def test_addresses_and_what_is_one() -> None:
     assert is_address("a@x.example")
     assert is_address('"a b"@x.example')
     assert is_address("=?utf-8?q?a?=@x.example")
+    assert addresses("'o'brien@x.example'") == ["o'brien@x.example"]
     assert not is_address("@x.example")
     assert not is_address("/S=ada/")
 
