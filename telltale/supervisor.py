@@ -27,6 +27,8 @@ from telltale.spec import WELL_SECONDS, Spec, reloaded, wait_seconds
 # What a part needs beyond its own bound to say good-bye, before it is killed.
 _KILL_SECONDS: Final = DRAIN_SECONDS + 5
 
+# timeout(1), make(1) and shells signal a process and then its whole group: that is one wish, not two.
+_SAME_STOP_SECONDS: Final = 1.0
 _LINE_BYTES: Final = 1 << 20
 
 _log = logging.getLogger("telltale.serve")
@@ -146,6 +148,7 @@ class Supervisor:
         self._is_up = False
         self._stopping = asyncio.Event()
         self._at_once = asyncio.Event()
+        self._stop_asked = 0.0
 
     async def run(self) -> None:
         """Run until SIGTERM or SIGINT; raises FailureError where a part cannot start at first."""
@@ -204,9 +207,12 @@ class Supervisor:
         loop.add_signal_handler(signal.SIGHUP, self._on_hangup)
 
     def _on_stop(self) -> None:
-        if self._stopping.is_set():
+        now = asyncio.get_running_loop().time()
+        if not self._stopping.is_set():
+            self._stop_asked = now
+            self._stopping.set()
+        elif now - self._stop_asked >= _SAME_STOP_SECONDS:
             self._at_once.set()
-        self._stopping.set()
 
     def _on_hangup(self) -> None:
         # A terminal that is closed sends SIGHUP too, and then nobody is there who asked for a reload.

@@ -114,12 +114,23 @@ def test_the_second_stop_kills_what_does_not_drain(supervise: Callable[..., Runn
     pid = running.pid()
     running.send(signal.SIGTERM)
     running.wait(lambda: running.notes()[-1] == "stays")
-    running.send(signal.SIGTERM)
+    running.wait(lambda: running.send(signal.SIGTERM) or running.process.poll() is not None)
     code, errors = running.end()
     assert code == 0
     assert "event=killed" in errors
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+def test_two_signals_at_once_are_one_stop(supervise: Callable[..., Running]) -> None:
+    """timeout(1) and make(1) signal a process, and then its whole group."""
+    running = supervise("slow")
+    running.up()
+    running.send(signal.SIGTERM)
+    running.wait(lambda: running.notes()[-1] == "drains")
+    running.send(signal.SIGTERM)
+    assert running.end() == (0, "")
+    assert running.notes()[-1] == "drained"
 
 
 def test_a_hang_up_gives_the_parts_the_new_configuration(supervise: Callable[..., Running]) -> None:

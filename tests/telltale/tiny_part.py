@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from pathlib import Path
 
 behaviour, descriptor, folder, name = sys.argv[1:]
@@ -28,6 +29,9 @@ def end(number: int, frame: object) -> None:
     if behaviour == "stubborn":
         note("stays")
         return
+    if behaviour == "slow":
+        note("drains")
+        time.sleep(0.2)
     note("drained")
     os._exit(0)
 
