@@ -80,8 +80,6 @@ def returned_headers(mail: Mail) -> Headers:
 def _feedback(case: Case) -> Parsed | None:
     fields = feedback.report_of(case.mail)
     if fields is None:
-        fields = feedback.hotmail(case.mail)
-    if fields is None:
         return None
     named = feedback.complainers(fields, returned_headers(case.mail))
     return _complaint(named or [""], clean(case.notice.words), feedback.category(fields))
