@@ -263,7 +263,8 @@ STRONG: Final[Phrases] = _table(
     (
         Category.USER_UNKNOWN,
         """
-        user unknown|unknown user|mail-box not found|no mail box|no mail-box|badrcptto|non-local user|
+        user unknown|unknown user|mail-box not found|no mail box|no mail-box|badrcptto|domino directory|
+        domino-verzeichnis|annuaire domino|directorio domino|name & address book|pas répertorié|non-local user|
         not in our user list|unable to locate|missing home directory|name is not recognized|userunknown|
         receiver not found|destination mailbox|recipient not allowed|recipient is not allowed|
         no route found to domain|no one with that|server doesn't handle mail for|incorrectly addressed|
