@@ -22,7 +22,7 @@ from relay.bounce.gate import ENOUGH, points, tells_failure
 from relay.bounce.mime import Headers, Mail, field, media_type, parameter, read_headers, take_apart, unencoded
 from relay.bounce.notification import notification
 from relay.bounce.prose import Entry, Notice, entries, read_notice
-from relay.bounce.reduce import Seen, finding
+from relay.bounce.reduce import Seen, action_of, finding
 from relay.bounce.text import addresses, clean, is_address
 
 MAX_FAMILY_TEXT: Final = 16 * 1024
@@ -110,6 +110,8 @@ def _reported(seen: list[Seen], case: Case) -> Parsed:
         seen = [replace(seen[0], recipient=named[0])] if len(named) == 1 else seen
     if len(seen) > _MANY:
         seen = [replace(one, diagnostic=one.diagnostic[:_SHORT_DIAGNOSTIC]) for one in seen]
+    silent = _action(case)
+    seen = [one if action_of(one.action, one.status) else replace(one, action=silent) for one in seen]
     reasons = {one.address.lower(): one.reason for one in said}
     alone = case.notice.words if len(seen) == 1 else ""
     return Parsed(Kind.DSN, tuple(finding(one, reasons.get(one.recipient.lower()) or alone) for one in seen))

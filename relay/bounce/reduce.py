@@ -27,7 +27,9 @@ _ACTIONS: Final = {
     "relayed": Action.RELAYED,
     "expanded": Action.EXPANDED,
 }
-_BY_CLASS: Final = {"2": Action.DELIVERED, "4": Action.DELAYED, "5": Action.FAILED}
+# Not "4": a transient reason may be a final failure's, and wording alone says that tries go on.
+_BY_CLASS: Final = {"2": Action.DELIVERED, "5": Action.FAILED}
+_SUCCESSES: Final = (Action.DELIVERED, Action.RELAYED, Action.EXPANDED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,7 @@ class Seen:
 
 
 def action_of(words: str, status: str) -> Action | None:
-    """Return the action that an Action field names, else the one that the status' class implies."""
+    """Return the action that an Action field names, else the one that the status' class leaves no choice about."""
     first = words.strip().lower().partition(" ")[0].strip("();,.")
     return _ACTIONS.get(first) or _BY_CLASS.get(status[:1])
 
@@ -57,9 +59,10 @@ def finding(seen: Seen, context: str = "") -> Finding:
     if vague(status):
         told = _status(status, clean(context), action)
         status = told if not status or told[0] == status[0] else status
-    code = reply_code(words) or seen.reply_code or reply_code(clean(context))
+    classes = "2" if action in _SUCCESSES else "45"
+    code = reply_code(words, classes) or seen.reply_code or reply_code(clean(context), classes)
     diagnostic = words or clean(context)
-    if action not in (Action.FAILED, Action.DELAYED):
+    if action in _SUCCESSES:
         return Finding(
             seen.recipient, action, status, code, diagnostic, clean(seen.remote_mta), Category.OTHER, Verdict.DELIVERED
         )
@@ -79,7 +82,7 @@ def finding(seen: Seen, context: str = "") -> Finding:
 
 
 def _status(reported: str, words: str, action: Action) -> str:
-    """Return the most specific code; what the remote server said beats what the reporter made of it."""
+    """Return the reported code, or the one in the words where that is more specific."""
     said = enhanced(words)
     if not said or not _fits(said, action):
         return reported
@@ -88,5 +91,4 @@ def _status(reported: str, words: str, action: Action) -> str:
 
 def _fits(status: str, action: Action) -> bool:
     """Whether a code found in words can belong to a report with this action."""
-    success = action in (Action.DELIVERED, Action.RELAYED, Action.EXPANDED)
-    return (status[0] == "2") == success
+    return (status[0] == "2") == (action in _SUCCESSES)

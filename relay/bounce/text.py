@@ -33,7 +33,7 @@ _CODE_AFTER_WORD: Final = re.compile(
     r"|failed with|message follows|server|error_code|responsecode)[:\s\"'(=]{0,6}([2-5]\d\d)(?=[\s:;,)\"'-])",
     re.IGNORECASE,
 )
-_CODE_AT_START: Final = re.compile(r"[\W_]{0,3}(?:[45]\d\d[ -](?=[45]\d\d[ -]))?([2-5]\d\d)(?=[ \-:;)]|$)")
+_CODE_AT_START: Final = re.compile(r"\A[\W_]{0,3}(?:[45]\d\d[ -](?=[45]\d\d[ -]))?([2-5]\d\d)(?=[ \-:;)]|$)")
 _CODE: Final = re.compile(r"(?<![\w.:/@#\[+-])([45][0-7]\d)(?=(?: |-| - |: )(?:[^\W\d_]|[<#\"'(\[5]))")
 
 
@@ -113,10 +113,10 @@ def vague(status: str) -> bool:
     return not status or status.endswith(".0.0")
 
 
-def reply_code(text: str) -> int | None:
-    """Return the SMTP code of the reply that text quotes; None where it quotes none."""
+def reply_code(text: str, classes: str = "45") -> int | None:
+    """Return the SMTP code of the reply that text quotes, beginning with one of `classes`; None where it quotes none."""
     for pattern in (_ENHANCED_IN_REPLY, _CODE_AT_START, _CODE_AFTER_WORD, _CODE):
-        found = pattern.match(text) if pattern is _CODE_AT_START else pattern.search(text)
-        if found:
-            return int(found[1])
+        for found in pattern.finditer(text):
+            if found[1][0] in classes:
+                return int(found[1])
     return None

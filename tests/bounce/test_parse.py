@@ -109,6 +109,13 @@ def test_the_returned_messages_recipient_stands_in_for_a_nameless_notice() -> No
     assert [found.recipient for found in parse(raw).findings] == ["ada@rcpt.example"]
 
 
+def test_without_an_action_the_wording_tells_whether_tries_go_on() -> None:
+    raw = REPORT.format("Final-Recipient: rfc822; ada@rcpt.example\nStatus: 4.4.1\n")
+    assert [found.verdict for found in parse(raw.encode()).findings] == [Verdict.BOUNCED]
+    raw = raw.replace("--b\n", "--b\n\nIt has been delayed; we will keep trying.\n--b\n", 1)
+    assert [found.verdict for found in parse(raw.encode()).findings] == [Verdict.SOFT_BOUNCED]
+
+
 def test_a_reporters_mail_that_tells_no_failure_is_none() -> None:
     assert parse(b"From: postmaster@mx.example.net\nSubject: Undeliverable\n\nHello there.\n").kind is Kind.NONE
 
