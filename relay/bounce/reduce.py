@@ -82,11 +82,11 @@ def finding(seen: Seen, context: str = "") -> Finding:
 
 
 def _status(reported: str, words: str, action: Action) -> str:
-    """Return the reported code, or the one in the words where that is more specific."""
+    """Return the code that the remote server itself said, where that is specific, else the reporter's."""
     said = enhanced(words)
     if not said or not _fits(said, action):
         return reported
-    return said if vague(reported) and (not reported or not vague(said)) else reported
+    return said if not reported or not vague(said) else reported
 
 
 def _fits(status: str, action: Action) -> bool:

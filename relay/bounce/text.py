@@ -114,7 +114,7 @@ def vague(status: str) -> bool:
 
 
 def reply_code(text: str, classes: str = "45") -> int | None:
-    """Return the SMTP code of the reply that text quotes, beginning with one of `classes`; None where it quotes none."""
+    """Return the SMTP code of the reply that text quotes, with a first digit of `classes`; None where there is none."""
     for pattern in (_ENHANCED_IN_REPLY, _CODE_AT_START, _CODE_AFTER_WORD, _CODE):
         for found in pattern.finditer(text):
             if found[1][0] in classes:

