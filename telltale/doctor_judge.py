@@ -89,7 +89,7 @@ def submitters(config: Config, users: int) -> Finding:
     if not users and not config.submission.trusted_networks:
         return fail(subject, "no user and no trusted network: nobody can submit mail", "telltale user add NAME")
     trusted = ", ".join([str(network) for network in config.submission.trusted_networks]) or "nobody"
-    return ok(subject, f"{users} users with a password; trusted without one: {trusted}")
+    return ok(subject, f"users with a password: {users}; trusted without one: {trusted}")
 
 
 def disk(free_bytes: int, free_files: int, state_dir: str) -> Finding:
