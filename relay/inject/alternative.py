@@ -139,7 +139,7 @@ def _edits(content: bytes, part: Part, page: str, eol: bytes) -> tuple[Edit, ...
     assert fields is not None  # noqa: S101 - the scan has read it
     moved = [field for field in fields.fields if field.name in _MOVED]
     boundary = _boundary(content)
-    opening = [b'Content-Type: multipart/alternative; boundary="', boundary, b'"', eol]
+    opening = [b"Content-Type: multipart/alternative;", eol, b' boundary="', boundary, b'"', eol]
     if part.encoding in (b"8bit", b"binary"):
         opening += [b"Content-Transfer-Encoding: ", part.encoding, eol]
     if part.parent is None and not fields.named(b"mime-version"):
@@ -161,11 +161,8 @@ def _edits(content: bytes, part: Part, page: str, eol: bytes) -> tuple[Edit, ...
 
 
 def _boundary(content: bytes) -> bytes:
-    """Return a boundary that the content does not hold; the same one each time."""
-    name = blake2b(content, digest_size=12).hexdigest()
-    while (boundary := b"=_telltale_" + name.encode("ascii")) in content:
-        name = blake2b(boundary, digest_size=12).hexdigest()
-    return boundary
+    """Return a boundary that the content does not hold: nobody can write the hash of a text into that text."""
+    return b"=_telltale_" + blake2b(content, digest_size=12).hexdigest().encode("ascii")
 
 
 def _html_part(page: str, eol: bytes) -> tuple[bytes, Slot, bytes]:

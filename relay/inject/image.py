@@ -19,6 +19,7 @@ _ATTRIBUTES: Final = b'" alt="" width="1" height="1" style="' + _STYLE + b'"'
 _URL: Final = re.compile(r"[!#-;=?-\[\]_a-z~]+")
 _QP_UNSAFE: Final = re.compile(rb"[^ -<>-~]")
 _BASE64_GROUP: Final = 3
+_BASE64_CHARS: Final = 4
 
 
 def attribute(url: str) -> bytes:
@@ -88,5 +89,8 @@ def _base64(slot: Slot, source: bytes) -> bytes:
         return text
     first = max(0, slot.width - slot.column)
     lines = [text[:first], *(text[at : at + slot.width] for at in range(first, len(text), slot.width))]
-    close = slot.eol if slot.tail and len(lines[-1]) + slot.tail > slot.width else b""
-    return slot.eol.join(lines) + close
+    if slot.tail and len(lines[-1]) + slot.tail > slot.width:
+        # The group that the image divided stays on one line with what follows it, as it was.
+        at = len(lines[-1]) - (_BASE64_CHARS if slot.after else 0)
+        lines[-1:] = [lines[-1][:at], lines[-1][at:]]
+    return slot.eol.join(lines)

@@ -64,7 +64,7 @@ _HIDDEN: Final = re.compile(
     re.IGNORECASE,
 )
 _END_OF: Final = {name: re.compile(rb"</" + name + rb"(?=[\t\n\f\r />])", re.IGNORECASE) for name in _RAW}
-_SCRIPT: Final = re.compile(rb"<!--|-->|<(/?)script(?=[\t\n\f\r />])", re.IGNORECASE)
+_SCRIPT: Final = re.compile(rb"<!--(?:-*+>)?|-->|<(/?)script(?=[\t\n\f\r />])", re.IGNORECASE)
 _COMMENT_END: Final = re.compile(rb"--!?>")
 # Elements that the tree builder opens anew around what follows, once a block has closed over them.
 _FORMATTING: Final = re.compile(rb"<(/?)(a|b|big|code|em|font|i|nobr|s|small|strike|strong|tt|u)(?=[\t\n\f\r />])")
@@ -317,7 +317,7 @@ def _script_end(markup: bytes, start: int) -> int | None:
         word = found[0]
         if word == b"<!--":
             escaped = True
-        elif word == b"-->":
+        elif word[-1:] == b">":
             escaped = doubled = False
         elif found[1]:
             if not doubled:

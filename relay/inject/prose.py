@@ -16,7 +16,7 @@ _MAX_LINK_CHARS: Final = 2000
 _LINE_END: Final = re.compile(r"\r\n|\r|\n|\f")
 _QUOTE: Final = re.compile(rf"(?:> ?){{0,{MAX_QUOTE_DEPTH}}}+")
 _LINK: Final = re.compile(
-    r"(?<![\w@/])(?:(?:https?://|ftp://|www\.|mailto:)[^\s<>\"“”«»]++)|(?<![\w.+-])[\w.+-]++@[\w-]++(?:\.[\w-]++)++",
+    r"(?<![\w@/])(?:(?:https?://|ftp://|www\.|mailto:)[^\W_][^\s<>\"“”«»]*+)|(?<![\w.+-])[\w.+-]++@[\w-]++(?:\.[\w-]++)++",
     re.IGNORECASE,
 )
 _TRAILING: Final = ".,;:!?'*_|\\"
@@ -120,12 +120,10 @@ def _trimmed(address: str) -> str:
     """Take punctuation off that ends the sentence, not the address; a closing bracket only where none opens."""
     balance = {close: address.count(close) - address.count(opening) for close, opening in _PAIRS.items()}
     end = len(address)
-    while end:
-        last = address[end - 1]
-        if last in _PAIRS and balance[last] > 0:
+    # An address begins with a letter or a digit: that ends the loop at the latest.
+    while (last := address[end - 1]) in _TRAILING or balance.get(last, 0) > 0:
+        if last in balance:
             balance[last] -= 1
-        elif last not in _TRAILING:
-            break
         end -= 1
     return address[:end]
 

@@ -70,7 +70,7 @@ def gives_back(rendered: bytes, content: bytes, plan: Plan, image_length: int) -
     at = position = 0
     for edit in plan.edits:
         kept = content[position : edit.offset]
-        if not rendered.startswith(kept, at):
+        if edit.offset < position or not rendered.startswith(kept, at):
             return False
         at += len(kept) + (image_length if edit.slot is not None else len(edit.literal))
         position = edit.offset + edit.removed

@@ -1,0 +1,56 @@
+import pytest
+
+from relay.inject.header import MAX_FIELDS, MAX_HEADER_BYTES, body_of, read_header, read_value
+
+
+def test_fields_are_found_by_offsets_and_unfolded() -> None:
+    content = b"Subject: a\r\n b\r\nTo:c\r\n\r\nbody"
+    header = read_header(content, 0)
+    assert header is not None
+    assert [(field.name, body_of(content, field)) for field in header.fields] == [(b"subject", b"a b"), (b"to", b"c")]
+    assert content[header.end :] == b"\r\n\r\nbody"[2:]
+    assert (header.closed, content[header.body_start :]) == (True, b"body")
+
+
+@pytest.mark.parametrize("content", [b"", b"A: b", b"A: b\n", b"A: b\nno field\n\nx", b"A : b\n\n", b" x: y\n\n"])
+def test_a_header_without_its_blank_line_is_not_closed(content: bytes) -> None:
+    header = read_header(content, 0)
+    assert header is not None
+    assert not header.closed
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"A: " + b"x" * MAX_HEADER_BYTES + b"\n\n", b"A:\n" * (MAX_FIELDS + 1) + b"\n"],
+    ids=["bytes", "fields"],
+)
+def test_a_header_larger_than_any_real_one_is_refused(content: bytes) -> None:
+    assert read_header(content, 0) is None
+
+
+@pytest.mark.parametrize(
+    ("body", "value", "parameters"),
+    [
+        (b"text/html", b"text/html", {}),
+        (b" Text/HTML ; Charset=UTF-8", b"text/html", {b"charset": b"UTF-8"}),
+        (b'a/b; x="y;z=1"; q=2', b"a/b", {b"x": b"y;z=1", b"q": b"2"}),
+        (b'a/b; x="y\\"z"', b"a/b", {b"x": b'y"z'}),
+        (b"a/b;\r\n\tx=1", b"a/b", {b"x": b"1"}),
+        (b"a/b (comment); x=1", b"a/b", {b"x": b"1"}),
+        (b'a/b; x="open', b"a/b", {b"x": b"open"}),
+        (b"a/b; x*0=ab; x*1=cd", b"a/b", {b"x*0": b"ab", b"x*1": b"cd", b"x": b"abcd"}),
+        (b"a/b; x*=utf-8'en'%41b", b"a/b", {b"x*": b"utf-8'en'%41b", b"x": b"Ab"}),
+        (b"a/b; x*0*=utf-8''%41; x*1=%42", b"a/b", {b"x*0*": b"utf-8''%41", b"x*1": b"%42", b"x": b"A%42"}),
+        (b"a/b; x=1; x*=utf-8''2", b"a/b", {b"x": b"1", b"x*": b"utf-8''2"}),
+        (b"a/b; x*y=1; z*99999=2", b"a/b", {b"x*y": b"1", b"z*99999": b"2"}),
+        (b"a/b; x=" + b"y" * 300, b"a/b", {b"x": b"y" * 300}),
+    ],
+)
+def test_values_are_read_as_rfc_2045_and_2231_say(body: bytes, value: bytes, parameters: dict[bytes, bytes]) -> None:
+    read = read_value(body)
+    assert (read.value, dict(read.parameters), read.doubled) == (value, parameters, False)
+
+
+def test_a_parameter_given_twice_is_told() -> None:
+    assert read_value(b"a/b; x=1; x=2").doubled
+    assert not read_value(b"a/b; x=1; x=1").doubled
