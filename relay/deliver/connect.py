@@ -56,7 +56,7 @@ class Failure:
         return not self.reply.code and (self.reply.enhanced or "").startswith("5")
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Connection:
     """A server that waits for MAIL."""
 
@@ -67,6 +67,10 @@ class Connection:
     born: float
     used: int = 0
     """Transactions begun."""
+    served: bool = False
+    """Whether the server gave an answer that spoke of the mail, not of itself."""
+    spent: bool = False
+    """Whether no further transaction should be begun."""
 
 
 class _StopError(Exception):

@@ -1,0 +1,176 @@
+"""What attempts came to: judged, dated, stored, logged.
+
+Rule: a result is never lost while the process lives. Where the store cannot take it, it is offered again
+until it can, and meanwhile nothing new is tried: what we could not write down would be sent twice.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import replace
+from typing import Final, TypeVar
+
+from relay.deliver.reply import spell
+from relay.deliver.retry import RetryPolicy, expired, next_attempt
+from relay.deliver.verdict import judge
+from storage.kv import kv
+from storage.model import Attempt, Job, Phase, Reply, Result, Settled, queue_id
+from storage.status import Event
+from storage.store import Store, StoreFailedError, StoreFullError
+
+_AGAIN_SECONDS: Final = 1.0
+
+T = TypeVar("T")
+
+_log = logging.getLogger("telltale.deliver")
+
+
+class Results:
+    """Takes attempts and leases given back, and brings them into the store."""
+
+    def __init__(
+        self,
+        store: Store,
+        policy: RetryPolicy,
+        *,
+        chance: Callable[[], float],
+        now_ms: Callable[[], int],
+        done: Callable[[Job], None],
+    ) -> None:
+        """`chance` gives 0 … 1; `done` is called for each job that the store has taken back."""
+        self._store = store
+        self._policy = policy
+        self._chance = chance
+        self._now_ms = now_ms
+        self._done = done
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._unstored = 0
+        self._back: dict[int, list[Job]] = {}
+        self.recovered: Callable[[], None] | None = None
+        """Called when the store takes results again."""
+
+    @property
+    def troubled(self) -> bool:
+        """Whether results wait for a store that does not take them: nothing should be tried now."""
+        return self._unstored > 0
+
+    def attempted(self, job: Job, attempt: Attempt, *, final_hop: bool, not_before_ms: int = 0) -> None:
+        """Settle an attempt: its verdict, and for a deferral when to try again or that the time is up."""
+        event = judge(attempt.reply, attempt.phase, final_hop=final_hop).event
+        due_ms: int | None = None
+        if event is Event.DEFER:
+            spread = 2 * self._chance() - 1
+            due_ms = next_attempt(job.attempts + 1, self._now_ms(), job.expires_ms, self._policy, spread)
+            if due_ms is None:
+                event, attempt = Event.BOUNCE, replace(attempt, reply=expired(attempt.reply))
+            else:
+                due_ms = min(max(due_ms, not_before_ms), job.expires_ms)
+        self._begin(self._settle(Result(job, attempt, event, due_ms)))
+
+    def give_back(self, jobs: Sequence[Job], due_ms: int, last: Reply | None = None) -> None:
+        """Give leases back without an attempt, due again at `due_ms`.
+
+        One whose time is up is Bounced instead, with `last`, the reply that kept it from being tried; give
+        None where nothing did, but we stop.
+        """
+        now_ms = self._now_ms()
+        for job in jobs:
+            if last is not None and job.expires_ms <= now_ms:
+                attempt = Attempt(now_ms, 0, Phase.CONNECT, expired(last))
+                self._begin(self._settle(Result(job, attempt, Event.BOUNCE)))
+            else:
+                due = due_ms if last is None else min(due_ms, job.expires_ms)
+                self._put_back(job, due)
+
+    def _put_back(self, job: Job, due_ms: int) -> None:
+        if not self._back:
+            # What is given back within one turn of the loop goes in one verb.
+            asyncio.get_running_loop().call_soon(self._send_back)
+        self._back.setdefault(due_ms, []).append(job)
+
+    def _send_back(self) -> None:
+        for due_ms, jobs in self._back.items():
+            self._begin(self._postpone(jobs, due_ms))
+        self._back = {}
+
+    async def drain(self, seconds: float) -> None:
+        """Wait until the store has taken all, for so long at most."""
+        if self._back:
+            self._send_back()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=seconds)
+        for task in self._tasks:
+            task.cancel()
+
+    def _begin(self, coroutine: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            # A bug of ours; the lease expires, and the recipient is tried again.
+            _log.error(kv(event="result-not-stored"), exc_info=error)
+
+    async def _settle(self, result: Result) -> None:
+        try:
+            settled = await self._store.settle(result)
+        except (StoreFullError, StoreFailedError) as error:
+            settled = await self._again(lambda: self._store.settle(result), error)
+        finally:
+            self._done(result.job)
+        _tell(result, settled)
+
+    async def _postpone(self, jobs: Sequence[Job], due_ms: int) -> None:
+        try:
+            await self._store.postpone(jobs, due_ms)
+        except (StoreFullError, StoreFailedError) as error:
+            await self._again(lambda: self._store.postpone(jobs, due_ms), error)
+        finally:
+            for job in jobs:
+                self._done(job)
+
+    async def _again(self, verb: Callable[[], Awaitable[T]], error: Exception) -> T:
+        """Offer what the store did not take until it does."""
+        _log.error(kv(event="store-does-not-take-results", error=error))
+        self._unstored += 1
+        try:
+            while True:
+                await asyncio.sleep(_AGAIN_SECONDS)
+                try:
+                    return await verb()
+                except (StoreFullError, StoreFailedError) as again:
+                    _log.debug(kv(event="store-does-not-take-results", error=again))
+        finally:
+            self._unstored -= 1
+            if not self._unstored and self.recovered is not None:
+                self.recovered()
+
+
+def _tell(result: Result, settled: Settled) -> None:
+    """Write the one line of a result."""
+    job, attempt = result.job, result.attempt
+    ended_ms = attempt.at_ms + attempt.duration_ms
+    line = kv(
+        queue_id=queue_id(job.message.id),
+        to=job.address,
+        mx=_server(attempt),
+        delay=f"{max(ended_ms - job.message.received_ms, 0) / 1000:.2f}",
+        phase=attempt.phase.value,
+        status=settled.status.value,
+        reply=spell(attempt.reply),
+        tls=attempt.tls,
+        in_doubt="yes" if attempt.in_doubt else None,
+    )
+    if settled.accepted:
+        _log.info(line)
+    else:
+        # Another holds the lease, or the recipient is gone: the attempt is kept as a fact, nothing moved.
+        _log.warning("%s lease=lost", line)
+
+
+def _server(attempt: Attempt) -> str | None:
+    if attempt.mx is None or attempt.address is None:
+        return attempt.mx
+    return f"{attempt.mx}[{attempt.address}]"

@@ -1,0 +1,407 @@
+"""A site: the servers that serve a set of domains, the recipients that wait for them, and our connections.
+
+Rules: a site's trouble stays in the site. As long as no connection of it lives, one is tried at a time, so
+that a dead site costs one connection; each that comes to life lets one more be opened. Where a connection
+cannot be had, all who waited for it have been tried, and each of them gets that attempt; who comes while the
+site rests is given back without one.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from relay.deliver.client import Transaction
+from relay.deliver.connect import Connection, Dialer, Failure
+from relay.deliver.contents import Contents
+from relay.deliver.copy import Copy
+from relay.deliver.destination import Destination
+from relay.deliver.reply import ours
+from relay.deliver.results import Results
+from relay.deliver.retry import RetryPolicy
+from relay.deliver.slots import Slots
+from relay.deliver.verdict import judge
+from storage.kv import kv
+from storage.model import Attempt, Job, Phase, Reply, queue_id
+
+# Postfix's smtp_connection_cache_time_limit is 2 s; servers give an idle client minutes, but each is a slot.
+IDLE_SECONDS: Final = 5.0
+# Postfix's smtp_connection_reuse_time_limit.
+MOST_AGE_SECONDS: Final = 300.0
+# Servers limit messages a connection (Gmail: 100 and more, Exim's connection_max_messages: 500).
+MOST_TRANSACTIONS: Final = 500
+# Connections that one recipient may break before that is its attempt: Postfix's smtp_mx_session_limit.
+MOST_SESSIONS: Final = 2
+# A host that broke a transaction is asked after the others for so long.
+_AVOIDED_SECONDS: Final = 300.0
+# A site that refuses further connections while others live is not asked for more for so long.
+_ENOUGH_SECONDS: Final = 30.0
+# Retries are hours apart in the end; a site that is back should not wait for them.
+_MOST_REST_MS: Final = 600_000
+# Used connections in a row that may turn out to be gone under one recipient.
+_MOST_STALE: Final = 5
+_CLOSING: Final = 421
+
+_log = logging.getLogger("telltale.deliver")
+
+Compose = Callable[[Job, bytes], Copy]
+
+
+class Entry:
+    """A recipient in memory."""
+
+    __slots__ = ("job", "leased_at", "sessions")
+
+    def __init__(self, job: Job, leased_at: float) -> None:
+        self.job = job
+        self.leased_at = leased_at
+        """When its lease began or was renewed, by the clock."""
+        self.sessions = 0
+        """Connections that broke under it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What all sites share."""
+
+    dialer: Dialer
+    contents: Contents
+    compose: Compose
+    results: Results
+    slots: Slots
+    policy: RetryPolicy
+    connections_per_site: int
+    clock: Callable[[], float]
+    """Seconds that only rise."""
+    now_ms: Callable[[], int]
+
+
+class Site:
+    """One site's recipients and connections."""
+
+    def __init__(self, destination: Destination, means: Means) -> None:
+        """Take where to deliver to; connections are opened as recipients come."""
+        self.destination = destination
+        self.domains: set[str] = set()
+        """Whose mail comes here; kept by `places.py`."""
+        self._means = means
+        self._waiting: deque[Entry] = deque()
+        self._under_way: dict[Entry, Connection | None] = {}
+        self._idle: dict[asyncio.Future[Entry | None], None] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._dialing: set[asyncio.Task[None]] = set()
+        self._live: set[Connection] = set()
+        self._leaving: set[Connection] = set()
+        self._failures = 0
+        self._rests_until = 0.0
+        self._enough_until = 0.0
+        self._avoided: dict[str, float] = {}
+        self._last = ours("4.4.1", "no connection yet")
+        self._draining = False
+
+    # What the scheduler asks.
+
+    @property
+    def load(self) -> int:
+        """How many recipients are in memory for this site."""
+        return len(self._waiting) + len(self._under_way)
+
+    @property
+    def unused(self) -> bool:
+        """Whether nothing is known of this site but its destination."""
+        return not (self._waiting or self._tasks or self._failures)
+
+    @property
+    def resting(self) -> bool:
+        """Whether the site's last connection failed not long ago."""
+        return self._means.clock() < self._rests_until
+
+    @property
+    def last(self) -> Reply:
+        """What its trouble was."""
+        return self._last
+
+    def rest_ends_ms(self) -> int:
+        """Return when the site may be tried again, as a time of day."""
+        return self._means.now_ms() + max(0, round((self._rests_until - self._means.clock()) * 1000))
+
+    def forget_trouble(self) -> None:
+        """Try again at once what rests."""
+        self._failures, self._rests_until, self._enough_until = 0, 0.0, 0.0
+        self._avoided.clear()
+
+    def put(self, entry: Entry) -> None:
+        """Take a recipient: to a connection that is idle, or to wait for one."""
+        if self.resting or self._draining:
+            due_ms = self._means.now_ms() if self._draining else self.rest_ends_ms()
+            self._means.results.give_back([entry.job], due_ms, None if self._draining else self._last)
+        else:
+            self._waiting.append(entry)
+            self.pump()
+
+    def pump(self) -> None:
+        """Give who waits to idle connections, and open more as far as bounds allow."""
+        while self._idle and (entry := self._next()) is not None:
+            # The one used last, so that those beyond need go away.
+            ready, _ = self._idle.popitem()
+            ready.set_result(entry)
+        while self._may_open() and self._means.slots.take(self, self.pump):
+            task = asyncio.get_running_loop().create_task(self._run())
+            self._tasks.add(task)
+            self._dialing.add(task)
+            task.add_done_callback(self._ended)
+
+    def overdue(self, leased_before: float) -> list[Entry]:
+        """Take out and return recipients that have waited here since before a time."""
+        old = [entry for entry in self._waiting if entry.leased_at < leased_before]
+        if old:
+            self._waiting = deque(entry for entry in self._waiting if entry.leased_at >= leased_before)
+        return old
+
+    def under_way(self, leased_before: float) -> list[Entry]:
+        """Return recipients being delivered whose lease began before a time."""
+        return [entry for entry in self._under_way if entry.leased_at < leased_before]
+
+    # Its end.
+
+    def stop(self) -> None:
+        """Begin nothing new: give back who waits, end connections that are not used."""
+        self._draining = True
+        self._means.results.give_back([entry.job for entry in self._take_all()], self._means.now_ms())
+        for task in self._dialing:
+            task.cancel()
+        for ready in self._idle:
+            ready.set_result(None)
+        self._idle.clear()
+
+    async def drain(self, seconds: float) -> None:
+        """After `stop`: let what is under way end within `seconds`, then break it."""
+        if self._tasks and seconds > 0:
+            await asyncio.wait(self._tasks, timeout=seconds)
+        for connection in [*self._live, *self._leaving]:
+            connection.session.abort()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    # Connections.
+
+    def _may_open(self) -> bool:
+        opening, live = len(self._dialing), len(self._live)
+        return (
+            len(self._waiting) > opening
+            and opening < max(1, live)
+            and opening + live < self._means.connections_per_site
+            and not (live and self._means.clock() < self._enough_until)
+            and not self._means.results.troubled
+            and not self._draining
+        )
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._dialing.discard(task)
+        self._means.slots.give()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            # A bug of ours must not stop the site; the recipient's lease expires, and others pick it up.
+            _log.error(kv(event="connection-task-failed", site=self.destination.name), exc_info=error)
+        self.pump()
+
+    async def _run(self) -> None:
+        """Have one connection, from dialing to its end."""
+        began_ms, began = self._means.now_ms(), self._means.clock()
+        dialed = await self._means.dialer.dial(self.destination, self._avoided_now())
+        task = asyncio.current_task()
+        if task is not None:
+            self._dialing.discard(task)
+        if isinstance(dialed, Failure):
+            self._not_reached(dialed, began_ms, round((self._means.clock() - began) * 1000))
+            return
+        self._live.add(dialed)
+        try:
+            await self._serve(dialed)
+        finally:
+            self._live.discard(dialed)
+            await self._leave(dialed)
+
+    async def _leave(self, connection: Connection) -> None:
+        """Say QUIT; the slot is free when the connection is gone."""
+        session = connection.session
+        if session.alive:
+            gone = asyncio.get_running_loop().create_future()
+            session.on_end = lambda: gone.set_result(None)
+            session.close()
+            self._leaving.add(connection)
+            await gone
+            self._leaving.discard(connection)
+
+    def _avoided_now(self) -> frozenset[str]:
+        now = self._means.clock()
+        self._avoided = {host: until for host, until in self._avoided.items() if until > now}
+        return frozenset(self._avoided)
+
+    def _not_reached(self, failure: Failure, began_ms: int, duration_ms: int) -> None:
+        """No host gave us a connection."""
+        self._last = failure.reply
+        if self._live:
+            # Others of ours are served: the site has enough of us for now.
+            self._enough_until = self._means.clock() + _ENOUGH_SECONDS
+            return
+        if self._dialing:
+            return
+        if not failure.final:
+            self._rest()
+        attempt = Attempt(began_ms, duration_ms, failure.phase, failure.reply, failure.host, failure.address)
+        for entry in self._take_all():
+            self._settle(entry, attempt)
+
+    def _rest(self) -> None:
+        """Leave the site alone for a time that grows with its failures, as its recipients' own waits do."""
+        self._failures += 1
+        wait_ms = min(self._means.policy.wait_ms(self._failures, -1.0), _MOST_REST_MS)
+        self._rests_until = self._means.clock() + wait_ms / 1000
+
+    def _take_all(self) -> list[Entry]:
+        entries, self._waiting = list(self._waiting), deque()
+        return entries
+
+    # Recipients on a connection.
+
+    async def _serve(self, connection: Connection) -> None:
+        """Deliver one recipient after the other, until the connection or the work is at its end."""
+        if not self._usable(connection):
+            return
+        entry = self._next()
+        # Who waits besides the first may have a further connection, now that one lives.
+        self.pump()
+        while entry is not None or (entry := await self._next_while_idle(connection)) is not None:
+            await self._deliver(entry, connection)
+            if not self._usable(connection):
+                return
+            entry = self._next()
+
+    def _usable(self, connection: Connection) -> bool:
+        return (
+            connection.session.alive
+            and not connection.spent
+            and connection.used < MOST_TRANSACTIONS
+            and self._means.clock() - connection.born < MOST_AGE_SECONDS
+            and (connection.served or connection.host not in self._avoided or not self._others())
+        )
+
+    def _next(self) -> Entry | None:
+        if not self._waiting or self._means.results.troubled:
+            return None
+        entry = self._waiting.popleft()
+        self._under_way[entry] = None
+        return entry
+
+    async def _next_while_idle(self, connection: Connection) -> Entry | None:
+        """Wait for a recipient; None when it is time to close."""
+        if self._draining:
+            return None
+        loop = asyncio.get_running_loop()
+        ready: asyncio.Future[Entry | None] = loop.create_future()
+
+        def leave() -> None:
+            if self._idle.pop(ready, ready) is None:
+                ready.set_result(None)
+
+        self._idle[ready] = None
+        connection.session.on_end = leave
+        self._means.slots.idles(ready, leave)
+        timer = loop.call_later(IDLE_SECONDS, leave)
+        try:
+            return await ready
+        finally:
+            timer.cancel()
+            connection.session.on_end = None
+            self._means.slots.works(ready)
+
+    async def _deliver(self, entry: Entry, connection: Connection) -> None:
+        """One attempt of one recipient, to its settling."""
+        self._under_way[entry] = connection
+        began_ms, began = self._means.now_ms(), self._means.clock()
+        job = entry.job
+        try:
+            copy = await self._copy(job)
+            if isinstance(copy, Reply):
+                self._settle(entry, Attempt(began_ms, 0, Phase.CONTENT, copy))
+                return
+            transaction = Transaction(copy.return_path, job.address, copy.content, job.message.smtputf8)
+            connection.used += 1
+            outcome = await connection.session.start(transaction)
+        finally:
+            del self._under_way[entry]
+        attempt = Attempt(
+            began_ms,
+            round((self._means.clock() - began) * 1000),
+            outcome.phase,
+            outcome.reply,
+            connection.host,
+            connection.address,
+            connection.tls,
+            outcome.in_doubt,
+        )
+        self._conclude(entry, connection, attempt)
+
+    async def _copy(self, job: Job) -> Copy | Reply:
+        """Return the recipient's copy, or our words why there is none now."""
+        try:
+            content = self._means.contents.at_hand(job)
+            if content is None:
+                content = await self._means.contents.get(job)
+            if content is None:
+                return ours("4.3.0", "the content of the message is missing in the store")
+            return self._means.compose(job, content)
+        except Exception:  # noqa: BLE001 - see below
+            # The one place where a message's own bytes meet our code: whatever they do to it, the worker,
+            # the connection and the other recipients go on, and this one is tried again.
+            _log.exception(kv(event="no-copy", queue_id=queue_id(job.message.id), to=job.address))
+            return ours("4.3.0", "the copy could not be made; the log of the relay says why")
+
+    def _conclude(self, entry: Entry, connection: Connection, attempt: Attempt) -> None:
+        """Settle the attempt, or try again at once where that costs nobody anything."""
+        if self._draining and attempt.reply.code == 0 and not attempt.in_doubt:
+            self._means.results.give_back([entry.job], self._means.now_ms())
+            return
+        verdict = judge(attempt.reply, attempt.phase, final_hop=self.destination.final_hop)
+        if not verdict.other_host:
+            connection.served = True
+            self._failures = 0
+            self._settle(entry, attempt)
+            return
+        connection.spent = True
+        self._last = attempt.reply
+        if self._again(entry, connection, attempt):
+            entry.sessions += 1
+            self._waiting.appendleft(entry)
+            return
+        if not connection.served and len(self._live) == 1:
+            self._rest()
+            self._means.results.give_back([e.job for e in self._take_all()], self.rest_ends_ms(), self._last)
+        self._settle(entry, attempt)
+
+    def _again(self, entry: Entry, connection: Connection, attempt: Attempt) -> bool:
+        """Whether the recipient goes to another connection within the same attempt.
+
+        A connection that was used before may have ended between two messages, with or without 421: that is
+        no answer to this one. A fresh one that breaks sends us to another host, if there is one.
+        """
+        if connection.used > 1 and attempt.phase is Phase.MAIL and attempt.reply.code in {0, _CLOSING}:
+            return entry.sessions < _MOST_STALE
+        self._avoided[connection.host] = self._means.clock() + _AVOIDED_SECONDS
+        return self._others() and entry.sessions + 1 < MOST_SESSIONS
+
+    def _others(self) -> bool:
+        """Whether there are hosts that are not to be avoided."""
+        avoided = self._avoided_now()
+        return any(host not in avoided for group in self.destination.hosts.groups for host in group)
+
+    def _settle(self, entry: Entry, attempt: Attempt) -> None:
+        self._means.results.attempted(
+            entry.job,
+            attempt,
+            final_hop=self.destination.final_hop,
+            not_before_ms=self.rest_ends_ms() if self.resting else 0,
+        )
