@@ -39,7 +39,19 @@ class Reading(Enum):
 class ContentReader:
     """Reads one message; `feed` it until `state` says how it ended, then `close` it."""
 
-    __slots__ = ("_carry", "_left_bytes", "_max_bytes", "_parts", "_repair", "_skip", "budget", "rest", "size", "state")
+    __slots__ = (
+        "_carry",
+        "_first",
+        "_left_bytes",
+        "_max_bytes",
+        "_more",
+        "_repair",
+        "_skip",
+        "budget",
+        "rest",
+        "size",
+        "state",
+    )
 
     def __init__(self, max_bytes: int, patience_bytes: int, budget: Budget, *, repair: bool = True) -> None:
         """Read at most `max_bytes`, and `patience_bytes` more in vain.
@@ -49,7 +61,10 @@ class ContentReader:
         self._max_bytes = max_bytes
         self._left_bytes = max_bytes + patience_bytes
         self._repair = repair
-        self._parts: list[bytes] = []
+        # The first piece, as a rule the only one, and one buffer for all others: a list of what may be pieces
+        # of a byte each would take forty times the memory that the budget knows of.
+        self._first = b""
+        self._more = bytearray()
         # The line end before the content, of the DATA command, so that an end or a dot on the first line is seen.
         self._carry = b"\r\n"
         self._skip = 2
@@ -83,15 +98,19 @@ class ContentReader:
 
     def take(self) -> bytes:
         """Return the content of a COMPLETE reading; it stays charged to the budget until `close`."""
-        content = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
-        self._parts.clear()
+        content = b"".join((self._first, self._more)) if self._more else self._first
+        self._drop()
         return content
 
     def close(self) -> None:
         """Give back what is charged to the budget; may be called again."""
-        self._parts.clear()
+        self._drop()
         self.budget.give(self.size)
         self.size = 0
+
+    def _drop(self) -> None:
+        self._first = b""
+        self._more = bytearray()
 
     def _add(self, piece: bytes, *, stuffed: bool) -> None:
         if not piece or self.state is not Reading.GOING_ON:
@@ -116,8 +135,11 @@ class ContentReader:
         elif not self.budget.take(len(piece)):
             self._refuse(Reading.NO_ROOM)
         else:
+            if self.size:
+                self._more += piece
+            else:
+                self._first = piece
             self.size += len(piece)
-            self._parts.append(piece)
 
     def _refuse(self, why: Reading) -> None:
         self.close()

@@ -86,7 +86,7 @@ class Headers:
     @property
     def opted_out(self) -> bool:
         """Whether the sender asked for no image: `X-Track-Opens: no`."""
-        return (self.track_opens or "").lower() in {"no", "false", "0", "off"}
+        return (self.track_opens or "").lower() in {"no", "false", "0"}
 
 
 def scan(content: bytes) -> Headers | HeaderFault:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-from relay.receive.address import Address, parse_mailbox
+from relay.receive.address import Address, Fault, parse_domain, parse_mailbox
 
 MAX_FIELD_BYTES: Final = 8192
 
@@ -22,10 +22,17 @@ def permits(senders: Iterable[str], address: str) -> bool:
 
     Letter case does not count: who may send as Ann@example.org may send as ann@example.org.
     """
-    wanted = address.casefold()
+    wanted = _folded(address)
     domain = "@" + wanted.rpartition("@")[2]
-    allowed = [sender.casefold() for sender in senders]
+    allowed = [_folded(sender) for sender in senders]
     return not allowed or wanted in allowed or domain in allowed
+
+
+def _folded(sender: str) -> str:
+    """Return `sender` in the one form that is compared: people write domains in either kind of labels."""
+    local, at, domain = sender.rpartition("@")
+    known = parse_domain(domain)
+    return f"{local}{at}{domain if isinstance(known, Fault) else known}".casefold()
 
 
 def permits_from(senders: tuple[str, ...], fields: Iterable[bytes]) -> bool:

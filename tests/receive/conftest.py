@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import uvloop
 from argon2 import PasswordHasher
 
 from relay.inject.plan import InjectOptions
@@ -177,6 +178,11 @@ class Place:
         content = await self.store.content(known[0])
         assert content is not None
         return content
+
+
+def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """The loop of production: its transports differ from asyncio's where it matters here."""
+    return {"uvloop": uvloop.new_event_loop}
 
 
 Build = Callable[..., Awaitable[Place]]

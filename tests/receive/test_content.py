@@ -2,6 +2,7 @@
 
 import itertools
 import time
+import tracemalloc
 
 import pytest
 from hypothesis import given
@@ -149,3 +150,16 @@ def test_hostile_content_costs_linear_time(piece: bytes) -> None:
         reader.feed(chunk)
     reader.close()
     assert time.perf_counter() - begun < 3
+
+
+def test_content_that_comes_byte_by_byte_takes_no_more_memory() -> None:
+    reader = ContentReader(1 << 20, 1 << 20, Budget(1 << 20))
+    tracemalloc.start()
+    try:
+        for _ in range(50_000):
+            reader.feed(b"x")
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert reader.size == 50_000
+    assert held < 200_000

@@ -5,10 +5,15 @@ import logging
 import re
 
 import pytest
+import uvloop
 
 from relay.receive.settings import SubmissionSettings
 from storage.status import Status
 from tests.receive.conftest import CONTENT, Build, Place, until
+
+
+async def test_these_laws_are_shown_on_the_loop_of_production() -> None:
+    assert isinstance(asyncio.get_running_loop(), uvloop.Loop)
 
 
 async def test_the_greeting_and_what_is_offered(place: Place) -> None:
