@@ -82,11 +82,16 @@ def finding(seen: Seen, context: str = "") -> Finding:
 
 
 def _status(reported: str, words: str, action: Action) -> str:
-    """Return the code that the remote server itself said, where that is specific, else the reporter's."""
+    """Return the code that the remote server itself said, where that is specific, else the reporter's.
+
+    A specific report of another class stays: "5.4.7, expired" after many a 4.3.0 is the reporter's to tell.
+    """
     said = enhanced(words)
     if not said or not _fits(said, action):
         return reported
-    return said if not reported or not vague(said) else reported
+    if reported and (vague(said) or (said[0] != reported[0] and not vague(reported))):
+        return reported
+    return said
 
 
 def _fits(status: str, action: Action) -> bool:
