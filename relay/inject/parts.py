@@ -20,6 +20,10 @@ MAX_BOUNDARY_BYTES: Final = 500
 # A delimiter line: a boundary, two dashes, and blanks that gateways may add (RFC 2046, 5.1.1).
 _MAX_LINE_BYTES: Final = MAX_BOUNDARY_BYTES + 80
 
+_BLANK_LINE: Final = b"\r\n\r\n"
+_SHORT_HEADER_BYTES: Final = 400
+_KNOWN: Final = 100
+
 _IDENTITY: Final = (b"", b"7bit", b"8bit", b"binary")
 
 
@@ -47,6 +51,11 @@ class Part:
     doubt: UntrackedReason | None
     children: "tuple[Part, ...] | list[Part]" = ()
     """A list in a multipart, in the order of the content."""
+
+    def again(self, head: int, start: int, end: int) -> "Part":
+        """Return a part with the same header and parent at another place, without children."""
+        about = self.parent, self.kind, self.parameters, self.encoding, self.disposition, self.named, self.doubt
+        return Part(head, start, end, *about)
 
 
 @dataclass(slots=True)
@@ -110,17 +119,21 @@ class _Walk:
         self.content = content
         self.parts = [root]
         self.open: list[tuple[bytes, Part, list[Part]]] = []
-        """Boundaries whose delimiters may come, outermost first, with their multiparts and these's children."""
+        """Boundaries whose delimiters may come, outermost first, with their multiparts and their children."""
         self.active: dict[bytes, int] = {}
         """Delimiter lines without the leading dashes, closing ones too, and their level in `open`."""
         self.prefixes: tuple[bytes, ...] = ()
         self.common = b"\n--"
         """What a line begins with to be worth a look, the line end before it included."""
+        self.known: dict[bytes, Part] = {}
+        """Short headers seen, with the part that they made: in messages of many parts they are few."""
         self.last: Part | None = root
         """The leaf whose end is still to come; None in a preamble or epilogue."""
 
     def run(self) -> UntrackedReason | None:
         """Find all parts; return the doubt that makes their bounds uncertain."""
+        if self.parts[0].kind[:10] != b"multipart/":
+            return None
         doubt = self._enter(self.parts[0])
         content, seen = self.content, 0
         # The blank line's LF may begin the first delimiter line.
@@ -133,7 +146,15 @@ class _Walk:
             if seen > MAX_DASH_LINES or len(self.parts) > MAX_PARTS:
                 return UntrackedReason.TOO_COMPLEX
             position, doubt = self._line(dash)
-        return doubt
+        return doubt or self._bare_return()
+
+    def _bare_return(self) -> UntrackedReason | None:
+        """Tell of a delimiter after a bare CR: a line for some readers, and no line by RFC 5322, 2.3."""
+        if self.content.find(b"\r--") < 0:
+            return None
+        boundaries = [part.parameters[b"boundary"].rstrip() for part in self.parts if part.kind[:10] == b"multipart/"]
+        found = any(b"\r--" + boundary in self.content for boundary in boundaries[:MAX_DEPTH])
+        return UntrackedReason.AMBIGUOUS_BOUNDARY if found else None
 
     def _line(self, dash: int) -> tuple[int, UntrackedReason | None]:
         """Read the line after `dash`; return where to go on, and a doubt."""
@@ -155,18 +176,26 @@ class _Walk:
         return self._begin(after, multipart)
 
     def _begin(self, start: int, multipart: Part) -> tuple[int, UntrackedReason | None]:
-        header = read_header(self.content, start)
-        if header is None:
-            return start, UntrackedReason.TOO_COMPLEX
-        part = _part(self.content, header, multipart)
-        dash = self.content.find(b"\n--", start - 1, part.start - 1) if part.start > start else -1
-        if dash >= 0:
-            # No field is named so: a delimiter, or what some reader takes for one.
-            return start, UntrackedReason.MALFORMED_HEADER
+        """Read the part that begins at `start`; return where to go on, and a doubt."""
+        blank = self.content.find(_BLANK_LINE, start, start + _SHORT_HEADER_BYTES) + len(_BLANK_LINE)
+        text = self.content[start:blank]
+        known = self.known.get(text)
+        if known is not None and known.parent is multipart:
+            part = known.again(start, blank, len(self.content))
+        else:
+            header = read_header(self.content, start)
+            if header is None:
+                return start, UntrackedReason.TOO_COMPLEX
+            part = _part(self.content, header, multipart)
+            if part.start > start and self.content.find(b"\n--", start - 1, part.start - 1) >= 0:
+                # No field is named so: a delimiter, or what some reader takes for one.
+                return start, UntrackedReason.MALFORMED_HEADER
+            if part.start == blank and len(self.known) < _KNOWN:
+                self.known[text] = part
         self.parts.append(part)
         self.open[-1][2].append(part)
         self.last = part
-        return part.start - 1, self._enter(part)
+        return part.start - 1, self._enter(part) if part.kind[:10] == b"multipart/" else None
 
     def _end_part(self, dash: int) -> None:
         """End the open leaf before the line end at `dash`."""
@@ -176,9 +205,7 @@ class _Walk:
             self.last = None
 
     def _enter(self, part: Part) -> UntrackedReason | None:
-        """Open `part` where it is a multipart; return a doubt about its boundary."""
-        if part.kind[:10] != b"multipart/":
-            return None
+        """Open `part`, a multipart; return a doubt about its boundary."""
         boundary = part.parameters.get(b"boundary", b"").rstrip()
         if not boundary or len(boundary) > MAX_BOUNDARY_BYTES or b"\n" in boundary or part.encoding not in _IDENTITY:
             return UntrackedReason.AMBIGUOUS_BOUNDARY

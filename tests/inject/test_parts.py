@@ -50,6 +50,22 @@ def test_parts_of_a_digest_are_messages() -> None:
     assert [kind for kind, _ in _bodies(multipart("digest", part(b"Subject: x\r\n\r\ny")))] == [b"message/rfc822"]
 
 
+def test_parts_of_the_same_header_are_parts_of_their_own() -> None:
+    one, two = part(b"1", "Content-Type: text/html"), part(b"2", "Content-Type: text/html")
+    inner = part(joined(one, two, boundary="in"), "Content-Type: multipart/mixed; boundary=in")
+    content = multipart(
+        "mixed", one, two, inner, inner.replace(b"=in", b"=i2").replace(b"--in", b"--i2"), boundary="out"
+    )
+    assert [body for _, body in _bodies(content)] == [b"1", b"2"] * 3
+    parents = [each.parent.start for each in scan(content).parts if each.parent is not None]
+    assert len(parents) == 8
+    assert len(set(parents)) == 3
+
+
+def test_a_bare_return_before_other_dashes_is_data() -> None:
+    assert _bodies(multipart("mixed", part(b"x\r--y"))) == [(b"text/plain", b"x\r--y")]
+
+
 def test_what_a_part_says_of_itself() -> None:
     content = multipart(
         "mixed",
@@ -78,6 +94,7 @@ _MIXED = 'Content-Type: multipart/mixed; boundary="{}"'
         (message(b"x", "Content-Type: multipart/mixed"), R.AMBIGUOUS_BOUNDARY),
         (message(b"x", _MIXED.format("b" * (MAX_BOUNDARY_BYTES + 1))), R.AMBIGUOUS_BOUNDARY),
         (multipart("mixed", TEXT_PART, fields=("Content-Transfer-Encoding: base64",)), R.AMBIGUOUS_BOUNDARY),
+        (multipart("mixed", part(b"x\r--=_b\r\n")), R.AMBIGUOUS_BOUNDARY),
         (multipart("mixed", part(b"--=_b and more")), R.AMBIGUOUS_BOUNDARY),
         (multipart("mixed", part(b"--=_b" + b" " * 900)), R.AMBIGUOUS_BOUNDARY),
         (
