@@ -5,7 +5,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from getpass import getpass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from storage.model import User
     from storage.store import Store
 
-_NAME_CHARS: Final = 255
-_PASSWORD_CHARS: Final = 1024
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The name the user logs in with.")]
 Stdin = Annotated[bool, typer.Option("--password-stdin", help="Read the password's one line from standard input.")]
@@ -114,11 +112,13 @@ async def _with_store(state_dir: Path, verb: Callable[["Store"], Awaitable[bool]
 
 def _password(*, stdin: bool) -> str:
     """Ask for a password twice, or read a line; raises UsageError for one that no client could send."""
+    from relay.receive.auth import MAX_PASSWORD_CHARS
+
     password = _line_of_stdin() if stdin else _asked()
     if not password:
         raise UsageError("the password is empty")
-    if len(password) > _PASSWORD_CHARS or not password.isprintable():
-        raise UsageError(f"a password has at most {_PASSWORD_CHARS} characters, all printable")
+    if len(password) > MAX_PASSWORD_CHARS or not password.isprintable():
+        raise UsageError(f"a password has at most {MAX_PASSWORD_CHARS} characters, all printable")
     return password
 
 
@@ -145,16 +145,20 @@ def _hashed(password: str) -> str:
 
 
 def _check_name(name: str) -> None:
-    if not 0 < len(name) <= _NAME_CHARS or not name.isprintable() or any(char.isspace() for char in name):
-        raise UsageError(f"a user's name has 1 to {_NAME_CHARS} printable characters and no blanks")
+    from relay.receive.auth import MAX_NAME_CHARS
+
+    if not 0 < len(name) <= MAX_NAME_CHARS or not name.isprintable() or any(char.isspace() for char in name):
+        raise UsageError(f"a user's name has 1 to {MAX_NAME_CHARS} printable characters and no blanks")
 
 
 def _sender(text: str) -> str:
-    """Return an address or "@domain" as the store holds it: the domain in lower case."""
-    local, at, domain = text.rpartition("@")
-    if not at or not domain or not text.isprintable() or " " in text:
+    """Return an address or "@domain" as the store holds it: the domain in lower-case A-labels."""
+    from relay.receive.address import Fault, parse_domain, parse_mailbox
+
+    found = parse_domain(text[1:]) if text.startswith("@") else parse_mailbox(text, utf8=True)
+    if isinstance(found, Fault) or "@" not in text:
         raise UsageError(f'--sender "{text}" is neither an address nor "@domain"')
-    return f"{local}@{domain.lower()}"
+    return f"@{found}" if text.startswith("@") else str(found)
 
 
 def _unknown(name: str) -> FailureError:

@@ -84,7 +84,7 @@ def filled(tmp_path: Path, *addresses: str) -> str:
 
 
 def test_a_user_is_added_changed_and_removed(told: Told, password: None, tmp_path: Path) -> None:
-    assert told("user", "add", "ann", "--password-stdin", "--sender", "Ann@Example.ORG", "--sender", "@b.example") == (
+    assert told("user", "add", "ann", "--password-stdin", "--sender", "Ann@Example.ORG", "--sender", "@B.example") == (
         "user ann added\n",
         "",
     )
@@ -129,6 +129,9 @@ def test_a_password_is_kept_as_argon2id_and_is_the_line_that_was_given(
         (("add", "ann", "--password-stdin"), "\n", 2, "the password is empty"),
         (("add", "ann", "--password-stdin"), "a\0b\n", 2, "a password has at most"),
         (("add", "ann", "--password-stdin", "--sender", "ann"), "x\n", 2, '--sender "ann" is neither'),
+        (("add", "ann", "--password-stdin", "--sender", "@"), "x\n", 2, '--sender "@" is neither'),
+        (("add", "ann", "--password-stdin", "--sender", "a b@x"), "x\n", 2, '--sender "a b@x" is neither'),
+        (("add", "ann", "--password-stdin", "--sender", "Postmaster"), "x\n", 2, '--sender "Postmaster" is neither'),
         (("add", "ann"), "x\n", 2, "there is no terminal to ask"),
         (("passwd", "bob", "--password-stdin"), "x\n", 1, 'there is no user "bob"'),
         (("remove", "bob"), "", 1, 'there is no user "bob"'),
