@@ -4,7 +4,6 @@ Rules: WAL with synchronous=FULL on every connection that writes; migrations onl
 transaction each; a version that this program does not know is refused in a sentence.
 """
 
-import re
 import sqlite3
 from importlib.resources import files
 from pathlib import Path
@@ -12,9 +11,14 @@ from typing import Final
 
 FILE_NAME: Final = "telltale.db"
 
+# UPDATE … FROM (3.33), JSON built in (3.38); Debian 12 has 3.40.
+_OLDEST_SQLITE: Final = (3, 38, 0)
+
 # Pages of 4 KiB. Content that is delivered soon frees its pages, and the next message takes them again:
 # a longer log between checkpoints writes those pages to the database file once, not once a message.
 _CHECKPOINT_PAGES: Final = 8192
+# After a long reader let the write-ahead log grow, its file is cut to this again.
+_LOG_BYTES: Final = 64 << 20
 _CACHE_KIB: Final = 32 * 1024
 # Writers wait on a file lock of our own before they begin; SQLite's own waiting (it sleeps and polls)
 # is only met where a foreign program, such as the sqlite3 shell, holds the database.
@@ -33,12 +37,8 @@ class StoreMissingError(Exception):
 
 def _migrations() -> list[tuple[int, str]]:
     """Return (version, SQL) of all steps, first to last; the file's number is the version it leads to."""
-    found = []
-    for file in files("storage").joinpath("sql").iterdir():
-        numbered = re.fullmatch(r"(\d{3})_\w+\.sql", file.name)
-        if numbered:
-            found.append((int(numbered[1]), file.read_text("utf-8")))
-    return sorted(found)
+    steps = [file for file in files("storage").joinpath("sql").iterdir() if file.name.endswith(".sql")]
+    return sorted((int(file.name[:3]), file.read_text("utf-8")) for file in steps)
 
 
 def newest_version() -> int:
@@ -58,9 +58,7 @@ def _version(connection: sqlite3.Connection, path: Path) -> int:
     try:
         version: int = connection.execute("PRAGMA user_version").fetchone()[0]
     except sqlite3.DatabaseError as error:
-        if error.sqlite_errorcode != sqlite3.SQLITE_NOTADB:
-            raise
-        raise StoreVersionError(f"{path} is not a Telltale database ({error})") from None
+        raise StoreVersionError(f"{path} cannot be read as a Telltale database ({error})") from None
     _refuse_unknown(version, path)
     return version
 
@@ -71,6 +69,8 @@ def open_writing(state_dir: Path) -> sqlite3.Connection:
     The caller holds the write lock (two processes must not migrate at once). Raises StoreVersionError,
     sqlite3.Error.
     """
+    if sqlite3.sqlite_version_info < _OLDEST_SQLITE:
+        raise StoreVersionError(f"SQLite {sqlite3.sqlite_version} is too old: 3.38 or later is needed")
     path = state_dir / FILE_NAME
     connection = sqlite3.connect(
         path,
@@ -86,6 +86,7 @@ def open_writing(state_dir: Path) -> sqlite3.Connection:
         # Debian builds SQLite to overwrite what is deleted; that would write every message's content twice.
         connection.execute("PRAGMA secure_delete = OFF")
         connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
+        connection.execute(f"PRAGMA journal_size_limit = {_LOG_BYTES}")
         connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
         connection.execute("PRAGMA temp_store = MEMORY")
         for step, sql in _migrations():

@@ -12,6 +12,10 @@ from storage.recipient import Recipient
 from storage.statements import Rows, clean
 from storage.transaction import Transaction, event_values
 
+# Hits of one recipient that its timeline tells one by one; more are counted only, since whoever has the
+# URL may fetch it as often as they like.
+_MOST_HITS: Final = 1000
+
 
 def record_hits(transaction: Transaction, wanted: Sequence[Sequence[Hit]]) -> list[None]:
     """Count hits and keep them as events; those of unknown recipients are dropped."""
@@ -23,7 +27,9 @@ def record_hits(transaction: Transaction, wanted: Sequence[Sequence[Hit]]) -> li
         row = rows.get(hit.recipient_id)
         if row is not None and recipient.hit(row, hit):
             changed[row.id] = row
-            events.append(event_values(row, transaction.ids.next(), hit.at_ms, TimelineKind.HIT, hit.why, hit=hit))
+            if row.opens + row.machine_hits <= _MOST_HITS:
+                id_ = transaction.ids.next()
+                events.append(event_values(row, id_, hit.at_ms, TimelineKind.HIT, hit.why, hit=hit))
     transaction.write_events(events)
     transaction.save(rows, changed.values())
     return [None] * len(wanted)

@@ -51,7 +51,7 @@ async def test_an_unknown_newer_version_is_refused_and_left_alone(tmp_path: Path
 
 async def test_a_foreign_file_is_refused_in_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "telltale.db").write_bytes(b"this is no database, but a page of text" * 200)
-    with pytest.raises(StoreVersionError, match="is not a Telltale database"):
+    with pytest.raises(StoreVersionError, match="cannot be read as a Telltale database"):
         await Store.open(tmp_path)
 
 
@@ -70,6 +70,12 @@ async def test_a_reader_refuses_a_store_that_waits_for_its_migration(tmp_path: P
 async def test_a_reader_cannot_write(store: Store, reader: Reader) -> None:
     with pytest.raises(sqlite3.OperationalError, match="readonly"):
         await reader._connection.execute("DELETE FROM recipient")
+
+
+async def test_an_old_sqlite_is_refused_in_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sqlite3.sqlite_version_info", (3, 37, 2))
+    with pytest.raises(StoreVersionError, match="is too old"):
+        await Store.open(tmp_path)
 
 
 def test_migrations_are_numbered_without_gaps() -> None:

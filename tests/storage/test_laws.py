@@ -228,5 +228,5 @@ class Workers(RuleBasedStateMachine):
         assert len(found) == self.ask("SELECT count(*) FROM recipient WHERE domain = 'x1.example'")[0][0]
 
 
-Workers.TestCase.settings = settings(max_examples=25, stateful_step_count=25, deadline=None)
+Workers.TestCase.settings = settings(max_examples=20, stateful_step_count=25, deadline=None)
 TestWorkers = Workers.TestCase

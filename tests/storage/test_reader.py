@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from storage.logquery import Query
 from storage.model import HitFacts, LogFilter, LogRow, message_id_of
 from storage.reader import Reader
 from storage.status import PENDING, Event, Status
@@ -138,6 +139,20 @@ async def test_a_message_id_finds_the_newest_recipient(
         assert await reader.recipient_by_message_id("<one@x>", "joe@A.example") == job.recipient_id
     assert await reader.recipient_by_message_id("<one@x>", "eve@a.example") is None
     assert await reader.recipient_by_message_id("<two@x>", "joe@a.example") is None
+
+
+async def test_what_another_process_entered_is_not_entered_again(
+    tmp_path: Path, store: Store, reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await accept_due(store, "a@x.example")
+    other = await Store.open(tmp_path)
+    monkeypatch.setattr("storage.stretch.STRETCH_RECIPIENTS", 1)
+    await accept_due(store, "b@x.example")
+    await other.record_hits([])
+    await other.close()
+    rows = await reader.log(LogFilter(recipient="@x.example"), limit=9)
+    assert [row.recipient for row in rows] == ["b@x.example", "a@x.example"]
+    assert [row[0] for row in await reader._all(Query("SELECT number FROM stretch"))] == [1]
 
 
 async def test_facts_of_hits_come_for_any_number_of_recipients(store: Store, reader: Reader) -> None:

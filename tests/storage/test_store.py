@@ -1,6 +1,7 @@
 """Laws of the store's verbs."""
 
 import asyncio
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -200,6 +201,18 @@ async def test_hits_of_one_group_are_all_counted(store: Store, reader: Reader) -
     assert sorted(hits) == sorted(kinds)
 
 
+async def test_a_flood_of_hits_is_counted_and_not_told_one_by_one(
+    store: Store, reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("storage.fact_verbs._MOST_HITS", 3)
+    (job,) = await accept(store)
+    await store.record_hits([hit(job.recipient_id, HitKind.SCANNER)] * 2)
+    await store.record_hits([hit(job.recipient_id)] * 5)
+    row = await one_row(reader, job.recipient_id)
+    assert (row.opens, row.machine_hits) == (5, 2)
+    assert len(await reader.timeline(job.recipient_id)) == 1 + 3
+
+
 async def test_a_dsn_waits_until_it_is_settled_and_is_settled_once(store: Store, reader: Reader) -> None:
     (job,) = await accept(store)
     await store.settle(result(job, Event.HAND_OVER))
@@ -320,6 +333,12 @@ async def test_a_cancelled_task_does_not_cancel_the_commit(store: Store, reader:
             await task
     while (await reader.status_counts())[Status.UNSENT] < 2:  # noqa: ASYNC110 - the commit is the event, nobody tells it
         await asyncio.sleep(0.001)
+
+
+async def test_an_error_of_a_look_up_reaches_its_caller(store: Store) -> None:
+    with pytest.raises(sqlite3.Error):
+        await store.waiting_dsns("many")  # type: ignore[arg-type]
+    assert await store.waiting_dsns(5) == []
 
 
 async def test_text_that_sqlite_refuses_is_made_clean(store: Store, reader: Reader) -> None:
