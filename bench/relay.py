@@ -24,9 +24,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path.insert(0, str(ROOT))
 
-from peers import postfix as postfix_peer  # noqa: E402 - the path is set above
+from tests.peers import postfix as postfix_peer  # noqa: E402 - the path is set above
 
 SINK = shutil.which("smtp-sink", path="/usr/sbin:/usr/bin") or "smtp-sink"
 SOURCE = shutil.which("smtp-source", path="/usr/sbin:/usr/bin") or "smtp-source"
@@ -114,7 +114,7 @@ def postfix(root: Path, sink_port: int) -> Iterator[int]:
         "default_destination_concurrency_limit = 50\ninitial_destination_concurrency = 50\n"
         "smtpd_client_connection_rate_limit = 0\nin_flow_delay = 0\n"
     )
-    peer = postfix_peer.start(root, "127.0.0.1", port, bounces_to="[127.0.0.1]:9", extra=extra)
+    peer = postfix_peer.start(root, "127.0.0.1", port, extra=extra)
     try:
         await_port(port)
         yield port

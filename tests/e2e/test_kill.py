@@ -12,8 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Telltale, free_port, listening, wait_for
-from peers import keeper
+
+from tests.peers import keeper
+from tests.peers.telltale import Telltale, free_port, listening, wait_for
 
 pytestmark = pytest.mark.e2e
 

@@ -1,15 +1,17 @@
 """Debian's Postfix as the recipients' server: takes, bounces with a real DSN, and speaks TLS."""
 
 import re
+import shutil
 import smtplib
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol
 
 import pytest
-from conftest import Telltale, free_port, listening, require, wait_for
-from peers import postfix
-from test_submission import HTML, fetch, image_of
+
+from tests.peers import postfix
+from tests.peers.telltale import HTML, Telltale, fetch, free_port, image_of, listening, require, wait_for
 
 pytestmark = pytest.mark.e2e
 
@@ -21,24 +23,23 @@ class MakeTelltale(Protocol):
 
 
 @pytest.fixture
-def make_postfix(tmp_path: Path) -> Iterator[Callable[[int], postfix.Postfix]]:
+def make_postfix() -> Iterator[Callable[[int], postfix.Postfix]]:
     require("postfix")
     made: list[postfix.Postfix] = []
 
-    def make(bounce_port: int, *, tls: bool = True) -> postfix.Postfix:
-        # Postfix's daemons give up root and still must reach their folders.
-        for folder in (tmp_path, *tmp_path.parents[:-2]):
-            folder.chmod(folder.stat().st_mode | 0o055)
-        root = tmp_path / "postfix"
-        root.mkdir()
-        transport = f"{{ bounces.relay.test = smtp:[127.0.0.1]:{bounce_port} }}"
-        made.append(postfix.start(root, ADDRESS, free_port(ADDRESS), bounces_to="", tls=tls, transport=transport))
-        wait_for("postfix to listen", lambda: listening(ADDRESS, made[-1].port))
+    def make(bounce_port: int) -> postfix.Postfix:
+        # Not below the test's own folder: Postfix's daemons give up root, and could not reach theirs.
+        root = Path(tempfile.mkdtemp(prefix="postfix-"))
+        port = free_port(ADDRESS)
+        transports = f"{{ bounces.relay.test = smtp:[127.0.0.1]:{bounce_port} }}"
+        made.append(postfix.start(root, ADDRESS, port, transports=transports, tls=True))
+        wait_for("postfix to listen", lambda: listening(ADDRESS, port))
         return made[-1]
 
     yield make
     for instance in made:
         instance.stop()
+        shutil.rmtree(instance.root, ignore_errors=True)
 
 
 def submit(telltale: Telltale, *people: str) -> None:
@@ -55,8 +56,11 @@ def test_a_real_bounce_message_moves_sent_to_failed(
     with telltale.config.open("a") as config:
         config.write(f'[delivery]\nroutes = {{"*.test" = "smtp://{ADDRESS}:{peer.port}"}}\n')
     telltale.start()
-    submit(telltale, "nobody@bounce.test", "reader@good.test")
-    failed = telltale.wait_status("nobody@bounce.test", "Failed")
+    submit(telltale, "no.such.person@bounce.test", "reader@good.test")
+    try:
+        failed = telltale.wait_status("no.such.person@bounce.test", "Failed")
+    except AssertionError as error:
+        raise AssertionError(f"{error}\n{peer.log()}") from None
     assert failed["enhanced_status"] == "5.1.1"
     assert "unknown user" in failed["diagnostic"]
     assert failed["attempts"] == 1

@@ -7,21 +7,15 @@ import re
 import smtplib
 import ssl
 import subprocess
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import Telltale, free_port, require, wait_for
-from peers import keeper
+
+from tests.peers import keeper
+from tests.peers.telltale import HTML, Telltale, fetch, free_port, image_of, require, wait_for
 
 pytestmark = pytest.mark.e2e
-
-BROWSER = "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Thunderbird/128.4.0"
-HTML = (
-    "From: News <news@sender.test>\r\nTo: reader@keeper.test\r\nSubject: The weekly report\r\n"
-    "MIME-Version: 1.0\r\nContent-Type: text/html; charset=utf-8\r\n\r\n<html><body><p>Hello</p></body></html>\r\n"
-)
 
 
 @pytest.fixture
@@ -34,19 +28,6 @@ def mailbox() -> Iterator[tuple[keeper.Keeper, int]]:
 
 def routed(port: int) -> str:
     return f'routes = {{"*" = "smtp://127.0.0.1:{port}"}}'
-
-
-def image_of(content: bytes) -> str:
-    found = re.search(rb'<img src="([^"]+)"', content)
-    assert found is not None, content
-    return found[1].decode()
-
-
-def fetch(url: str) -> bytes:
-    with urllib.request.urlopen(urllib.request.Request(url, headers={"User-Agent": BROWSER}), timeout=10) as answer:
-        assert answer.status == 200
-        body: bytes = answer.read()
-        return body
 
 
 def kept_for(box: keeper.Keeper, address: str) -> keeper.Kept:
@@ -174,7 +155,7 @@ def test_what_waits_survives_a_restart_and_can_be_held_and_removed(make_telltale
     sink = keeper.start(box, "127.0.0.1", closed)
     try:
         telltale.start()
-        telltale.run("queue", "flush")
+        telltale.run("queue", "flush", "--all")
         assert telltale.wait_status("v@keeper.test", "Bounced")["attempts"] == 1
         telltale.run("queue", "release", "w@keeper.test")
         kept_for(box, "w@keeper.test")

@@ -128,10 +128,8 @@ def _certificate(root: Path) -> None:
     )  # fmt: skip
 
 
-def start(
-    root: Path, address: str, port: int, *, bounces_to: str, tls: bool = False, transport: str = "", extra: str = ""
-) -> Postfix:
-    """Start an instance that sends all mail it does not keep to `bounces_to` ("[127.0.0.1]:2526")."""
+def start(root: Path, address: str, port: int, *, transports: str = "", tls: bool = False, extra: str = "") -> Postfix:
+    """Start an instance in the folder `root`; `transports`: `{ DOMAIN = smtp:[HOST]:PORT }, …` for what it sends on."""
     owner = pwd.getpwnam("postfix")
     root.chmod(0o755)
     for name in ("etc", "queue", "data", "mail", "log"):
@@ -139,7 +137,6 @@ def start(
     os.chown(root / "data", owner.pw_uid, -1)
     os.chown(root / "mail", owner.pw_uid, owner.pw_gid)
     _certificate(root)
-    transports = transport or ", ".join(f"{{ {domain} = smtp:{bounces_to} }}" for domain in ("relay.test",))
     (root / "etc" / "main.cf").write_text(
         _MAIN.format(
             root=root,
