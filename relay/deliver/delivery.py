@@ -166,7 +166,7 @@ class Delivery:
         """Let a recipient go that the store has taken back."""
         self._held -= 1
         self._contents.leave(job)
-        if self._held <= self._wake_below:
+        if self._held <= self._wake_below or self._places.eased():
             self._wake_below = -1
             self._wake.set()
 
@@ -202,9 +202,6 @@ class Delivery:
         self._rejected = False
         jobs = await self._store.claim(self._now_ms(), limit, skipped)
         self.submit(jobs)
-        if (skipped or self._rejected) and self._held > self._worth:
-            # Sites hold their share: look again when about half of that is delivered.
-            self._wake_below = self._held // 2
         return len(jobs) == limit and not self._rejected
 
     async def _seconds_to_next(self) -> float:

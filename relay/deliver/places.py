@@ -19,6 +19,8 @@ from storage.kv import kv
 from storage.model import Attempt, Phase, Reply
 
 _LITERAL_SECONDS: Final = 3600.0
+# Sites whose load is looked at after each delivery, while they are skipped.
+_WATCHED: Final = 16
 
 _log = logging.getLogger("telltale.deliver")
 
@@ -50,6 +52,8 @@ class Places:
         self._places: dict[str, _Place] = {}
         self._sites: dict[Destination, Site] = {}
         self._asked: dict[str, _Place] = {}
+        self._full: list[tuple[Site, int]] = []
+        self._full_asked: list[str] = []
         self._asking: set[asyncio.Task[None]] = set()
         self._settings = settings
         self._routes = Routes.parse(settings.routes)
@@ -79,9 +83,18 @@ class Places:
 
     def domains_to_skip(self, most_load: int, limit: int) -> list[str]:
         """Return domains for which nothing should be claimed: their sites rest, or hold enough."""
-        full = [site.domains for site in self._sites.values() if site.resting or site.load >= most_load]
+        full = [site for site in self._sites.values() if site.load >= most_load]
+        self._full = [(site, site.load // 2) for site in full[:_WATCHED]]
+        resting = [site for site in self._sites.values() if site.resting and site.load < most_load]
         asked = [domain for domain, place in self._asked.items() if len(place.waiting) >= most_load]
-        return list(islice(chain(asked, *full), limit))
+        self._full_asked = asked[:_WATCHED]
+        return list(islice(chain(asked, *(site.domains for site in (*full, *resting))), limit))
+
+    def eased(self) -> bool:
+        """Return whether one that was skipped for its load has delivered half of it, or has found its way."""
+        return any(site.load <= half for site, half in self._full) or any(
+            domain not in self._asked for domain in self._full_asked
+        )
 
     def put(self, entry: Entry) -> None:
         """Bring a recipient to its site, as soon as that is known."""
