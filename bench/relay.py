@@ -193,6 +193,7 @@ def main() -> None:
         for _ in range(args.rounds):
             for name in rates if args.only is None else [args.only]:
                 home = Path(tempfile.mkdtemp(dir=root))
+                home.chmod(0o755)
                 with (
                     telltale(home, sink_port, args.workers)
                     if name == "telltale"

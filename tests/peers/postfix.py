@@ -72,7 +72,7 @@ smtpd_tls_security_level = {tls_level}
 smtpd_tls_cert_file = {root}/cert.pem
 smtpd_tls_key_file = {root}/key.pem
 smtpd_tls_loglevel = 1
-transport_maps = inline:{{ {transports} }}
+transport_maps = {transport_maps}
 maillog_file = {root}/log/mail.log
 maillog_file_prefixes = {root}
 import_environment = MAIL_CONFIG MAIL_DEBUG MAIL_LOGTAG TZ LANG=C
@@ -143,7 +143,7 @@ def start(root: Path, address: str, port: int, *, transports: str = "", tls: boo
             address=address,
             uid=owner.pw_uid,
             gid=owner.pw_gid,
-            transports=transports,
+            transport_maps=f"inline:{{ {transports} }}" if transports else "",
             extra=extra,
             tls_level="may" if tls else "none",
         )
