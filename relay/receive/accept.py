@@ -71,7 +71,7 @@ class Acceptor:
         refusal = await self._stored(message, mended, self._recipients(envelope))
         if refusal:
             return refusal
-        _tell(message, len(envelope.recipients))
+        _tell(message, trace.queue_id, len(envelope.recipients))
         return trace.queue_id
 
     def _prepared(
@@ -167,9 +167,9 @@ def _needs_utf8(envelope: Envelope, header: bytes) -> bool:
     return not (header.isascii() and all(map(str.isascii, [str(envelope.sender or ""), *addresses])))
 
 
-def _tell(message: Message, recipients: int) -> None:
+def _tell(message: Message, known_as: str, recipients: int) -> None:
     fields = {
-        "queue_id": queue_id(message.id),
+        "queue_id": known_as,
         "from": f"<{message.sender}>",
         "size": message.size,
         "nrcpt": recipients,

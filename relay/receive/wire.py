@@ -27,6 +27,8 @@ MAX_OVERLONG_BYTES: Final = 1 << 20
 _MAX_WAITING_BYTES: Final = 1 << 16
 # How long a client may take to read our last words.
 _LINGER_SECONDS: Final = 20
+# The TLS layer has its own timer, and this is for what it does not see.
+_TLS_MARGIN_SECONDS: Final = 5
 # Pipelined commands served before other sessions get their turn.
 _COMMANDS_IN_A_ROW: Final = 64
 
@@ -250,21 +252,34 @@ class Wire(SMTP):
             self.over = True
             return False
         self._reading_paused = False
-        limits = self.service.limits
+        seconds = self.service.limits.tls_timeout
         starting = self.loop.create_task(
-            self.loop.start_tls(transport, self, context, server_side=True, ssl_handshake_timeout=limits.tls_timeout)
+            self.loop.start_tls(transport, self, context, server_side=True, ssl_handshake_timeout=seconds)
         )
-        try:
-            if self._implicit_tls:
-                await _layer_is_there()
-                if not starting.done():
-                    _replay(self._input.take(), transport.get_protocol())
-            secured = await starting
-        except (OSError, RuntimeError) as error:  # uvloop says RuntimeError where the socket is gone already
-            _log.info(kv(event="tls-failed", client=self.client, error=error))
-            secured = None
-        if secured is None or self.transport is None:  # it may have gone away in the same moment
+        starting.add_done_callback(lambda _: self._wake(True))
+        if self._implicit_tls:
+            await _layer_is_there()
+            if not starting.done():
+                _replay(self._input.take(), transport.get_protocol())
+        # Where the socket goes away at the wrong moment, uvloop's start_tls never ends: its end is not all we wait for.
+        deadline = self.loop.time() + seconds + _TLS_MARGIN_SECONDS
+        while not starting.done() and self.transport is not None and await self._woken(deadline):
+            pass
+        return self._secured(starting)
+
+    def _secured(self, starting: asyncio.Task[asyncio.Transport | None]) -> bool:
+        secured = None
+        if not starting.done():
+            starting.cancel()
+        elif not starting.cancelled():
+            error = starting.exception()
+            secured = None if error else starting.result()
+            if error:
+                _log.info(kv(event="tls-failed", client=self.client, error=error))
+        if secured is None or self.transport is None or self.over:
+            # No words either: in clear they would be no part of TLS.
             self.over = True
+            self._last_words = None
             return False
         self.transport = secured
         self._begin_session()
@@ -302,6 +317,10 @@ class Wire(SMTP):
             return False
         if self._reading_paused:
             self._resume_reading()
+        return await self._woken(deadline)
+
+    async def _woken(self, deadline: float) -> bool:
+        """Wait until something comes or ends; False where it ended, or the deadline passed."""
         self._deadline = deadline
         if self._timer is None or self._timer_at > self._deadline:
             self._set_timer()

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import re
+import socket
 
 import pytest
 import uvloop
@@ -301,6 +302,24 @@ async def test_a_client_that_does_not_read_is_waited_for_and_then_cut_off(
     await asyncio.wait_for(session.task, 5)
     assert "event=replies-not-read" in caplog.text
     assert place.listener._service.connections.total == 0
+
+
+async def test_last_words_that_nobody_reads_keep_no_connection(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("relay.receive.wire._LINGER_SECONDS", 0.05)
+    place.limit(max_junk=10_000)
+    with socket.socket() as deaf:
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)
+        deaf.setblocking(False)
+        loop = asyncio.get_running_loop()
+        await loop.sock_connect(deaf, (place.plain.host, place.plain.port))
+        await until(lambda: len(place.listener._service.sessions) == 1)
+        (session,) = place.listener._service.sessions
+        assert session.transport
+        session.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1024)
+        await loop.sock_sendall(deaf, b"HELP\r\n" * 500 + b"QUIT\r\n")
+        await asyncio.wait_for(session.task, 5)
+        assert session.transport.get_write_buffer_size() > 0
+        await until(lambda: place.listener._service.connections.total == 0)
 
 
 async def test_a_message_that_is_announced_finds_no_room(build: Build) -> None:
