@@ -20,7 +20,9 @@ _SUPERSET: Final = re.compile(
     r"|gbk|gb2312|gb18030|big5|big5hkscs|euc_\w+|shift_jis(?:x0213|_2004)?"
 )
 _STATEFUL: Final = re.compile(r"iso2022_\w+|hz")
-_TRANSCODED: Final = re.compile(r"utf_16(?:_[bl]e)?|utf_32(?:_[bl]e)?|utf_7|johab|cp(?:037|273|424|500|875|1026|1140)")
+_TRANSCODED: Final = re.compile(r"utf_16(?:_[bl]e)?|utf_32(?:_[bl]e)?|utf_7|johab")
+# EBCDIC: no mail program reads it, so what bears its name is something else.
+_EBCDIC: Final = re.compile(r"cp(?:037|273|424|500|875|1026|1140)")
 # Names of mail and of the Encoding standard that Python does not know.
 _OTHER_NAMES: Final = {
     "": "ascii",
@@ -49,18 +51,28 @@ _OTHER_NAMES: Final = {
 _ISO_2022_SHIFTED: Final = re.compile(rb"\x1b(?:\$(?:[@AB]|\([@-Z])|\(I)[^\x1b]*+|\x0e[^\x0f\x1b]*+")
 # RFC 1843: "~{" up to "~}"; a line end ends it, too.
 _HZ_SHIFTED: Final = re.compile(rb"~\{(?:[^~\r\n]++|~(?!\}))*+")
+# Tags in UTF-16 or UTF-32 under a wrong name.
+_WIDE: Final = re.compile(rb"<\0[!-~]\0|\0<\0[!-~]|<\0\0")
 _MASK: Final = b"\x80"
 
 
 def canonical(name: bytes) -> str | None:
     """Return Python's name of the charset that a part names; None for one that we do not know."""
+    key = _key(name)
+    if key is None:
+        return None
+    known = _OTHER_NAMES.get(key, key)
+    known_to_us = _SUPERSET.fullmatch(known) or _STATEFUL.fullmatch(known) or _TRANSCODED.fullmatch(known)
+    return known if known_to_us else None
+
+
+def _key(name: bytes) -> str | None:
+    """Return Python's spelling of a charset's name, alias or not; None for no name at all."""
     try:
         key = normalize_encoding(name.decode("ascii")).lower()
     except UnicodeDecodeError:
         return None
-    known = _OTHER_NAMES.get(key) or aliases.aliases.get(key, key)
-    known_to_us = _SUPERSET.fullmatch(known) or _STATEFUL.fullmatch(known) or _TRANSCODED.fullmatch(known)
-    return known if known_to_us else None
+    return aliases.aliases.get(key, key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,19 +111,30 @@ def read(source: bytes, name: bytes) -> Reading | UntrackedReason:
     """Read decoded bytes in the charset of this name; the reason where they cannot be read for certain."""
     codec = canonical(name)
     if codec is None:
-        # A name that nobody knows does no harm where all is plain ASCII: readers fall back to that.
-        if not source.isascii() or b"\x1b" in source or b"\0" in source or b"~{" in source:
-            return UntrackedReason.UNKNOWN_CHARSET
-        return Reading(source, source, "ascii", 0)
+        return _unknown(source, name)
     if _TRANSCODED.fullmatch(codec):
         return _transcoded(source, codec)
-    if b"<\0" in source or b"\0<" in source:
-        return UntrackedReason.BROKEN_CHARSET  # UTF-16 or UTF-32 under a wrong name
+    if _WIDE.search(source):
+        return UntrackedReason.BROKEN_CHARSET
     mark = len(codecs.BOM_UTF8) if source.startswith(codecs.BOM_UTF8) else 0
-    if codec != "hz" and b"\x1b" not in source and b"\x0e" not in source:
-        return Reading(source, source, "ascii", mark)
-    shifted = _HZ_SHIFTED if codec == "hz" else _ISO_2022_SHIFTED
-    return Reading(source, shifted.sub(_masked_run, source), "ascii", mark)
+    shifted = _shifted(codec, source)
+    return Reading(source, shifted.sub(_masked_run, source) if shifted else source, "ascii", mark)
+
+
+def _unknown(source: bytes, name: bytes) -> Reading | UntrackedReason:
+    # A name that nobody knows does no harm where all is plain ASCII: readers fall back to that.
+    plain = source.isascii() and b"\x1b" not in source and b"\0" not in source and b"~{" not in source
+    ebcdic = _EBCDIC.fullmatch(_key(name) or "")
+    return Reading(source, source, "ascii", 0) if plain and not ebcdic else UntrackedReason.UNKNOWN_CHARSET
+
+
+def _shifted(codec: str, source: bytes) -> re.Pattern[bytes] | None:
+    """Return what in the source is not ASCII though its bytes are; None for nothing."""
+    if codec == "hz":
+        return _HZ_SHIFTED
+    # Japanese mail says US-ASCII at times; there an escape counts if another one leads back.
+    back = codec == "ascii" and (b"\x1b(B" in source or b"\x1b(J" in source)
+    return _ISO_2022_SHIFTED if back or codec.startswith("iso2022") else None
 
 
 def _masked_run(found: re.Match[bytes]) -> bytes:
@@ -130,13 +153,19 @@ def _transcoded(source: bytes, codec: str) -> Reading | UntrackedReason:
         if source.startswith(mark):
             codec = marked
     if codec in _MARKS:
-        # RFC 2781, 4.3 says big-endian without a mark; programs write little-endian: in doubt.
-        return UntrackedReason.BROKEN_CHARSET
+        # Without a mark RFC 2781, 4.3 says big-endian, the Encoding standard little-endian, as programs write it.
+        if b"<\0" not in source:
+            return UntrackedReason.BROKEN_CHARSET
+        codec += "_le"
     try:
         text = source.decode(codec)
     except UnicodeDecodeError:
         return UntrackedReason.BROKEN_CHARSET
-    return Reading(source, text.encode("ascii", _MASKING), codec, int(text.startswith("\ufeff")))
+    markup = text.encode("ascii", _MASKING)
+    # Without a single tag it is more likely ASCII under a wrong name.
+    return (
+        Reading(source, markup, codec, int(text[:1] == "\ufeff")) if b"<" in markup else UntrackedReason.BROKEN_CHARSET
+    )
 
 
 def _mask(error: UnicodeError) -> tuple[bytes, int]:

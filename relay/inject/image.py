@@ -14,6 +14,8 @@ from relay.inject.splice import Form, Slot
 # since clients do not fetch what is display:none.
 _STYLE: Final = b"border:0;float:left;height:1px;margin:0 -1px -1px 0;position:absolute;width:1px"
 _OPEN: Final = b"<img"
+# Their line ends are not those of mail: such parts have no lines.
+_WIDE: Final = ("utf_16", "utf_32")
 _ATTRIBUTES: Final = b'" alt="" width="1" height="1" style="' + _STYLE + b'"'
 # RFC 3986, without the quote and what HTML or a shell would read: what `render` takes as a URL.
 _URL: Final = re.compile(r"[!#-;=?-\[\]_a-z~]+")
@@ -47,10 +49,10 @@ def tag(source: bytes, codec: str = "ascii", blanks: bytes = b" ", end: bytes = 
 
 def _plain(slot: Slot, source: bytes) -> bytes:
     element = tag(source, slot.codec)
-    if slot.codec != "ascii" or slot.column + len(element) + slot.tail <= slot.width:
+    if slot.codec.startswith(_WIDE) or slot.column + len(element) + slot.tail <= slot.width:
         return element
     # RFC 5322, 2.1.1: at most 998 bytes a line. Break after "<img" and before ">".
-    broken = tag(source, blanks=slot.eol, end=slot.eol)
+    broken = tag(source, slot.codec, blanks=slot.eol, end=slot.eol)
     room = max(slot.width, slot.column + slot.tail)
     return broken if slot.column + len(_OPEN) <= room else slot.eol + broken
 

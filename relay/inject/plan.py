@@ -10,7 +10,7 @@ from typing import Final
 
 from relay.inject import alternative, charset, choose, transfer
 from relay.inject.header import Header, body_of, read_value
-from relay.inject.image import encode, tag
+from relay.inject.image import attribute, encode, tag
 from relay.inject.markup import find_place
 from relay.inject.parts import Part, Scan, scan
 from relay.inject.reason import UntrackedReason
@@ -184,7 +184,7 @@ def _html_edits(content: bytes, found: Scan, part: Part, options: InjectOptions)
     html = _html(content, part)
     if isinstance(html, UntrackedReason):
         return html
-    if options.own_url is not None and options.own_url.encode(html.reading.codec) in html.source:
+    if options.own_url is not None and attribute(options.own_url).decode().encode(html.reading.codec) in html.source:
         return UntrackedReason.ALREADY_TRACKED
     if _holds_pgp(html.reading.markup) or _text_holds_pgp(content, found):
         return UntrackedReason.INLINE_PGP

@@ -25,7 +25,8 @@ _BLANKS: Final = b" \t\r\n"
 _GROUP: Final = 4
 
 _QP_ODD: Final = re.compile(rb"=(?![0-9A-Fa-f]{2}|\r?\n)")
-_QP_ESCAPE: Final = re.compile(rb"=(?:([0-9A-Fa-f]{2})|[ \t]*+\r?\n)")
+# The soft break at the end of a part: its line end belongs to the delimiter.
+_QP_ESCAPE: Final = re.compile(rb"=(?:([0-9A-Fa-f]{2})|[ \t]*+(?:\r?\n|\Z))")
 _QP_SOFT_BREAK: Final = re.compile(rb"=[ \t]*+\r?\n")
 _BASE64: Final = re.compile(rb"[A-Za-z0-9+/]*+={0,2}")
 _BASE64_RUN: Final = re.compile(rb"[A-Za-z0-9+/=]++")

@@ -19,6 +19,7 @@ from relay.inject.reason import UntrackedReason as R
         (b"ISO-2022-JP", "iso2022_jp"),
         (b"hz-gb-2312", "hz"),
         (b"utf-16le", "utf_16_le"),
+        (b"cp037", None),
         (b"rot13", None),
         (b"zlib", None),
         (b"idna", None),
@@ -35,7 +36,7 @@ def test_charsets_are_known_by_the_names_of_mail(name: bytes, known: str | None)
     "codec",
     ["utf-8", "iso-8859-1", "koi8-r", "windows-1251", "gb2312", "gbk", "gb18030", "big5", "shift_jis", "cp932",
      "euc-jp", "euc-kr", "iso-2022-jp", "iso-2022-kr", "hz", "utf-7", "utf-16-le", "utf-16-be", "utf-32-le",
-     "utf-32-be", "johab", "cp037"],
+     "utf-32-be", "johab"],
 )  # fmt: skip
 def test_an_image_fits_before_any_tag_and_the_text_stays(codec: str) -> None:
     text = "".join(char for char in "<p>é日本語 か~+\\한국어 中文 привет</p>" if _can(codec, char))
@@ -62,6 +63,9 @@ def test_a_byte_order_mark_decides_and_stays_first(codec: str) -> None:
     reading = read("<p>".encode(codec), codec.encode())
     assert isinstance(reading, Reading)
     assert (reading.mark, reading.markup[1:]) == (1, b"<p>")
+    bare = read("<p>".encode(codec + "-le"), codec.encode())
+    assert isinstance(bare, Reading)
+    assert (bare.mark, bare.markup) == (0, b"<p>")
     utf8 = read(b"\xef\xbb\xbf<p>", b"utf-8")
     assert isinstance(utf8, Reading)
     assert utf8.mark == 3
@@ -70,8 +74,11 @@ def test_a_byte_order_mark_decides_and_stays_first(codec: str) -> None:
 @pytest.mark.parametrize(
     ("source", "name", "reason"),
     [
-        (b"<\0p\0>\0", b"utf-16", R.BROKEN_CHARSET),
+        (b"\0<\0p\0>", b"utf-16", R.BROKEN_CHARSET),
         (b"<\0p\0>", b"utf-16le", R.BROKEN_CHARSET),
+        (b"<\0\0\0p\0\0\0", b"utf-8", R.BROKEN_CHARSET),
+        (b"<p>a", b"utf-16le", R.BROKEN_CHARSET),
+        (b"<p>", b"cp037", R.UNKNOWN_CHARSET),
         (b"<\0p\0>\0", b"utf-8", R.BROKEN_CHARSET),
         (b"\0<\0p\0>", b"us-ascii", R.BROKEN_CHARSET),
         (b"<p>\xff", b"no-such-charset", R.UNKNOWN_CHARSET),
@@ -93,6 +100,21 @@ def test_nothing_goes_into_a_run_that_is_not_ascii() -> None:
     assert reading.offset(len(reading.markup)) is None
     assert b"<" not in reading.markup[3:]
     assert reading.offset(3) == 3
+
+
+@pytest.mark.parametrize(
+    ("source", "name", "markup"),
+    [
+        (b"<p>\x1b$B<b>\x1b(B</p>", b"us-ascii", b"<p>" + b"\x80" * 6 + b"\x1b(B</p>"),
+        (b"<p>\x1b$B<b>\x1b(B</p>", b"utf-8", None),
+        (b"<p>\x1b$B</p>", b"us-ascii", None),
+        (b"<p>\0</p>", b"utf-8", None),
+    ],
+)
+def test_escapes_count_where_they_lead_back(source: bytes, name: bytes, markup: bytes | None) -> None:
+    reading = read(source, name)
+    assert isinstance(reading, Reading)
+    assert reading.markup == (markup or source)
 
 
 def test_an_insertion_that_reads_otherwise_is_not_proved() -> None:

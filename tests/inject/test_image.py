@@ -61,6 +61,11 @@ def test_what_fits_on_its_line_is_not_broken() -> None:
     assert b"\r\n" not in encode(Slot(Form.BASE64, "ascii", b"\r\n", 4, 4, 500), URL)
 
 
-@pytest.mark.parametrize("codec", ["utf_16_le", "utf_32_be", "utf_7"])
+def test_utf_7_has_lines() -> None:
+    text = encode(_slot(Form.PLAIN, 990, 7, 998, "utf_7"), URL)
+    assert max(map(len, (b"x" * 990 + text + b"</body>").split(b"\r\n"))) <= 998
+
+
+@pytest.mark.parametrize("codec", ["utf_16_le", "utf_32_be"])
 def test_other_charsets(codec: str) -> None:
     assert encode(_slot(Form.PLAIN, 990, 10, 998, codec), URL).decode(codec) == tag(URL.encode()).decode()

@@ -18,14 +18,14 @@ def _reason(content: bytes, options: InjectOptions = LEAVE) -> R | None:
 
 
 @pytest.mark.parametrize("encoding", ["7bit", "8bit", "binary", "quoted-printable", "base64"])
-@pytest.mark.parametrize("charset", ["utf-8", "iso-8859-1", "utf-16", "utf-16le", "utf-7", "gb18030", "cp037"])
+@pytest.mark.parametrize("charset", ["utf-8", "iso-8859-1", "utf-16", "utf-16le", "utf-7", "gb18030"])
 @pytest.mark.parametrize("eol", [b"\r\n", b"\n"])
 def test_every_encoding_and_charset(encoding: str, charset: str, eol: bytes) -> None:
     page = PAGE.encode(charset)
-    if encoding == "quoted-printable" and charset.startswith(("utf-16", "cp037")):
+    if encoding == "quoted-printable" and charset.startswith("utf-16"):
         pytest.skip("line ends of these charsets cannot stand in quoted-printable")
     content = html(encoded(page, encoding), encoding, charset)
-    if charset not in {"utf-16", "utf-16le", "cp037"} or encoding == "base64":
+    if charset not in {"utf-16", "utf-16le"} or encoding == "base64":
         content = content.replace(b"\r\n", eol)
     plan = plan_message(content, LEAVE)
     assert plan.untracked_reason is None
@@ -61,7 +61,7 @@ _PGP = "-----BEGIN PGP SIGNED MESSAGE-----\r\n"
         (html(b" \r\n "), R.EMPTY_HTML),
         (html(b"<p>x", "x-uuencode"), R.UNKNOWN_ENCODING),
         (html(b"PHA", "base64"), R.BROKEN_ENCODING),
-        (html(b"<p>x=", "quoted-printable"), R.BROKEN_ENCODING),
+        (html(b"<p>x=\r", "quoted-printable"), R.BROKEN_ENCODING),
         (html(b"<p>\xff", charset="no-such-charset"), R.UNKNOWN_CHARSET),
         (html(b"<\0p\0>\0"), R.BROKEN_CHARSET),
         (html(b"<FRAMESET></FRAMESET>"), R.FRAMESET),
@@ -101,10 +101,11 @@ def test_text_beside_the_html_that_is_not_pgp_does_not_matter(text: bytes) -> No
 
 
 @pytest.mark.parametrize("encoding", ["8bit", "quoted-printable", "base64"])
-def test_a_second_time_nothing_is_put_in(encoding: str) -> None:
-    options = InjectOptions(text_only=TextOnly.LEAVE, own_url=URL)
+@pytest.mark.parametrize("url", [URL, "https://x.example/?a=1&b=2"])
+def test_a_second_time_nothing_is_put_in(encoding: str, url: str) -> None:
+    options = InjectOptions(text_only=TextOnly.LEAVE, own_url=url)
     content = html(encoded(PAGE.encode(), encoding), encoding)
-    once = render(content, plan_message(content, options), URL)
+    once = render(content, plan_message(content, options), url)
     assert _reason(once, options) is R.ALREADY_TRACKED
 
 

@@ -18,7 +18,7 @@ FORMS = {"8bit": Form.PLAIN, "quoted-printable": Form.QUOTED_PRINTABLE, "base64"
     [
         (Form.PLAIN, b"a=3D", b"a=3D"),
         (Form.QUOTED_PRINTABLE, b"a=3d=C3=\r\nb=\nc", b"a=\xc3bc"),
-        (Form.QUOTED_PRINTABLE, b"a= \t\r\nb=zz==3D=", b"ab=zz===" ),
+        (Form.QUOTED_PRINTABLE, b"a= \t\r\nb=zz==3D=", b"ab=zz=="),
         (Form.BASE64, b"Y W\r\nJj", b"abc"),
         (Form.BASE64, b"YQ==\r\n", b"a"),
         (Form.BASE64, b"", b""),
@@ -71,7 +71,14 @@ def test_an_image_cut_in_anywhere_decodes_to_what_was_there_and_the_image(
     assert max(map(len, re.split(rb"\r?\n", rendered))) <= max(77 if encoding == "quoted-printable" else 76, longest)
 
 
-@pytest.mark.parametrize(("body", "offset"), [(b"x=", 2), (b"x=\r", 2)])
+def test_a_soft_break_that_ends_the_part_stays_last() -> None:
+    rendered = _rendered(Form.QUOTED_PRINTABLE, b"x=", 0, 2, 1)
+    assert rendered is not None
+    assert rendered.startswith(b"x=\r\n<img")
+    assert rendered.endswith(b">=")
+
+
+@pytest.mark.parametrize(("body", "offset"), [(b"x=\r", 2), (b"x==a", 2)])
 def test_nothing_is_put_behind_an_escape_that_is_open(body: bytes, offset: int) -> None:
     assert _rendered(Form.QUOTED_PRINTABLE, body, 0, len(body), offset) is None
 
