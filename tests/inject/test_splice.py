@@ -44,7 +44,3 @@ def test_plans_of_later_versions_are_refused_and_none_is_no_plan() -> None:
     with pytest.raises(PlanError, match="version 9"):
         Plan.from_bytes(b"\x09")
     assert Plan.from_bytes(b"").untracked_reason is UntrackedReason.NOT_PLANNED
-
-
-def test_every_reason_has_a_sentence() -> None:
-    assert all(reason.sentence.endswith(".") for reason in UntrackedReason)
