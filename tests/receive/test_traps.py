@@ -162,8 +162,8 @@ async def test_our_own_failure_is_temporary_and_resets_the_envelope(
 
 async def test_a_steady_slow_upload_is_not_cut(place: Place) -> None:
     """Time is counted from block to block, not from the last command."""
-    place.limit(command_timeout=0.05, data_timeout=5)
     talk = await place.connect()
+    place.limit(command_timeout=0.05, data_timeout=5)
     await talk.send(b"MAIL FROM:<ann@a.example>\r\nRCPT TO:<bob@b.example>\r\nDATA\r\n")
     assert [reply[:3] for reply in await talk.replies(3)] == ["250", "250", "354"]
     begun = asyncio.get_running_loop().time()
@@ -176,8 +176,9 @@ async def test_a_steady_slow_upload_is_not_cut(place: Place) -> None:
 
 
 async def test_an_idle_client_is_told_before_it_is_cut_off(place: Place) -> None:
-    place.limit(command_timeout=0.05)
     talk = await place.connect()
+    place.limit(command_timeout=0.05)
+    assert (await talk("NOOP")).startswith("250 ")
     assert (await talk.reply()).startswith("421 4.4.2 ")
     assert await talk.at_end()
 
@@ -200,8 +201,9 @@ async def trickle(talk: Talk, every_seconds: float) -> AsyncIterator[None]:
 
 async def test_a_command_may_not_trickle(place: Place) -> None:
     """Slow loris: the time of a command line is that of the whole line."""
-    place.limit(command_timeout=0.2)
     talk = await place.connect()
+    place.limit(command_timeout=0.2)
+    assert (await talk("NOOP")).startswith("250 ")
 
     async with trickle(talk, 0.01):
         assert (await talk.reply()).startswith("421 4.4.2 ")
