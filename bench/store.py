@@ -1,25 +1,27 @@
 """What the store costs: accept and settle of one-recipient messages, against SQLite's own floor.
 
     python bench/store.py [--seconds 4] [--processes 2] [--sessions 50] [--bytes 4096] [--busy-us 150]
+        [--network-ms 0]
 
 Each process runs an event loop with as many sessions; a session accepts a message, settles it as
-Delivered, and burns `--busy-us` of the loop's time in between, as SMTP would. Printed are messages a
-second and the store's CPU a message: all CPU of the processes, the kernel's share too, less what was
-burnt and what the same sessions cost with a store that only lets the loop turn. The floor is a bare
-executemany of the same content, in groups of 50, synchronous=FULL, in one process.
+Delivered, and burns `--busy-us` of the loop's time in between, as SMTP would, and may wait for its peer.
+Printed are messages a second and the store's CPU a message: all CPU of the processes, the kernel's share
+too, less what was burnt and what the same sessions cost with a store that only lets the loop turn. The
+floor is a bare executemany of the same content, in groups of 50, synchronous=FULL, in one process.
 """
 
 import argparse
 import asyncio
 import multiprocessing
 import os
+import random
 import resource
 import sqlite3
 import statistics
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from storage.model import Attempt, BodyType, Job, Message, NewRecipient, Phase, Reply, Result
@@ -37,6 +39,7 @@ class Load:
     sessions: int
     size: int
     busy_us: int
+    network_ms: float
     switch_ms: float | None
     uvloop: bool
 
@@ -122,16 +125,24 @@ async def session(store: Store | Nothing, load: Load, burner: Burner, until: flo
         )
         address = f"{os.urandom(4).hex()}.person@d{count % 97}.example"
         recipient = NewRecipient(store.next_id(), address, address.rpartition("@")[2], Status.UNSENT)
+        await elsewhere(load)
         burner.burn()
         began = time.monotonic()
         (job,) = await store.accept(message, content, [recipient], lifetime_ms=432_000_000, leased=True)
         waits.append(time.monotonic() - began)
+        await elsewhere(load)
         burner.burn()
         reply = Reply(250, "2.0.0", "2.0.0 Ok: queued as 4B6sWn0Zq3z1k")
         attempt = Attempt(now_ms, 12, Phase.AFTER_DOT, reply, "mx1.there.example", "192.0.2.25", "TLSv1.3 x")
         await store.settle(Result(job, attempt, Event.DELIVER))
         count += 1
     return count
+
+
+async def elsewhere(load: Load) -> None:
+    """Wait as for a peer, each session at its own pace."""
+    if load.network_ms:
+        await asyncio.sleep(random.random() * load.network_ms / 500)
 
 
 async def work(state_dir: Path, load: Load) -> Outcome:
@@ -151,7 +162,7 @@ async def work(state_dir: Path, load: Load) -> Outcome:
 
 
 async def sessions_alone(load: Load) -> float:
-    burner = Burner(0)
+    burner, load = Burner(0), replace(load, network_ms=0)
     cpu, until = cpu_seconds(), time.monotonic() + 0.5
     counts = await asyncio.gather(*(session(Nothing(), load, burner, until, []) for _ in range(load.sessions)))
     return (cpu_seconds() - cpu - burner.spent) / sum(counts) * 1e6
@@ -212,11 +223,14 @@ def main() -> None:
     parser.add_argument("--sessions", type=int, default=50, help="a process")
     parser.add_argument("--bytes", type=int, default=4096)
     parser.add_argument("--busy-us", type=int, default=150, help="the loop's own work a message")
+    parser.add_argument("--network-ms", type=float, default=0, help="mean wait for a peer before each verb")
     parser.add_argument("--switch-ms", type=float, help="try another interpreter switch interval")
     parser.add_argument("--uvloop", action="store_true")
     parser.add_argument("--dir", type=Path, help="where to put the store (a directory on the disk to measure)")
     asked = parser.parse_args()
-    load = Load(asked.seconds, asked.sessions, asked.bytes, asked.busy_us, asked.switch_ms, asked.uvloop)
+    load = Load(
+        asked.seconds, asked.sessions, asked.bytes, asked.busy_us, asked.network_ms, asked.switch_ms, asked.uvloop
+    )
     with tempfile.TemporaryDirectory(dir=asked.dir) as directory:
         told("floor: executemany of 50", [floor(Path(directory), load)])
         told(f"store, {asked.processes} processes", loaded(Path(directory), load, asked.processes))

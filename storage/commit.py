@@ -15,7 +15,7 @@ from storage import stretch
 from storage.lane import Call
 from storage.owners import Ids, Owner, WriteLock
 from storage.stretch import Hours
-from storage.transaction import Kept, Transaction
+from storage.transaction import Kept, MisjudgedError, Place, Transaction
 
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
@@ -38,15 +38,17 @@ class Writer:
         self._connection = connection
         self._lock = lock
         self._owner = owner
-        self._state_dir = state_dir
-        self._ids = Ids(owner.id)
+        self._place = Place(state_dir, owner.id, Ids(owner.id))
         # What a process that was killed left is entered with the first that come.
         self._kept = Kept(Hours(), stretch.count(connection))
 
     def serve(self, calls: Sequence[Call]) -> None:
         """Run the calls in one transaction, or one each where that fails."""
         try:
-            self._transact(calls)
+            try:
+                self._transact(calls, trusting=True)
+            except MisjudgedError:
+                self._transact(calls, trusting=False)
         except Exception as error:  # noqa: BLE001 - whatever it is, it belongs to the callers
             if len(calls) == 1:
                 calls[0].error = told(error)
@@ -54,8 +56,8 @@ class Writer:
             for call in calls:
                 self.serve([call])
 
-    def _transact(self, calls: Sequence[Call]) -> None:
-        transaction = Transaction(self._connection, self._ids, self._state_dir, self._owner.id, self._kept)
+    def _transact(self, calls: Sequence[Call], *, trusting: bool) -> None:
+        transaction = Transaction(self._connection, self._place, self._kept, trusting=trusting)
         with self._lock.held():
             self._connection.execute("BEGIN IMMEDIATE")
             try:

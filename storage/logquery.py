@@ -126,7 +126,7 @@ class Search:
         """Return queries whose answers together hold the newest `limit` rows, each newest first."""
         wanted = self._wanted
         if wanted.queue_id is not None:
-            return [self._page("recipient r INDEXED BY recipient_message", limit)]
+            return [self._page("recipient r NOT INDEXED", limit)]
         if wanted.statuses and not _UNINDEXED & set(wanted.statuses):
             return [self._of_status(status, limit) for status in dict.fromkeys(wanted.statuses)]
         if wanted.pending_only or (wanted.statuses and set(wanted.statuses) <= PENDING):
@@ -206,11 +206,24 @@ class Search:
         return f"{self._where.joined()} AND r.id < ?", [*self._where.values, self._before_id]
 
 
+RECIPIENTS_OF_M: Final = "r.id BETWEEN m.first_recipient AND m.last_recipient AND r.message_id = m.id"
+"""Joins the recipients `r` of a message `m`."""
+
+OF_MESSAGE: Final = (
+    f"SELECT r.id, r.address FROM message m CROSS JOIN recipient r ON {RECIPIENTS_OF_M} WHERE m.id = ? ORDER BY r.id"
+)
+"""Finds (recipient id, address) by message id."""
+
+_AMONG_ITS_OWN: Final = (
+    "r.id BETWEEN (SELECT first_recipient FROM message WHERE id = ?)"
+    " AND (SELECT last_recipient FROM message WHERE id = ?) AND r.message_id = ?"
+)
+
 BY_HEADER: Final = (
     "SELECT r.id FROM (SELECT f.message_id FROM stretch s"
     " CROSS JOIN by_header f ON f.stretch = s.number AND f.header = ?"
     f" UNION SELECT m.id{FRESH_MESSAGES} AND m.message_id = ?) AS found"
-    " CROSS JOIN recipient r ON r.message_id = found.message_id"
+    f" CROSS JOIN message m ON m.id = found.message_id CROSS JOIN recipient r ON {RECIPIENTS_OF_M}"
     " WHERE r.address = ? COLLATE NOCASE ORDER BY r.message_id DESC LIMIT 1"
 )
 """Finds a recipient by (Message-ID, Message-ID, address), in the newest message first."""
@@ -235,7 +248,7 @@ def _where(wanted: LogFilter) -> _Where:
     if wanted.queue_id is not None:
         # No id is negative: a text that cannot be a queue id finds nothing.
         id_ = message_id_of(wanted.queue_id)
-        made.add("r.message_id = ?", -1 if id_ is None else id_)
+        made.add(_AMONG_ITS_OWN, *[-1 if id_ is None else id_] * 3)
     if wanted.pending_only:
         made.add("r.due_ms IS NOT NULL")
     return made

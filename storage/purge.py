@@ -9,7 +9,9 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Final
 
+from storage.logquery import RECIPIENTS_OF_M
 from storage.statements import Keys
+from storage.status import Status
 from storage.stretch import HOUR_MS
 from storage.transaction import Transaction
 
@@ -18,22 +20,23 @@ _MOST_RECIPIENTS: Final = 2000
 
 _OLD: Final = (
     "SELECT json_group_array(json_array(id, recipients)) FROM (SELECT id,"
-    " (SELECT count(*) FROM recipient r WHERE r.message_id = message.id) AS recipients FROM message"
+    f" (SELECT count(*) FROM recipient r WHERE {RECIPIENTS_OF_M}) AS recipients FROM message m"
     " WHERE id <= (SELECT max(last_id) FROM hour WHERE hour <= ?) AND received_ms < ?"
-    " AND NOT EXISTS (SELECT 1 FROM recipient r WHERE r.message_id = message.id AND r.due_ms IS NOT NULL)"
+    " AND NOT EXISTS (SELECT 1 FROM recipient r WHERE r.message_id = m.id AND r.due_ms IS NOT NULL)"
     " ORDER BY id LIMIT ?)"
 )
 _COUNTED: Final = Keys(
-    "SELECT json_group_array(json_array(status, recipients, first_id, last_id)) FROM (SELECT status,"
-    " count(*) AS recipients, min(id) AS first_id, max(id) AS last_id"
-    " FROM recipient WHERE message_id IN ({}) GROUP BY status)"
+    "SELECT json_group_array(json_array(status, recipients, first_id, last_id)) FROM (SELECT r.status,"
+    " count(*) AS recipients, min(r.id) AS first_id, max(r.id) AS last_id"
+    f" FROM message m CROSS JOIN recipient r ON {RECIPIENTS_OF_M} WHERE m.id IN ({{}}) GROUP BY r.status)"
 )
+_THEIRS: Final = f"(SELECT r.id FROM message m CROSS JOIN recipient r ON {RECIPIENTS_OF_M} WHERE m.id IN ({{}}))"
 _DELETE: Final = tuple(
     Keys(sql)
     for sql in (
-        "DELETE FROM attempt WHERE recipient_id IN (SELECT id FROM recipient WHERE message_id IN ({}))",
-        "DELETE FROM event WHERE recipient_id IN (SELECT id FROM recipient WHERE message_id IN ({}))",
-        "DELETE FROM recipient WHERE message_id IN ({})",
+        f"DELETE FROM attempt WHERE recipient_id IN {_THEIRS}",
+        f"DELETE FROM event WHERE recipient_id IN {_THEIRS}",
+        f"DELETE FROM recipient WHERE id IN {_THEIRS}",
         "DELETE FROM message WHERE id IN ({})",
     )
 )
@@ -63,7 +66,7 @@ def _purge(transaction: Transaction, before_ms: int, limit: int) -> int:
         return 0
     bounds = []
     for status, recipients, first_id, last_id in _COUNTED.read(connection, message_ids):
-        transaction.count(status, -recipients)
+        transaction.count(Status(status), -recipients)
         bounds += [first_id, last_id]
     for statement in _DELETE:
         statement.run(connection, message_ids)

@@ -1,4 +1,4 @@
-"""The verbs of the queue: accept, settle, claim, postpone, recover."""
+"""The verbs of the queue: accept, claim, renew, postpone, recover."""
 
 import json
 from collections.abc import Sequence
@@ -7,10 +7,10 @@ from functools import partial
 from itertools import islice
 from typing import Any, Final
 
-from storage import large, owners
-from storage.model import Job, Message, NewRecipient, Result, Settled
+from storage import owners
+from storage.model import Job, Message, NewRecipient
 from storage.owners import SLOT_MASK
-from storage.recipient import Recipient, claim, give_back, renew_lease, settle
+from storage.recipient import Recipient, claim, give_back, renew_lease
 from storage.statements import Rows
 from storage.status import Status
 from storage.transaction import Transaction
@@ -36,7 +36,7 @@ class Acceptance:
 _MESSAGE: Final = Rows.insert(
     "message",
     "id,received_ms,sender,sender_domain,body,smtputf8,size,plan,envid,ret,user,client,message_id,from_header,"
-    "subject,untracked_reason,broadcast,broadcast_type",
+    "subject,untracked_reason,broadcast,broadcast_type,first_recipient,last_recipient",
 )
 _CONTENT: Final = Rows.insert("content", "message_id,body,file")
 _RECIPIENT: Final = Rows.insert(
@@ -53,7 +53,7 @@ def accept(transaction: Transaction, wanted: Sequence[Acceptance]) -> list[list[
             rows.append(_recipient_values(acceptance, recipient, lease))
             transaction.count(recipient.status, 1)
     connection = transaction.connection
-    _MESSAGE.run(connection, [_message_values(acceptance.message) for acceptance in wanted])
+    _MESSAGE.run(connection, [_message_values(acceptance) for acceptance in wanted])
     _CONTENT.run(connection, [_content_values(acceptance) for acceptance in wanted if _waited_for(acceptance)])
     _RECIPIENT.run(connection, rows)
     transaction.received(map(_bounds, wanted))
@@ -76,8 +76,10 @@ def _bounds(acceptance: Acceptance) -> tuple[int, int, int]:
     return message.received_ms, min(ids), max(ids)
 
 
-def _message_values(message: Message) -> tuple[Any, ...]:
+def _message_values(acceptance: Acceptance) -> tuple[Any, ...]:
+    message = acceptance.message
     sender = message.sender
+    recipient_ids = [recipient.id for recipient in acceptance.recipients]
     return (
         message.id,
         message.received_ms,
@@ -97,6 +99,8 @@ def _message_values(message: Message) -> tuple[Any, ...]:
         message.untracked_reason,
         message.broadcast,
         message.broadcast_type,
+        min(recipient_ids, default=None),
+        max(recipient_ids, default=None),
     )
 
 
@@ -141,52 +145,6 @@ def _jobs(acceptance: Acceptance, lease: int | None) -> list[Job]:
         for recipient in acceptance.recipients
         if recipient.status is Status.UNSENT
     ]
-
-
-_ATTEMPT: Final = Rows.insert(
-    "attempt", "recipient_id,id,at_ms,duration_ms,phase,code,enhanced,text,mx,address,tls,in_doubt,status"
-)
-
-
-def settle_all(transaction: Transaction, results: Sequence[Result]) -> list[Settled]:
-    """Judge and write results; nothing is kept for a recipient that is gone (purged)."""
-    rows = transaction.load(result.job.recipient_id for result in results)
-    changed: dict[int, Recipient] = {}
-    attempts = []
-    answers: list[Settled] = []
-    for result in results:
-        row = rows.get(result.job.recipient_id)
-        if row is None:
-            answers.append(Settled(result.job.status, accepted=False))
-            continue
-        accepted = settle(row, result)
-        if accepted:
-            changed[row.id] = row
-        attempts.append(_attempt_values(transaction, row, result))
-        answers.append(Settled(row.status, accepted))
-    _ATTEMPT.run(transaction.connection, attempts)
-    files = any(result.job.message.size > large.LARGE_BYTES for result in results)
-    transaction.save(rows, changed.values(), files=files)
-    return answers
-
-
-def _attempt_values(transaction: Transaction, row: Recipient, result: Result) -> tuple[Any, ...]:
-    attempt = result.attempt
-    return (
-        row.id,
-        transaction.ids.next(),
-        attempt.at_ms,
-        attempt.duration_ms,
-        attempt.phase,
-        attempt.reply.code,
-        attempt.reply.enhanced,
-        attempt.reply.text,
-        attempt.mx,
-        attempt.address,
-        attempt.tls,
-        int(attempt.in_doubt),
-        row.status,
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,18 +206,18 @@ def recover(transaction: Transaction, wanted: Sequence[int]) -> list[int]:
     answers = []
     for now_ms in wanted:
         given = 0
-        for owner in owners.dead(transaction.state_dir):
+        for owner in owners.dead(transaction.place.state_dir):
             rows = _leased_by(transaction, owner)
             due = [row for row in rows.values() if give_back(row, now_ms)]
             transaction.save(rows, due)
             given += len(due)
-            transaction.after.append(partial(owners.forget, transaction.state_dir, owner))
+            transaction.after.append(partial(owners.forget, transaction.place.state_dir, owner))
         answers.append(given)
     return answers
 
 
 def give_back_all(transaction: Transaction, wanted: Sequence[None]) -> list[None]:
     """Give back what this process holds: due since it was leased."""
-    rows = _leased_by(transaction, transaction.owner)
+    rows = _leased_by(transaction, transaction.place.owner)
     transaction.save(rows, [row for row in rows.values() if give_back(row, (row.due_ms or 0) - LEASE_MS)])
     return [None] * len(wanted)

@@ -10,10 +10,11 @@ import aiosqlite
 
 from storage import database, timeline
 from storage.database import StoreMissingError, StoreVersionError
-from storage.logquery import BY_HEADER, Query, Search, log_row
+from storage.logquery import BY_HEADER, OF_MESSAGE, Query, Search, log_row
 from storage.model import HitFacts, LogFilter, LogRow, TimelineEntry, User
 from storage.statements import clean
 from storage.status import PENDING, Status
+from storage.stretch import COUNTS
 
 __all__ = ["Reader", "StoreMissingError", "StoreVersionError"]
 
@@ -96,9 +97,8 @@ class Reader:
         A first call with serial 0 returns the present serial and no rows.
         """
         if not since_serial:
-            ((serial,),) = await self._all(Query("SELECT ifnull(max(serial), 0) FROM change"))
-            # 0 means "a first call": a store without changes yet is at -1, before its first.
-            return serial or -1, []
+            ((serial,),) = await self._all(Query("SELECT max(serial) FROM change"))
+            return serial, []
         serial, ids = await self._changed_ids(since_serial)
         search = Search(wanted)
         rows: list[LogRow] = []
@@ -132,11 +132,8 @@ class Reader:
 
     async def status_counts(self, *, pending_only: bool = False) -> Mapping[Status, int]:
         """Return how many recipients are in each status."""
-        counts = dict.fromkeys((status for status in Status if status in PENDING or not pending_only), 0)
-        for status, recipients in await self._all(Query("SELECT status, recipients FROM tally")):
-            if status in counts:
-                counts[Status(status)] = recipients
-        return counts
+        (counts,) = await self._all(Query(_COUNTS))
+        return {status: n for status, n in zip(Status, counts, strict=True) if status in PENDING or not pending_only}
 
     async def hit_facts(self, recipient_ids: Collection[int]) -> Mapping[int, HitFacts]:
         """Return what judging hits of these recipients needs; unknown ids are left out."""
@@ -152,8 +149,7 @@ class Reader:
 
     async def recipients_of(self, message_id: int) -> Sequence[tuple[int, str]]:
         """Return (recipient id, address) of a message."""
-        sql = "SELECT id, address FROM recipient WHERE message_id = ? ORDER BY id"
-        return await self._all(Query(sql, (message_id,)))
+        return await self._all(Query(OF_MESSAGE, (message_id,)))
 
     async def recipient_by_message_id(self, message_id_header: str, address: str) -> int | None:
         """Return the recipient of the newest message with this Message-ID and address; None where unknown."""
@@ -179,6 +175,7 @@ class Reader:
         return list(await self._connection.execute_fetchall(query.sql, query.values))
 
 
+_COUNTS: Final = f"SELECT {', '.join(COUNTS)} FROM change ORDER BY serial DESC LIMIT 1"  # noqa: S608 - our own words
 _USERS: Final = "SELECT name, password_hash, senders, created_ms FROM user"
 
 

@@ -38,11 +38,13 @@ class Rows:
         """Return the statement that inserts into `columns` of `table`."""
         return cls(f"INSERT INTO {table} ({columns}) SELECT * FROM ({{}}) WHERE column1 <> {_FILLER} {conflict}")
 
-    def run(self, connection: sqlite3.Connection, rows: Sequence[Row]) -> None:
-        """Execute for all rows."""
+    def run(self, connection: sqlite3.Connection, rows: Sequence[Row]) -> int:
+        """Execute for all rows; return how many rows of the table changed."""
+        changed = 0
         for start in range(0, len(rows), _SIZES[-1]):
             row, size, values = _bound(rows[start : start + _SIZES[-1]])
-            connection.execute(self._form(row, size), values)
+            changed += connection.execute(self._form(row, size), values).rowcount
+        return changed
 
 
 class Keys:

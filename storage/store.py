@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Self
 
-from storage import database, fact_verbs, large, lookups, orders, owners, purge, queue_verbs
+from storage import database, fact_verbs, large, lookups, orders, owners, purge, queue_verbs, settle_verb
 from storage.commit import StoreFailedError, StoreFullError, Writer, told
 from storage.database import StoreVersionError
 from storage.lane import Lane
@@ -129,7 +129,7 @@ class Store:
         A kept open makes a recipient that becomes Sent or Delivered Opened in the same transaction.
         """
         check(result)
-        return await self._writer.call(queue_verbs.settle_all, result)
+        return await self._writer.call(settle_verb.settle_all, result)
 
     async def claim(self, now_ms: int, limit: int, skip_domains: Collection[str] = ()) -> list[Job]:
         """Lease up to `limit` due recipients, the longest due first; those of `skip_domains` stay."""

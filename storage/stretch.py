@@ -5,14 +5,16 @@ costs what its recipients cost, not what the log costs (DESIGN.md, law 6): its r
 of their trees. An index by address would write a page of its own for each recipient, and read one too
 as soon as the log outgrows the memory.
 """
+# ruff: noqa: S608 - SQL is put together from words of this program only; values are parameters
 
 import json
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from struct import pack
 from typing import Final
 
 from storage.statements import Rows
+from storage.status import Status
 
 STRETCH_RECIPIENTS: Final = 2048
 """How many recipients make a stretch: some 10 ms of the writer's time; ten million recipients are
@@ -46,10 +48,22 @@ _FORGET: Final = (
 )
 
 
-def note(connection: sqlite3.Connection, touched: Sequence[int], accepted: Sequence[int]) -> None:
-    """Remember which recipients a transaction touched, and which of them are new."""
-    values = (pack(f"<{len(touched)}q", *touched), json.dumps(accepted) if accepted else None)
-    connection.execute("INSERT INTO change (touched, accepted) VALUES (?, ?)", values)
+COUNTS: Final = tuple(status.name.lower() for status in Status)
+"""The columns of `change` that count recipients, in the order of the statuses."""
+
+_NOTE: Final = (
+    f"INSERT INTO change (touched, accepted, {', '.join(COUNTS)})"
+    f" SELECT ?, ?, {', '.join(f'{name} + ?' for name in COUNTS)} FROM change ORDER BY serial DESC LIMIT 1"
+)
+
+
+def note(
+    connection: sqlite3.Connection, touched: Sequence[int], accepted: Sequence[int], moved: Mapping[Status, int]
+) -> None:
+    """Remember which recipients a transaction touched, which of them are new, and what it did to the counts."""
+    packed = pack(f"<{len(touched)}q", *touched)
+    values = (packed, json.dumps(accepted) if accepted else None, *(moved.get(status, 0) for status in Status))
+    connection.execute(_NOTE, values)
 
 
 def count(connection: sqlite3.Connection) -> int:

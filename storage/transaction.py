@@ -8,7 +8,7 @@ counted (`tally`) before the commit; what must wait for the commit is kept in `a
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from functools import partial
 from operator import attrgetter
 from pathlib import Path
@@ -38,11 +38,6 @@ _FILES: Final = Keys(f"SELECT json_group_array(file) FROM content WHERE file IS 
 _DROP: Final = Keys(f"DELETE FROM content WHERE {_NOBODY_WAITS}")
 _EVENT: Final = Rows.insert(
     "event", "recipient_id,id,at_ms,kind,text,status,event,code,enhanced,reply,mx,hit,address,agent"
-)
-_TALLY: Final = Rows.insert(
-    "tally",
-    "status,recipients",
-    "ON CONFLICT (status) DO UPDATE SET recipients=recipients+excluded.recipients",
 )
 
 
@@ -86,20 +81,34 @@ class Kept:
     """How many recipients of this process wait to be entered into a stretch."""
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a store is and who writes there."""
+
+    state_dir: Path
+    owner: int
+    ids: Ids
+
+
+class MisjudgedError(Exception):
+    """A row was not as a verb expected it: the group is to be run again, each row read before it is judged."""
+
+
 class Transaction:
     """Everything one group of verbs does, between BEGIN IMMEDIATE and COMMIT."""
 
-    def __init__(self, connection: sqlite3.Connection, ids: Ids, state_dir: Path, owner: int, kept: Kept) -> None:
+    def __init__(self, connection: sqlite3.Connection, place: Place, kept: Kept, *, trusting: bool) -> None:
         self.connection = connection
-        self.ids = ids
-        self.state_dir = state_dir
-        self.owner = owner
+        self.place = place
+        self.ids = place.ids
         self.kept = kept
+        self.trusting = trusting
+        """Whether verbs may write what they expect to find, and raise MisjudgedError where it was not so."""
         self.after: list[Callable[[], None]] = []
         """What to do once the commit is durable: delete files that nothing refers to any more."""
         self._accepted: list[int] = []
         self._touched: dict[int, None] = {}
-        self._tally: Counter[str] = Counter()
+        self._moved: Counter[Status] = Counter()
 
     def load(self, recipient_ids: Iterable[int]) -> dict[int, Recipient]:
         """Read rows to judge, by id; unknown ids are left out."""
@@ -107,7 +116,7 @@ class Transaction:
         for values in _LOAD.read(self.connection, list(dict.fromkeys(recipient_ids))):
             values[_STATUS_AT] = status = Status(values[_STATUS_AT])
             rows[values[0]] = Recipient(*values)
-            self._tally[status] -= 1
+            self._moved[status] -= 1
         return rows
 
     def save(self, rows: dict[int, Recipient], changed: Iterable[Recipient], *, files: bool = True) -> None:
@@ -117,17 +126,18 @@ class Transaction:
         """
         written = list(changed)
         for row in rows.values():
-            self._tally[row.status] += 1
+            self._moved[row.status] += 1
         if not written:
             return
         _SAVE.run(self.connection, [_values(row) for row in written])
         self.touch(row.id for row in written)
-        self._drop_content(list({row.message_id for row in written if row.due_ms is None}), files=files)
+        self.drop_content(list({row.message_id for row in written if row.due_ms is None}), files=files)
 
-    def _drop_content(self, message_ids: Sequence[int], *, files: bool) -> None:
+    def drop_content(self, message_ids: Sequence[int], *, files: bool) -> None:
+        """Delete the content of those of the messages that have nobody left to serve."""
         if files:
             for file in _FILES.read(self.connection, message_ids):
-                self.after.append(partial(large.remove, self.state_dir, file))
+                self.after.append(partial(large.remove, self.place.state_dir, file))
         _DROP.run(self.connection, message_ids)
 
     def write_events(self, rows: Sequence[tuple[Any, ...]]) -> None:
@@ -145,20 +155,18 @@ class Transaction:
 
     def received(self, bounds: Iterable[tuple[int, int, int]]) -> None:
         """Make new ids findable by time: (time received, lowest id, highest id)."""
-        self.kept = replace(self.kept, hours=self.kept.hours.widened(self.connection, bounds))
+        self.kept = Kept(self.kept.hours.widened(self.connection, bounds), self.kept.fresh)
 
-    def count(self, status: str, recipients: int) -> None:
+    def count(self, status: Status, recipients: int) -> None:
         """Add to (or take from) the number of recipients in a status."""
-        self._tally[status] += recipients
+        self._moved[status] += recipients
 
     def finish(self) -> None:
         """Write what the whole group shares; the caller commits."""
-        if self._touched:
-            stretch.note(self.connection, list(self._touched), self._accepted)
-        moved = [(status, count) for status, count in self._tally.items() if count]
-        _TALLY.run(self.connection, moved)
+        if self._touched or any(self._moved.values()):
+            stretch.note(self.connection, list(self._touched), self._accepted, self._moved)
         fresh = self.kept.fresh + len(self._accepted)
         if fresh >= stretch.STRETCH_RECIPIENTS:
             stretch.enter(self.connection, ms_of(self.ids.next()))
             fresh = 0
-        self.kept = replace(self.kept, fresh=fresh)
+        self.kept = Kept(self.kept.hours, fresh)

@@ -21,7 +21,11 @@ CREATE TABLE message (
     subject TEXT NOT NULL,
     untracked_reason TEXT,
     broadcast TEXT,
-    broadcast_type TEXT
+    broadcast_type TEXT,
+    -- Its recipients' ids lie between these, and few others do: an index of recipients by message would
+    -- cost each message one more page.
+    first_recipient INTEGER,
+    last_recipient INTEGER
 );
 
 -- Kept while a recipient of the message is pending. Small content is in `body`, large content in the
@@ -60,7 +64,6 @@ CREATE TABLE recipient (
     first_open_ms INTEGER,
     late TEXT NOT NULL DEFAULT ''
 );
-CREATE INDEX recipient_message ON recipient (message_id);
 -- What the queue still has to serve, of a message.
 CREATE INDEX recipient_pending ON recipient (message_id) WHERE due_ms IS NOT NULL;
 -- What may be claimed, in order; lease and domain are here so that a scan need not touch the rows.
@@ -104,19 +107,30 @@ CREATE TABLE event (
     PRIMARY KEY (recipient_id, id)
 ) WITHOUT ROWID;
 
--- Which recipients a transaction touched: one row a transaction, for followers of the log. Kept for a
--- day after its stretch was made.
+-- What a transaction did: one row a transaction, for followers of the log and for counts. Kept for a day
+-- after its stretch was made; the last row stays.
 CREATE TABLE change (
-    serial INTEGER PRIMARY KEY AUTOINCREMENT,
+    serial INTEGER PRIMARY KEY,
     touched BLOB NOT NULL, -- recipient ids as packed 64-bit integers
-    accepted TEXT -- those that are new, as JSON
+    accepted TEXT, -- those that are new, as JSON
+    unsent INTEGER NOT NULL, -- how many recipients of the whole log are in each status after it
+    soft_bounced INTEGER NOT NULL,
+    sent INTEGER NOT NULL,
+    delivered INTEGER NOT NULL,
+    opened INTEGER NOT NULL,
+    bounced INTEGER NOT NULL,
+    failed INTEGER NOT NULL,
+    blocked INTEGER NOT NULL,
+    duplicate INTEGER NOT NULL,
+    no_email_selected INTEGER NOT NULL
 );
+INSERT INTO change VALUES (1, x'', NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
 
 -- How addresses and Message-IDs are found: when some thousand recipients were accepted, they are entered
 -- into the three tables below as one stretch, sorted, at the right ends of the trees. A question probes
 -- each stretch, and looks through what was accepted since.
 CREATE TABLE stretch (
-    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    number INTEGER PRIMARY KEY,
     made_ms INTEGER NOT NULL,
     serial INTEGER NOT NULL, -- it holds what changes up to this one accepted
     first_id INTEGER NOT NULL, -- of recipients
@@ -141,12 +155,6 @@ CREATE TABLE by_header (
     header TEXT NOT NULL,
     message_id INTEGER NOT NULL,
     PRIMARY KEY (stretch, header, message_id)
-) WITHOUT ROWID;
-
--- How many recipients are in each status.
-CREATE TABLE tally (
-    status TEXT PRIMARY KEY,
-    recipients INTEGER NOT NULL
 ) WITHOUT ROWID;
 
 -- Between which ids the messages and recipients of an hour lie, so that a time finds its ids. The bounds

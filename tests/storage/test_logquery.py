@@ -27,7 +27,7 @@ def plan(connection: sqlite3.Connection, query: Query) -> str:
     [
         (LogFilter(), "SCAN r;"),
         (LogFilter(statuses=(Status.DELIVERED,)), "SCAN r;"),
-        (LogFilter(queue_id=queue_id(5)), "SEARCH r USING INDEX recipient_message (message_id=?)"),
+        (LogFilter(queue_id=queue_id(5)), "SEARCH r USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
         (LogFilter(statuses=(Status.FAILED,)), "SEARCH r USING INDEX recipient_status (status=?)"),
         (LogFilter(statuses=(Status.FAILED,), sender="a@x"), "SEARCH r USING INDEX recipient_status (status=?)"),
         (LogFilter(pending_only=True), "SCAN r USING INDEX recipient_pending"),
