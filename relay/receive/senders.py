@@ -13,6 +13,7 @@ from relay.receive.address import Address, Fault, parse_domain, parse_mailbox
 MAX_FIELD_BYTES: Final = 8192
 
 _PART: Final = re.compile(r'"(?:[^"\\]|\\.)*+"|\\.|[()"\\]|[^()"\\]++', re.DOTALL)
+_CONTROL: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 # Groups (":" and ";") are left out: clients differ in what they make of them in a From field.
 _MAILBOX: Final = re.compile(r"[^<>:;]*+<([^<>]*+)>\s*+|([^<>:;]*+)")
 
@@ -45,14 +46,21 @@ def permits_from(senders: tuple[str, ...], fields: Iterable[bytes]) -> bool:
 
 def from_addresses(field: bytes) -> list[str] | None:
     """Return the addresses of a From field's unfolded value (RFC 5322, 3.6.2); None where it is not one."""
-    if len(field) > MAX_FIELD_BYTES:
-        return None
-    try:
-        plain = _without_comments_and_quotes(field.decode("utf-8"))
-    except UnicodeDecodeError:
-        return None
+    text = _text(field)
+    plain = _without_comments_and_quotes(text) if text is not None else None
     addresses = [_address(element) for element in plain.split(",")] if plain is not None else [None]
     return [address for address in addresses if address] if all(addresses) else None
+
+
+def _text(field: bytes) -> str | None:
+    # Clients read raw bytes in charsets of their own, and we must not see a quote or a bracket where they see a letter:
+    # ISO-2022 hides them behind escapes, and in GBK and Shift_JIS a letter's second byte can be a backslash.
+    if len(field) > MAX_FIELD_BYTES or _CONTROL.search(field):
+        return None
+    try:
+        return field.decode("utf-8")
+    except UnicodeDecodeError:
+        return None if b"\\" in field else field.decode("ascii", "replace")
 
 
 def _without_comments_and_quotes(text: str) -> str | None:
