@@ -18,6 +18,7 @@ from typing import Any, Final
 # Statements are prepared for these numbers of rows, and filled up with rows that do nothing: a group is
 # one step a statement, and some two hundred prepared statements serve all sizes of groups.
 _SIZES: Final = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
+_SIZE_FOR: Final = tuple(next(size for size in _SIZES if size >= rows) for rows in range(_SIZES[-1] + 1))
 _FILLER: Final = -1
 _UNCLEAN: Final = re.compile("[\x00\ud800-\udfff]")
 
@@ -42,8 +43,9 @@ class Rows:
         """Execute for all rows; return how many rows of the table changed."""
         changed = 0
         for start in range(0, len(rows), _SIZES[-1]):
-            row, size, values = _bound(rows[start : start + _SIZES[-1]])
-            changed += connection.execute(self._form(row, size), values).rowcount
+            part = rows[start : start + _SIZES[-1]]
+            row, values = _bound(part)
+            changed += connection.execute(self._form(row, _SIZE_FOR[len(part)]), values).rowcount
         return changed
 
 
@@ -69,42 +71,41 @@ class Keys:
     def _parts(keys: Sequence[Any]) -> Iterable[Sequence[Any]]:
         for start in range(0, len(keys), _SIZES[-1]):
             part = list(keys[start : start + _SIZES[-1]])
-            yield part + part[-1:] * (_size(len(part)) - len(part))
+            yield part + part[-1:] * (_SIZE_FOR[len(part)] - len(part))
 
 
-def _size(rows: int) -> int:
-    return next(size for size in _SIZES if size >= rows)
-
-
-def _bound(rows: Sequence[Row]) -> tuple[str, int, list[Any]]:
-    """Return the form of one row, the number of rows and the parameters of all.
+def _bound(rows: Sequence[Row]) -> tuple[str, list[Any]]:
+    """Return the form of one row and the parameters of all.
 
     A column that is None in all rows is written as NULL: sqlite3 takes ten times as long to bind None
     (and any type that is not exactly int, float or str) as to bind a number.
     """
-    marks, bound = [], []
+    marks: list[str] = []
+    bound: list[Sequence[Any]] = []
     for column in zip(*rows, strict=True):
-        nones = column.count(None)
-        if nones == len(column):
+        first = column[0]
+        if type(first) is int:
+            bound.append(column)
+        elif first is None and column.count(None) == len(column):
             marks.append("NULL")
             continue
+        else:
+            bound.append(_clean_column(column))
         marks.append("?")
-        bound.append(_clean_column(column, nones))
     values = list(chain.from_iterable(zip(*bound, strict=True)))
-    size = _size(len(rows))
-    values += [_FILLER] * (len(bound) * (size - len(rows)))
-    return f"({','.join(marks)})", size, values
+    values += [_FILLER] * (len(bound) * (_SIZE_FOR[len(rows)] - len(rows)))
+    return f"({','.join(marks)})", values
 
 
-def _clean_column(column: Sequence[Any], nones: int) -> Sequence[Any]:
+def _clean_column(column: tuple[Any, ...]) -> Sequence[Any]:
     """Return a column with clean text: all of it is looked at in one go, since nearly all of it is clean."""
-    texts = [value for value in column if value is not None] if nones else column
+    texts = [value for value in column if value is not None] if None in column else column
     if not isinstance(texts[0], str):
         return column
     whole = "".join(texts)
     if whole.isascii() and "\x00" not in whole:
         # An enum's member is bound as slowly as None: make it the plain text that it is.
-        return column if nones or type(texts[0]) is str else list(map(str, column))
+        return column if type(texts[0]) is str or texts is not column else list(map(str, column))
     return [None if value is None else clean(value) for value in column]
 
 
