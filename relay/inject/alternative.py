@@ -91,6 +91,8 @@ def add_html(content: bytes, found: Scan, part: Part, eol: bytes) -> tuple[Edit,
     """
     if part.doubt is not None or part.named or not _has_room(found, part):
         return part.doubt or UntrackedReason.TEXT_ONLY
+    if part.parent is not None and part.end == len(content):
+        return UntrackedReason.AMBIGUOUS_BOUNDARY  # the message breaks off
     text = _text(content, part)
     if isinstance(text, UntrackedReason):
         return text

@@ -47,12 +47,15 @@ _OTHER_NAMES: Final = {
     "x_user_defined": "latin_1",
     "ansi_x3_110_1983": "latin_1",
 }
-# ISO 2022: from an escape to a set that is not ASCII, or a shift out, up to the next escape or shift in.
-_ISO_2022_SHIFTED: Final = re.compile(rb"\x1b(?:\$(?:[@AB]|\([@-Z])|\(I)[^\x1b]*+|\x0e[^\x0f\x1b]*+")
+# ISO 2022: from an escape to a set that is not ASCII, or a shift out, up to the escape to ASCII or the shift in.
+_ISO_2022_SHIFTED: Final = re.compile(rb"\x1b(?:\$(?:[@AB]|\([@-Z])|\(I)(?:[^\x1b]++|\x1b(?!\([BJ]))*+|\x0e[^\x0f]*+")
 # RFC 1843: "~{" up to "~}"; a line end ends it, too.
 _HZ_SHIFTED: Final = re.compile(rb"~\{(?:[^~\r\n]++|~(?!\}))*+")
 # Tags in UTF-16 or UTF-32 under a wrong name.
 _WIDE: Final = re.compile(rb"<\0[!-~]\0|\0<\0[!-~]|<\0\0")
+# An escape that the next byte would go on with.
+_OPEN_ESCAPE: Final = re.compile(rb"\x1b(?!\([BJ])|(?<!~)~\Z")
+_LONGEST_ESCAPE: Final = 3
 _MASK: Final = b"\x80"
 
 
@@ -86,12 +89,17 @@ class Reading:
     """How the image is encoded."""
     mark: int
     """Units of `markup` that nothing may go before: a byte order mark."""
+    shifts: bool = False
+    """Whether escapes in the source shift to other sets of characters and back."""
 
     def offset(self, index: int) -> int | None:
         """Return the offset in the source of unit `index` of the markup; None where nothing fits in there."""
+        if self.shifts:
+            inside = self.markup[index - 1 : index] == _MASK
+            escaping = _OPEN_ESCAPE.search(self.source, max(0, index - _LONGEST_ESCAPE), index)
+            return None if index and (inside or escaping) else index
         if self.codec == "ascii":
-            inside = index > 0 and self.markup is not self.source and self.markup[index - 1 : index] == _MASK
-            return None if inside else index
+            return index
         return _offset(self.source, self.codec, index)
 
     def proves(self, offset: int, image: bytes) -> bool:
@@ -118,7 +126,9 @@ def read(source: bytes, name: bytes) -> Reading | UntrackedReason:
         return UntrackedReason.BROKEN_CHARSET
     mark = len(codecs.BOM_UTF8) if source.startswith(codecs.BOM_UTF8) else 0
     shifted = _shifted(codec, source)
-    return Reading(source, shifted.sub(_masked_run, source) if shifted else source, "ascii", mark)
+    if shifted is None:
+        return Reading(source, source, "ascii", mark)
+    return Reading(source, shifted.sub(_masked_run, source), "ascii", mark, shifts=True)
 
 
 def _unknown(source: bytes, name: bytes) -> Reading | UntrackedReason:

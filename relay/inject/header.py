@@ -102,14 +102,15 @@ def read_value(body: bytes) -> Value:
 
 
 def _read(body: bytes) -> Value:
-    body = unfold(body)
     if b"(" in body and b'"' not in body:
         body = _COMMENT.sub(b" ", body)
     parameters: dict[bytes, bytes] = {}
     doubled = False
     for name, quoted, token in _PARAMETER.findall(body):
-        text = token or (_ESCAPED.sub(rb"\1", quoted) if b"\\" in quoted else quoted)
-        if parameters.setdefault(name.lower(), text) != text:
+        key, text = name.lower(), token or (_ESCAPED.sub(rb"\1", quoted) if b"\\" in quoted else quoted)
+        if key != b"boundary":  # some readers take a fold inside it as it stands
+            text = unfold(text)
+        if parameters.setdefault(key, text) != text:
             doubled = True
     if b"*" in body:
         _collapse(parameters)

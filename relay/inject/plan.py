@@ -210,8 +210,8 @@ def _offset(html: _Html, options: InjectOptions) -> int | UntrackedReason:
 
 
 def _eol(content: bytes, part: Part) -> bytes:
-    line_end = content.find(b"\n", part.head)
-    return b"\r\n" if line_end < 0 or content[line_end - 1 : line_end] == b"\r" else b"\n"
+    header = content[part.head : part.start]
+    return b"\n" if b"\n" in header and b"\r\n" not in header else b"\r\n"
 
 
 def _holds_pgp(text: bytes) -> bool:

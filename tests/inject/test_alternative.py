@@ -127,6 +127,7 @@ def _nested(kind: str) -> bytes:
         (multipart("alternative", TEXT_PART, part(b"x", "Content-Type: text/calendar")), R.TEXT_ONLY),
         (multipart("mixed", part(b"x", "Content-Type: image/png"), TEXT_PART), R.TEXT_ONLY),
         (multipart("mixed", part(b"x", "Content-Type: text/plain", "Content-Type: text/plain")), R.AMBIGUOUS_HEADER),
+        (multipart("mixed", TEXT_PART).removesuffix(b"\r\n--=_b--\r\n"), R.AMBIGUOUS_BOUNDARY),
         (multipart("mixed", _nested("signed")), R.SIGNED),
         (multipart("mixed", _nested("mixed")), R.TEXT_ONLY),
         (multipart("mixed", part(b"--x\r\n" * 30_000), boundary="q"), R.TOO_COMPLEX),

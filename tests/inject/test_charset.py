@@ -103,6 +103,22 @@ def test_nothing_goes_into_a_run_that_is_not_ascii() -> None:
 
 
 @pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        (b"<p>\x1b$BF|\x1b", b"iso-2022-jp"),
+        (b"<p>\x1b", b"iso-2022-jp"),
+        (b"<p>\x1b(", b"iso-2022-jp"),
+        (b"<p>~", b"hz"),
+    ],
+)
+def test_nothing_goes_into_an_escape(source: bytes, name: bytes) -> None:
+    reading = read(source, name)
+    assert isinstance(reading, Reading)
+    assert reading.offset(len(source)) is None
+    assert reading.offset(0) == 0
+
+
+@pytest.mark.parametrize(
     ("source", "name", "markup"),
     [
         (b"<p>\x1b$B<b>\x1b(B</p>", b"us-ascii", b"<p>" + b"\x80" * 6 + b"\x1b(B</p>"),

@@ -35,6 +35,7 @@ def test_a_header_larger_than_any_real_one_is_refused(content: bytes) -> None:
         (b" Text/HTML ; Charset=UTF-8", b"text/html", {b"charset": b"UTF-8"}),
         (b'a/b; x="y;z=1"; q=2', b"a/b", {b"x": b"y;z=1", b"q": b"2"}),
         (b'a/b; x="y\\"z"', b"a/b", {b"x": b'y"z'}),
+        (b'a/b; x="y\r\n z"; boundary="y\r\n z"', b"a/b", {b"x": b"y z", b"boundary": b"y\r\n z"}),
         (b"a/b;\r\n\tx=1", b"a/b", {b"x": b"1"}),
         (b"a/b (comment); x=1", b"a/b", {b"x": b"1"}),
         (b'a/b; x="open', b"a/b", {b"x": b"open"}),

@@ -88,9 +88,11 @@ _MIXED = 'Content-Type: multipart/mixed; boundary="{}"'
     ("content", "doubt"),
     [
         (b"no header at all", R.MALFORMED_HEADER),
+        (b"A: b\rc\r\n\r\nx", R.MALFORMED_HEADER),
         (b"A: b\r\nbroken\r\n\r\nx", R.MALFORMED_HEADER),
         (b"From a@example.com Mon Jan 1 00:00:00 2024\r\nA: b\r\n\r\nx", R.MALFORMED_HEADER),
         (message(b"", "Content-Type: a/b", "Content-Type: c/d"), R.AMBIGUOUS_HEADER),
+        (message(b"--a b\r\n", 'Content-Type: multipart/mixed; boundary="a\r\n b"'), R.AMBIGUOUS_BOUNDARY),
         (message(b"x", "Content-Type: multipart/mixed"), R.AMBIGUOUS_BOUNDARY),
         (message(b"x", _MIXED.format("b" * (MAX_BOUNDARY_BYTES + 1))), R.AMBIGUOUS_BOUNDARY),
         (multipart("mixed", TEXT_PART, fields=("Content-Transfer-Encoding: base64",)), R.AMBIGUOUS_BOUNDARY),
