@@ -111,19 +111,16 @@ def _has_room(found: Scan, part: Part) -> bool:
 
 def _text(content: bytes, part: Part) -> str | UntrackedReason:
     """Return the part's text, where it can be read for certain and may be shown as HTML."""
-    form, codec = transfer.form_of(part.encoding), charset.canonical(part.parameters.get(b"charset", b"").strip())
-    if form is None or codec is None:
-        return UntrackedReason.UNKNOWN_CHARSET if form is not None else UntrackedReason.UNKNOWN_ENCODING
+    form = transfer.form_of(part.encoding)
+    if form is None:
+        return UntrackedReason.UNKNOWN_ENCODING
     source = transfer.decode(form, content[part.start : part.end])
     if source is None:
         return UntrackedReason.BROKEN_ENCODING
     if len(source) > MAX_TEXT_BYTES:
         return UntrackedReason.TEXT_TOO_LONG
-    try:
-        text = source.decode(codec)
-    except UnicodeDecodeError:
-        return UntrackedReason.TEXT_UNREADABLE
-    return _why_not(text) or text
+    text = charset.text_of(source, part.parameters.get(b"charset", b"").strip())
+    return text if isinstance(text, UntrackedReason) else _why_not(text) or text
 
 
 def _why_not(text: str) -> UntrackedReason | None:

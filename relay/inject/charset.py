@@ -131,6 +131,19 @@ def read(source: bytes, name: bytes) -> Reading | UntrackedReason:
     return Reading(source, shifted.sub(_masked_run, source), "ascii", mark, shifts=True)
 
 
+def text_of(source: bytes, name: bytes) -> str | UntrackedReason:
+    """Return decoded bytes as text; the reason where they are not surely text in the charset of this name."""
+    codec = canonical(name)
+    if codec is None:
+        return UntrackedReason.UNKNOWN_CHARSET
+    if codec in _MARKS and not source.startswith(tuple(mark for mark, _ in _MARKS[codec])):
+        return UntrackedReason.TEXT_UNREADABLE
+    try:
+        return source.decode(codec)
+    except UnicodeDecodeError:
+        return UntrackedReason.TEXT_UNREADABLE
+
+
 def _unknown(source: bytes, name: bytes) -> Reading | UntrackedReason:
     # A name that nobody knows does no harm where all is plain ASCII: readers fall back to that.
     plain = source.isascii() and b"\x1b" not in source and b"\0" not in source and b"~{" not in source

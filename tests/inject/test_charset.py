@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.inject.charset import Reading, canonical, read
+from relay.inject.charset import Reading, canonical, read, text_of
 from relay.inject.reason import UntrackedReason as R
 
 
@@ -154,3 +154,18 @@ def test_any_bytes_are_read_or_refused(source: bytes, name: bytes) -> None:
         known = [offset for offset in offsets if offset is not None]
         assert known == sorted(known)
         assert all(0 <= offset <= len(source) for offset in known)
+
+
+@pytest.mark.parametrize(
+    ("source", "name", "text"),
+    [
+        ("é".encode(), b"utf-8", "é"),
+        ("日".encode("iso-2022-jp"), b"iso-2022-jp", "日"),
+        ("é".encode("utf-16"), b"utf-16", "é"),
+        ("é".encode("utf-16-le"), b"utf-16", R.TEXT_UNREADABLE),
+        (b"\xff", b"", R.TEXT_UNREADABLE),
+        (b"x", b"no-such-charset", R.UNKNOWN_CHARSET),
+    ],
+)
+def test_text_is_read_for_certain_or_not_at_all(source: bytes, name: bytes, text: str | R) -> None:
+    assert text_of(source, name) == text
