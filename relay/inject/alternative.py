@@ -91,6 +91,9 @@ def add_html(content: bytes, found: Scan, part: Part, eol: bytes) -> tuple[Edit,
     """
     if part.doubt is not None or part.named or not _has_room(found, part):
         return part.doubt or UntrackedReason.TEXT_ONLY
+    if b"\r" in content[: part.start].replace(b"\r\n", b""):
+        # RFC 5322, 2.2: data; for some readers the end of a line, and so of a field that is moved.
+        return UntrackedReason.MALFORMED_HEADER
     if part.parent is not None and part.end == len(content):
         return UntrackedReason.AMBIGUOUS_BOUNDARY  # the message breaks off
     text = _text(content, part)

@@ -82,9 +82,7 @@ def scan(content: bytes) -> Scan:
 
 def _part(content: bytes, header: Header, parent: Part | None) -> Part:
     part = Part(header.start, header.body_start, len(content), parent, b"", {}, b"", b"", False, None)
-    text = content[header.start : header.body_start]
-    # A bare CR is data by RFC 5322, 2.2, and the end of a line for some readers.
-    if (not header.closed and header.body_start < len(content)) or text.count(b"\r") != text.count(b"\r\n"):
+    if not header.closed and header.body_start < len(content):
         part.doubt = UntrackedReason.MALFORMED_HEADER
     _describe(content, header, part)
     return part

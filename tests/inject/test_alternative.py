@@ -116,6 +116,7 @@ def _nested(kind: str) -> bytes:
         (_with(body=b"@@ -1,2 +3 @@\r\n"), R.PATCH),
         (_with(body=b"begin 644 a.zip\r\nM\r\nend\r\n"), R.PATCH),
         (_with(body=b"-----BEGIN PGP MESSAGE-----\r\n"), R.INLINE_PGP),
+        (_with("X: a\rb"), R.MALFORMED_HEADER),
         (_with(body=b" \r\n"), R.NO_TEXT),
         (_with(body=b"\0"), R.TEXT_UNREADABLE),
         (_with(body=b"\xff"), R.TEXT_UNREADABLE),
