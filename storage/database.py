@@ -4,7 +4,9 @@ Rules: WAL with synchronous=FULL on every connection that writes; migrations onl
 transaction each; a version that this program does not know is refused in a sentence.
 """
 
+import os
 import sqlite3
+from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 from typing import Final
@@ -63,6 +65,15 @@ def _version(connection: sqlite3.Connection, path: Path) -> int:
     return version
 
 
+def _make_private(path: Path) -> None:
+    """Make the file, readable by the owner alone: it holds people's mail. Its log takes the same mode.
+
+    Only where there is none: to close a file that this process has open elsewhere drops SQLite's locks.
+    """
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+
+
 def open_writing(state_dir: Path) -> sqlite3.Connection:
     """Open the database for writing, made or brought to the newest version first.
 
@@ -72,6 +83,7 @@ def open_writing(state_dir: Path) -> sqlite3.Connection:
     if sqlite3.sqlite_version_info < _OLDEST_SQLITE:
         raise StoreVersionError(f"SQLite {sqlite3.sqlite_version} is too old: 3.38 or later is needed")
     path = state_dir / FILE_NAME
+    _make_private(path)
     connection = sqlite3.connect(
         path,
         timeout=_BUSY_SECONDS,

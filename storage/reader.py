@@ -1,6 +1,7 @@
 """Questions to the store: reads only, never in the way of the writers (WAL), on aiosqlite."""
 
 import json
+import sqlite3
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from struct import unpack
@@ -45,8 +46,10 @@ class Reader:
             reader = cls(connection)
             ((version,),) = await reader._all(Query("PRAGMA user_version"))
             database.check_readable(version, state_dir)
-        except BaseException:
+        except BaseException as error:
             await connection.close()
+            if isinstance(error, sqlite3.DatabaseError):
+                raise StoreVersionError(f"{state_dir} holds no Telltale database ({error})") from None
             raise
         return reader
 

@@ -7,6 +7,7 @@ grouped (everything that waits shares one); many processes on one host may hold 
 import asyncio
 import sqlite3
 from collections.abc import Collection, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Self
@@ -39,18 +40,33 @@ class _Opened:
     owner: Owner
 
 
-_HIGHEST_ID: Final = "SELECT max(ifnull((SELECT max(id) FROM message), 0), ifnull((SELECT max(id) FROM recipient), 0))"
+_HIGHEST_ID: Final = (
+    "SELECT max(ifnull((SELECT max(id) FROM message), 0), ifnull((SELECT max(id) FROM recipient), 0),"
+    " ifnull((SELECT max(id) FROM dsn), 0))"
+)
+
+
+def _open_or_tell(state_dir: Path) -> _Opened:
+    try:
+        return _open(state_dir)
+    except sqlite3.Error as error:
+        raise told(error) from error
 
 
 def _open(state_dir: Path) -> _Opened:
     state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    lock = WriteLock(state_dir)
-    with lock.held():
-        writing = database.open_writing(state_dir)
-        (highest_id,) = writing.execute(_HIGHEST_ID).fetchone()
-        owner = owners.register(state_dir, highest_id)
-        large.sweep(state_dir, writing)
-        reading = database.open_reading(state_dir)
+    with ExitStack() as on_failure:
+        lock = WriteLock(state_dir)
+        on_failure.callback(lock.close)
+        with lock.held():
+            writing = database.open_writing(state_dir)
+            on_failure.callback(writing.close)
+            (highest_id,) = writing.execute(_HIGHEST_ID).fetchone()
+            owner = owners.register(state_dir, highest_id)
+            on_failure.callback(owner.retire)
+            large.sweep(state_dir, writing)
+            reading = database.open_reading(state_dir)
+        on_failure.pop_all()
     return _Opened(writing, reading, lock, owner)
 
 
@@ -62,10 +78,11 @@ class Store:
         """Open or create the store and register this process as a lease owner.
 
         The owner is proven alive by a lock on a file of its own in `state_dir/owners/` that the kernel
-        drops at the process's end, however it comes. Raises OSError or StoreVersionError (a sentence).
+        drops at the process's end, however it comes. Raises OSError, StoreVersionError (a sentence),
+        StoreFullError or StoreFailedError.
         """
         loop = asyncio.get_running_loop()
-        opened = await loop.run_in_executor(None, _open, state_dir)
+        opened = await loop.run_in_executor(None, _open_or_tell, state_dir)
         return cls(state_dir, opened, loop)
 
     def __init__(self, state_dir: Path, opened: "_Opened", loop: asyncio.AbstractEventLoop) -> None:
@@ -94,7 +111,11 @@ class Store:
             await self._writer.close()
 
     def next_id(self) -> int:
-        """Return a new id for a message or recipient: unique over processes, rising with time, < 2^63."""
+        """Return a new id for a message or recipient: unique over processes, rising with time, < 2^63.
+
+        For the event loop's thread. Draw a message's ids in one go: its recipients are found by the range
+        that their ids lie in.
+        """
         return self._ids.next()
 
     async def accept(

@@ -39,7 +39,7 @@ FRESH_MESSAGES: Final = FRESH.replace(" WHERE ", " CROSS JOIN message m ON m.id 
 _ENTER: Final = (
     f"INSERT INTO by_address SELECT ?, r.domain, r.address, r.id{FRESH} ORDER BY 2, 3 COLLATE NOCASE, 4",
     f"INSERT INTO by_sender SELECT ?, m.sender_domain, m.sender, r.id{FRESH_MESSAGES} ORDER BY 2, 3 COLLATE NOCASE, 4",
-    f"INSERT INTO by_header SELECT DISTINCT ?, m.message_id, m.id{FRESH_MESSAGES} ORDER BY 2, 3",
+    f"INSERT INTO by_header SELECT DISTINCT ?, m.message_id, m.id{FRESH_MESSAGES} AND m.message_id <> '' ORDER BY 2, 3",
 )
 _MADE: Final = "INSERT INTO stretch (number, made_ms, serial, first_id, last_id) VALUES (?, ?, ?, ?, ?)"
 _FORGET: Final = (

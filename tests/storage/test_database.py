@@ -1,6 +1,7 @@
 """Laws of opening the database."""
 
 import sqlite3
+import stat
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,8 @@ import pytest
 from storage import database
 from storage.database import StoreMissingError, StoreVersionError
 from storage.reader import Reader
-from storage.store import Store
+from storage.store import Store, StoreFailedError
+from tests.storage.makers import accept
 
 
 def version_of(state_dir: Path) -> int:
@@ -20,6 +22,14 @@ def version_of(state_dir: Path) -> int:
 
 def names(directory: Path) -> list[str]:
     return sorted(path.name for path in directory.iterdir())
+
+
+def files_of(directory: Path) -> list[Path]:
+    return [path for path in directory.iterdir() if path.is_file()]
+
+
+def open_files() -> set[str]:
+    return {str(path.readlink()) for path in Path("/proc/self/fd").iterdir() if path.is_symlink()}
 
 
 def set_version(state_dir: Path, version: int) -> None:
@@ -52,6 +62,41 @@ async def test_an_unknown_newer_version_is_refused_and_left_alone(tmp_path: Path
 async def test_a_foreign_file_is_refused_in_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "telltale.db").write_bytes(b"this is no database, but a page of text" * 200)
     with pytest.raises(StoreVersionError, match="cannot be read as a Telltale database"):
+        await Store.open(tmp_path)
+    with pytest.raises(StoreVersionError, match="holds no Telltale database"):
+        await Reader.open(tmp_path)
+
+
+async def test_the_database_is_the_owner_s_alone(tmp_path: Path) -> None:
+    """It holds people's mail."""
+    store = await Store.open(tmp_path)
+    await accept(store)
+    assert {path.name: stat.S_IMODE(path.stat().st_mode) for path in files_of(tmp_path)} == {
+        "telltale.db": 0o600,
+        "telltale.db-shm": 0o600,
+        "telltale.db-wal": 0o600,
+        "write.lock": 0o600,
+    }
+    await store.close()
+
+
+async def test_a_store_that_cannot_be_opened_leaves_nothing_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*_: object) -> int:
+        raise PermissionError("no")
+
+    monkeypatch.setattr("storage.large.sweep", failing)
+    before = open_files()
+    with pytest.raises(PermissionError):
+        await Store.open(tmp_path)
+    assert names(tmp_path / "owners") == []
+    assert open_files() == before
+
+
+async def test_a_database_that_cannot_be_made_is_an_error_of_the_store(tmp_path: Path) -> None:
+    (tmp_path / "telltale.db").mkdir()
+    with pytest.raises(StoreFailedError):
         await Store.open(tmp_path)
 
 
