@@ -49,6 +49,8 @@ _OTHER_NAMES: Final = {
 }
 # ISO 2022: from an escape to a set that is not ASCII, or a shift out, up to the escape to ASCII or the shift in.
 _ISO_2022_SHIFTED: Final = re.compile(rb"\x1b(?:\$(?:[@AB]|\([@-Z])|\(I)(?:[^\x1b]++|\x1b(?!\([BJ]))*+|\x0e[^\x0f]*+")
+# Such runs as RFC 1468 and 1557 allow them: whole characters, no line end. Readers make different things of others.
+_ISO_2022_SOUND: Final = re.compile(rb"(?:\x1b\$(?:[@AB]|\([@-Z])(?:[!-~]{2})*+|\x1b\(I[!-~]*+)++|\x0e(?:[!-~]{2}| )*+")
 # RFC 1843: "~{" up to "~}"; a line end ends it, too.
 _HZ_SHIFTED: Final = re.compile(rb"~\{(?:[^~\r\n]++|~(?!\}))*+")
 # Tags in UTF-16 or UTF-32 under a wrong name.
@@ -128,6 +130,8 @@ def read(source: bytes, name: bytes) -> Reading | UntrackedReason:
     shifted = _shifted(codec, source)
     if shifted is None:
         return Reading(source, source, "ascii", mark)
+    if shifted is _ISO_2022_SHIFTED and not all(_ISO_2022_SOUND.fullmatch(run[0]) for run in shifted.finditer(source)):
+        return UntrackedReason.BROKEN_CHARSET
     return Reading(source, shifted.sub(_masked_run, source), "ascii", mark, shifts=True)
 
 

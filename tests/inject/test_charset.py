@@ -78,6 +78,9 @@ def test_a_byte_order_mark_decides_and_stays_first(codec: str) -> None:
         (b"<\0p\0>", b"utf-16le", R.BROKEN_CHARSET),
         (b"<\0\0\0p\0\0\0", b"utf-8", R.BROKEN_CHARSET),
         (b"<p>a", b"utf-16le", R.BROKEN_CHARSET),
+        (b"<p>\x1b$BF|\x1b", b"iso-2022-jp", R.BROKEN_CHARSET),
+        (b"<p>\x1b$BF|<!--K\x1b(B", b"iso-2022-jp", R.BROKEN_CHARSET),
+        (b"<p>\x1b$BF|\r\n\x1b(B", b"iso-2022-jp", R.BROKEN_CHARSET),
         (b"<p>", b"cp037", R.UNKNOWN_CHARSET),
         (b"<\0p\0>\0", b"utf-8", R.BROKEN_CHARSET),
         (b"\0<\0p\0>", b"us-ascii", R.BROKEN_CHARSET),
@@ -105,7 +108,7 @@ def test_nothing_goes_into_a_run_that_is_not_ascii() -> None:
 @pytest.mark.parametrize(
     ("source", "name"),
     [
-        (b"<p>\x1b$BF|\x1b", b"iso-2022-jp"),
+        (b"<p>\x1b$BF|", b"iso-2022-jp"),
         (b"<p>\x1b", b"iso-2022-jp"),
         (b"<p>\x1b(", b"iso-2022-jp"),
         (b"<p>~", b"hz"),
@@ -121,7 +124,7 @@ def test_nothing_goes_into_an_escape(source: bytes, name: bytes) -> None:
 @pytest.mark.parametrize(
     ("source", "name", "markup"),
     [
-        (b"<p>\x1b$B<b>\x1b(B</p>", b"us-ascii", b"<p>" + b"\x80" * 6 + b"\x1b(B</p>"),
+        (b"<p>\x1b$B<b>a\x1b(B</p>", b"us-ascii", b"<p>" + b"\x80" * 7 + b"\x1b(B</p>"),
         (b"<p>\x1b$B<b>\x1b(B</p>", b"utf-8", None),
         (b"<p>\x1b$B</p>", b"us-ascii", None),
         (b"<p>\0</p>", b"utf-8", None),
