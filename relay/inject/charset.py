@@ -124,7 +124,7 @@ def read(source: bytes, name: bytes) -> Reading | UntrackedReason:
         return _unknown(source, name)
     if _TRANSCODED.fullmatch(codec):
         return _transcoded(source, codec)
-    if _WIDE.search(source):
+    if b"\0" in source and _WIDE.search(source):
         return UntrackedReason.BROKEN_CHARSET
     mark = len(codecs.BOM_UTF8) if source.startswith(codecs.BOM_UTF8) else 0
     shifted = _shifted(codec, source)

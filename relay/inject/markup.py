@@ -58,7 +58,7 @@ _QUICK: Final = re.compile(
 _TEXT: Final = re.compile(rb"(?:[^<]++|<(?![a-zA-Z!?/]))*+")
 # A tag that does not end: what follows is not shown.
 _UNCLOSED: Final = re.compile(rb"<[a-zA-Z]")
-_HINT: Final = re.compile(rb"none|hidden", re.IGNORECASE)
+_HINTS: Final = (b"none", b"hidden")
 _HIDDEN: Final = re.compile(
     rb"display[ \t\r\n]*+:[ \t\r\n]*+none|visibility[ \t\r\n]*+:[ \t\r\n]*+hidden|[\s\"'/]hidden(?=[\s=/>])",
     re.IGNORECASE,
@@ -66,8 +66,9 @@ _HIDDEN: Final = re.compile(
 _END_OF: Final = {name: re.compile(rb"</" + name + rb"(?=[\t\n\f\r />])", re.IGNORECASE) for name in _RAW}
 _SCRIPT: Final = re.compile(rb"<!--(?:-*+>)?|-->|<(/?)script(?=[\t\n\f\r />])", re.IGNORECASE)
 _COMMENT_END: Final = re.compile(rb"--!?>")
-# Elements that the tree builder opens anew around what follows, once a block has closed over them.
-_FORMATTING: Final = re.compile(rb"<(/?)(a|b|big|code|em|font|i|nobr|s|small|strike|strong|tt|u)(?=[\t\n\f\r />])")
+_TABLE: Final = re.compile(rb"<(/?)table(?=[\t\n\f\r />])", re.IGNORECASE)
+# Elements that the tree builder opens anew around what follows, once a block has closed over them (13.2.4.3).
+_FORMATTING: Final = frozenset(b"a b big code em font i nobr s small strike strong tt u".split())
 _BLOCKS: Final = (
     b"address article aside blockquote center dd details dialog div dl dt fieldset footer form h1 h2 h3 h4 h5 h6 header"
     b" li main nav ol p pre section table tbody td tfoot th thead tr ul"
@@ -88,27 +89,16 @@ def find_place(markup: bytes, *, near_top: bool = False) -> int | UntrackedReaso
     if walk.frameset:
         return UntrackedReason.FRAMESET
     place = walk.place()
-    if place is not None and _may_reopen(markup, place):
-        place = _Walk(markup, every_tag=True).text_before(place)
+    if place is not None and not _has_text_around(markup, place):
+        place = _Walk(markup, every_tag=True).steady(place)
     return _top(markup) if place is None else place
 
 
-def _may_reopen(markup: bytes, place: int) -> bool:
-    """Whether an image at `place` could make the tree builder open formatting elements anew (13.2.4.3).
-
-    Text does so too: where text stands just before, or comes after, the image adds nothing.
-    """
-    lower = markup[:place].lower()
-    # In a table, white space stays where it is and opens nothing.
-    in_table = lower.count(b"<table") > lower.count(b"</table")
-    text_around = place == 0 or lower[-1] != 62 or (place < len(markup) and markup[-1] in _SPACE)  # noqa: PLR2004 - ">"
-    if text_around and not in_table:
-        return False
-    counts: dict[bytes, int] = {}
-    for found in _FORMATTING.finditer(lower):
-        name = found[2]
-        counts[name] = max(0, counts.get(name, 0) - 1) if found[1] else counts.get(name, 0) + 1
-    return any(counts.values())
+def _has_text_around(markup: bytes, place: int) -> bool:
+    """Whether text stands just before `place`, or comes after: what an image would open anew, it opens, too."""
+    if sum(-1 if found[1] else 1 for found in _TABLE.finditer(markup, 0, place)) > 0:
+        return False  # in a table, white space stays where it is and opens nothing
+    return place == 0 or markup[place - 1] != 62 or (place < len(markup) and markup[-1] in _SPACE)  # noqa: PLR2004 - ">"
 
 
 class _Walk:
@@ -117,9 +107,10 @@ class _Walk:
     def __init__(self, markup: bytes, *, every_tag: bool = False) -> None:
         self.markup = markup
         self.every_tag = every_tag
-        self.hints = _HINT.finditer(markup)
-        self.hint = -1
-        """The next word that a hidden element would have: the tag around it is not skipped."""
+        # A search for both words that folds case as it goes costs more than all else here, measured.
+        self.folded = markup.lower()
+        self.hints = [-1] * len(_HINTS)
+        """Where each word is met next that a hidden element would have: the tag around it is not skipped."""
         self.spots: dict[bytes, int] = {}
         """The last place before each of `</body>` and `</html>` where an image is shown."""
         self.frameset = False
@@ -128,6 +119,8 @@ class _Walk:
         self.conditions = 0
         """Open conditional comments whose content is shown to some readers only."""
         self.text_ends: list[int] = []
+        self.formatting: list[tuple[int, bytes, bool]] = []
+        """With every tag: where shown text ends; where formatting tags are, and whether they are end tags."""
         self.read = self._run()
         """How far the document could be read: its length, or where a construct is not closed."""
 
@@ -144,8 +137,17 @@ class _Walk:
             return None
         return len(self.markup.rstrip(_SPACE))
 
-    def text_before(self, place: int) -> int | None:
-        """Return the end of the last text shown before `place`."""
+    def steady(self, place: int) -> int | None:
+        """Return `place`, or the end of the last text before it where formatting would be opened anew; None for none.
+
+        Needs a walk over every tag.
+        """
+        counts: dict[bytes, int] = {}
+        for at, name, is_end in self.formatting:
+            if at < place:
+                counts[name] = max(0, counts.get(name, 0) + (-1 if is_end else 1))
+        if not any(counts.values()):
+            return place
         ends = [end for end in self.text_ends if end <= place]
         return ends[-1] if ends else None
 
@@ -169,10 +171,15 @@ class _Walk:
         """Return where the text at `position`, and all tags that mean nothing here, end."""
         if self.every_tag or self.closed:
             return _end(_TEXT.match(self.markup, position))
-        while self.hint <= position:
-            hint = next(self.hints, None)
-            self.hint = hint.start() if hint else len(self.markup) + 1
-        return _end(_QUICK.match(self.markup, position, self.hint))
+        return _end(_QUICK.match(self.markup, position, self._next_hint(position)))
+
+    def _next_hint(self, position: int) -> int:
+        """Return where a word of `_HINTS` begins next after `position`; past the end where none does."""
+        for number, word in enumerate(_HINTS):
+            if self.hints[number] <= position:
+                found = self.folded.find(word, position + 1)
+                self.hints[number] = found if found >= 0 else len(self.markup) + 1
+        return min(self.hints)
 
     def _token(self, start: int) -> int | None:
         """Read the token at `start`; return its end, None where it is not closed."""
@@ -206,6 +213,8 @@ class _Walk:
     def _tag(self, start: int, tag: re.Match[bytes]) -> int | None:
         """Follow a start or end tag; return where reading goes on, None for never."""
         name, end = tag[2].lower(), tag.end()
+        if self.every_tag and name in _FORMATTING:
+            self.formatting.append((start, name, bool(tag[1])))
         if tag[1]:
             self._end_tag(name, start)
             return end
