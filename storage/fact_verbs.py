@@ -73,7 +73,7 @@ def _settle_dsn(transaction: Transaction, dsn_id: int, reports: Sequence[Report]
     changed: dict[int, Recipient] = {}
     answers = []
     for row, report in known:
-        accepted = not _met_before(connection, report) and _apply(transaction, row, report, found[0])
+        accepted = not _met_before(connection, report) and _apply(transaction, row, report, dsn_id, found[0])
         if accepted:
             changed[row.id] = row
         answers.append(Settled(row.status, accepted))
@@ -83,21 +83,26 @@ def _settle_dsn(transaction: Transaction, dsn_id: int, reports: Sequence[Report]
 
 
 def _met_before(connection: sqlite3.Connection, report: Report) -> bool:
-    sql = "SELECT 1 FROM event WHERE recipient_id=? AND kind=? AND event=? AND enhanced IS ? LIMIT 1"
+    sql = "SELECT 1 FROM event WHERE recipient_id=? AND kind=? AND event IS ? AND enhanced IS ?"
     enhanced = None if report.reply.enhanced is None else clean(report.reply.enhanced)
-    values = (report.recipient_id, TimelineKind.REPORT, report.event, enhanced)
+    values: tuple[Any, ...] = (report.recipient_id, _kind(report), report.event, enhanced)
+    if report.event is None:
+        sql, values = f"{sql} AND category IS ?", (*values, report.category)
     return connection.execute(sql, values).fetchone() is not None
 
 
-def _apply(transaction: Transaction, row: Recipient, report: Report, at_ms: int) -> bool:
+def _kind(report: Report) -> TimelineKind:
+    return TimelineKind.COMPLAINT if report.event is None else TimelineKind.REPORT
+
+
+def _apply(transaction: Transaction, row: Recipient, report: Report, dsn_id: int, at_ms: int) -> bool:
     applied = recipient.report(row, report, at_ms)
-    words = f"reported: {report.event}"
+    words = f"reported: {report.event}" if report.event else f"feedback report: {report.category}"
     if report.reported_address:
         words += f" for {report.reported_address}"
-    id_ = transaction.ids.next()
-    values = event_values(
-        row, id_, at_ms, TimelineKind.REPORT, words, event=report.event, reply=report.reply, mx=report.remote_mta
-    )
+    if not report.proven:
+        words += " (not by the signed return path)"
+    values = event_values(row, transaction.ids.next(), at_ms, _kind(report), words, report=report, dsn_id=dsn_id)
     transaction.write_events([values])
     transaction.touch([row.id])
     return applied

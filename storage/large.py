@@ -12,9 +12,11 @@ from typing import Final
 
 from storage import owners
 
-# Up to this, content is a blob in the database. Measured (bench/store.py --sizes): below it the second
-# fsync of a file of its own costs more than writing the blob twice, to the log and to the database.
-LARGE_BYTES: Final = 128 << 10
+# Up to this, content is a blob in the database. A file of its own costs two more fsyncs, a blob is written
+# twice, to the log and to the database. Measured as blob and as file, messages a second and CPU a message:
+# 64 KiB 4,500 and 0.2 ms, 630 and 0.7 ms; 256 KiB 630 and 0.6 ms, 420 and 1.0 ms; 512 KiB 600 and 1.2 ms, 370
+# and 1.1 ms; 1 MiB 170 and 3.0 ms, 280 and 1.2 ms (bench/store.py --bytes, one process, 20 sessions).
+LARGE_BYTES: Final = 256 << 10
 
 
 def write(state_dir: Path, owner: int, message_id: int, content: bytes) -> str:

@@ -20,7 +20,7 @@ from storage.stretch import FRESH_MESSAGES, HOUR_MS
 COLUMNS: Final = (
     "r.id, r.message_id, m.received_ms, r.address, m.sender, m.subject, m.broadcast, r.status, r.attempts,"
     " r.last_attempt_ms, r.due_ms, r.lease, r.code, r.enhanced, r.diagnostic, r.mx, r.opens, r.machine_hits,"
-    " r.first_open_ms, m.untracked_reason, r.late, m.size"
+    " r.first_open_ms, m.untracked_reason, r.late, m.size, r.category"
 )
 # CROSS JOIN is SQLite's word for "in this order": recipients are found first, their messages by them.
 _MESSAGE: Final = " CROSS JOIN message m ON m.id = r.message_id"
@@ -55,6 +55,7 @@ def log_row(values: tuple[Any, ...]) -> LogRow:
         untracked_reason,
         late,
         size,
+        category,
     ) = values
     return LogRow(
         queue_id=queue_id(message_id),
@@ -81,6 +82,7 @@ def log_row(values: tuple[Any, ...]) -> LogRow:
         held=due_ms == NEVER,
         late=late,
         size=size,
+        category=category,
     )
 
 

@@ -154,6 +154,10 @@ class Attempt:
     """e.g. "TLSv1.3 TLS_AES_256_GCM_SHA384 unverified"; None in clear."""
     in_doubt: bool = False
     """The connection broke after the final dot: the server may have the message."""
+    category: str | None = None
+    """Why the reply refused, of a closed set (`relay.bounce.category`); None where the copy was taken."""
+    rules: int | None = None
+    """Version of the table that gave the category."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,12 +232,19 @@ class Report:
     """What a DSN says of one of our recipients, ready to be applied."""
 
     recipient_id: int
-    event: Event
-    """DEFER, HAND_OVER (relayed, expanded), DELIVER, BOUNCE or FAIL."""
+    event: Event | None
+    """DEFER, HAND_OVER (relayed, expanded), DELIVER, BOUNCE or FAIL; None for a complaint, which moves nothing."""
     reply: Reply
     remote_mta: str | None = None
     reported_address: str | None = None
     """The address as the DSN names it, where it is not the recipient's."""
+    category: str | None = None
+    """As in `Attempt`; None for a success."""
+    rules: int | None = None
+    """As in `Attempt`."""
+    proven: bool = True
+    """It came by the copy's own signed return path. One that did not, which anybody could have written who
+    has seen the message, never ends a recipient that the queue still serves."""
 
 
 class TimelineKind(StrEnum):
@@ -243,6 +254,8 @@ class TimelineKind(StrEnum):
     ATTEMPT = "attempt"
     HIT = "hit"
     REPORT = "report"
+    COMPLAINT = "complaint"
+    """A feedback report (RFC 5965)."""
     QUEUE = "queue"
     """An operator held, released, flushed or removed it."""
     EXPIRED = "expired"
@@ -265,6 +278,49 @@ class TimelineEntry:
     tls: str | None = None
     duration_ms: int | None = None
     hit: HitKind | None = None
+    category: str | None = None
+    """Why an attempt's or report's reply refused."""
+    dsn_id: int | None = None
+    """The stored bounce message that a report or a complaint came in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A stored fact whose category may be judged anew: an attempt's reply, or a report that came in a bounce message."""
+
+    recipient_id: int
+    id: int
+    """Of the fact, among those of its kind and recipient."""
+    kind: TimelineKind
+    """ATTEMPT, REPORT or COMPLAINT."""
+    at_ms: int
+    recipient: str
+    queue_id: str
+    status: Status
+    """Of the recipient, now."""
+    reply: Reply
+    mx: str | None
+    category: str | None
+    rules: int | None
+    phase: Phase | None = None
+    """Of an attempt."""
+    dsn_id: int | None = None
+    """Of a report or complaint."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredDsn:
+    """A bounce message as it came, and what became of it."""
+
+    id: int
+    received_ms: int
+    recipient_id: int | None
+    """Whose signed return path it came to; None: it came to postmaster."""
+    sender: str
+    """MAIL FROM; "" for the null sender."""
+    kind: str | None
+    """What it was; None where it is not settled yet."""
+    raw: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,6 +352,8 @@ class LogRow:
     """A final report that came after the copy was Delivered ("bounced later: 5.1.1 …"), else ""."""
     size: int = 0
     """Bytes of the message, for `telltale queue list`."""
+    category: str | None = None
+    """Why the last reply refused; None where it did not."""
 
 
 @dataclass(frozen=True, slots=True)

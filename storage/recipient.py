@@ -32,6 +32,7 @@ class Recipient:
     code: int | None
     enhanced: str | None
     diagnostic: str
+    category: str | None
     mx: str | None
     mx_address: str | None
     delivered_ms: int | None
@@ -59,7 +60,7 @@ def settle(row: Recipient, result: Result) -> bool:
     attempt = result.attempt
     row.attempts += 1
     row.last_attempt_ms = attempt.at_ms
-    _tell(row, attempt.reply, attempt.mx)
+    _tell(row, attempt.reply, attempt.category, attempt.mx)
     row.mx_address = attempt.address
     ended_ms = attempt.at_ms + attempt.duration_ms
     row.in_doubt_ms = ended_ms if attempt.in_doubt else None
@@ -95,13 +96,18 @@ def hit(row: Recipient, hit_: Hit) -> bool:
 
 
 def report(row: Recipient, report_: Report, at_ms: int) -> bool:
-    """Apply a DSN's report; False where no copy can exist: it is only kept beside the status."""
-    if report_.event not in TABLE[row.status]:
+    """Apply a DSN's report or a complaint; False where no copy can exist, or nobody can tell that it is true.
+
+    Then it is only kept beside the status.
+    """
+    if not TABLE[row.status] or (row.pending and not report_.proven):
         return False
+    if report_.event is None:
+        return True
     before = row.status
     _move(row, report_.event)
     if row.status is not before:
-        _tell(row, report_.reply, report_.remote_mta or row.mx)
+        _tell(row, report_.reply, report_.category, report_.remote_mta or row.mx)
         if report_.event in _TAKEN and row.delivered_ms is None:
             row.delivered_ms = at_ms
     elif report_.event in _FINAL_REPORTS and row.status in {Status.DELIVERED, Status.OPENED} and not row.late:
@@ -166,6 +172,7 @@ def remove(row: Recipient, now_ms: int, why: str) -> bool:
         return False
     _move(row, Event.BOUNCE)
     row.diagnostic = why
+    row.category = None
     return True
 
 
@@ -186,10 +193,11 @@ def _settle_doubt(row: Recipient) -> None:
         _move(row, Event.DELIVER)
 
 
-def _tell(row: Recipient, reply: Reply, mx: str | None) -> None:
+def _tell(row: Recipient, reply: Reply, category: str | None, mx: str | None) -> None:
     row.code = reply.code
     row.enhanced = reply.enhanced
     row.diagnostic = reply.text
+    row.category = category
     row.mx = mx
 
 

@@ -25,6 +25,7 @@ _MOVED: Final = (
     "code",
     "enhanced",
     "diagnostic",
+    "category",
     "mx",
     "mx_address",
     "delivered_ms",
@@ -39,7 +40,7 @@ _WRITE: Final = Rows(
 _moved = attrgetter(*_MOVED)
 
 _ATTEMPT: Final = Rows.insert(
-    "attempt", "recipient_id,id,at_ms,duration_ms,phase,code,enhanced,text,mx,address,tls,in_doubt,status"
+    "attempt", "recipient_id,id,at_ms,duration_ms,phase,code,enhanced,text,category,rules,mx,address,tls,in_doubt,status"
 )
 
 
@@ -81,6 +82,7 @@ def _row_of(job: Job) -> Recipient:
         None,
         None,
         "",
+        None,
         None,
         None,
         None,
@@ -127,6 +129,8 @@ def _attempt_values(transaction: Transaction, row: Recipient, result: Result) ->
         attempt.reply.code,
         attempt.reply.enhanced,
         attempt.reply.text,
+        attempt.category,
+        attempt.rules,
         attempt.mx,
         attempt.address,
         attempt.tls,

@@ -13,11 +13,11 @@ ACCEPTED: Final = (
     " JOIN message m ON m.id = r.message_id WHERE r.id = ?"
 )
 ATTEMPTS: Final = (
-    "SELECT at_ms, id, phase, code, enhanced, text, mx, address, tls, duration_ms, in_doubt, status"
+    "SELECT at_ms, id, phase, code, enhanced, text, mx, address, tls, duration_ms, in_doubt, status, category"
     " FROM attempt WHERE recipient_id = ? ORDER BY id"
 )
 EVENTS: Final = (
-    "SELECT at_ms, id, kind, text, status, code, enhanced, reply, mx, hit, address, agent"
+    "SELECT at_ms, id, kind, text, status, code, enhanced, reply, mx, hit, address, agent, category, dsn_id"
     " FROM event WHERE recipient_id = ? ORDER BY id"
 )
 _SENT_NOTHING: Final = frozenset({Status.BLOCKED, Status.DUPLICATE, Status.NO_EMAIL_SELECTED})
@@ -35,7 +35,7 @@ def accepted_entry(row: tuple[Any, ...], *, tried: bool) -> TimelineEntry:
 
 def attempt_entries(row: tuple[Any, ...]) -> list[TimelineEntry]:
     """Return the entry of an attempt, and one of the end of the queue's patience where it was the last."""
-    at_ms, _, phase, code, enhanced, text, mx, address, tls, duration_ms, in_doubt, status = row
+    at_ms, _, phase, code, enhanced, text, mx, address, tls, duration_ms, in_doubt, status, category = row
     reply = Reply(code, enhanced, text)
     after = Status(status)
     words = _said(reply) + (" (in doubt: the connection broke after the final dot)" if in_doubt else "")
@@ -50,6 +50,7 @@ def attempt_entries(row: tuple[Any, ...]) -> list[TimelineEntry]:
         address=address,
         tls=tls,
         duration_ms=duration_ms,
+        category=category,
     )
     if after is Status.BOUNCED and _temporary(reply):
         gave_up = TimelineEntry(
@@ -61,7 +62,7 @@ def attempt_entries(row: tuple[Any, ...]) -> list[TimelineEntry]:
 
 def event_entry(row: tuple[Any, ...]) -> TimelineEntry:
     """Return the entry of a hit, a report or an operator's order."""
-    at_ms, _, kind, text, status, code, enhanced, said, mx, hit, address, agent = row
+    at_ms, _, kind, text, status, code, enhanced, said, mx, hit, address, agent, category, dsn_id = row
     reply = None if said is None else Reply(code, enhanced, said)
     words = [text, _said(reply) if reply else "", agent or ""]
     return TimelineEntry(
@@ -73,6 +74,8 @@ def event_entry(row: tuple[Any, ...]) -> TimelineEntry:
         mx=mx,
         address=address,
         hit=HitKind(hit) if hit else None,
+        category=category,
+        dsn_id=dsn_id,
     )
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from storage import large, stretch
-from storage.model import Hit, Reply, TimelineKind
+from storage.model import Hit, Report, TimelineKind
 from storage.owners import Ids, ms_of
 from storage.recipient import Recipient
 from storage.statements import Keys, Rows
@@ -37,7 +37,7 @@ _NOBODY_WAITS: Final = (
 _FILES: Final = Keys(f"SELECT json_group_array(file) FROM content WHERE file IS NOT NULL AND {_NOBODY_WAITS}")
 _DROP: Final = Keys(f"DELETE FROM content WHERE {_NOBODY_WAITS}")
 _EVENT: Final = Rows.insert(
-    "event", "recipient_id,id,at_ms,kind,text,status,event,code,enhanced,reply,mx,hit,address,agent"
+    "event", "recipient_id,id,at_ms,kind,text,status,event,code,enhanced,reply,category,rules,mx,dsn_id,hit,address,agent"
 )
 
 
@@ -48,12 +48,12 @@ def event_values(
     kind: TimelineKind,
     text: str,
     *,
-    event: str | None = None,
-    reply: Reply | None = None,
-    mx: str | None = None,
+    report: Report | None = None,
+    dsn_id: int | None = None,
     hit: Hit | None = None,
 ) -> tuple[Any, ...]:
     """Return a row of `event`: a fact about `row`, which has the status after it."""
+    reply = report.reply if report else None
     return (
         row.id,
         id_,
@@ -61,11 +61,14 @@ def event_values(
         kind,
         text,
         row.status,
-        event,
+        report.event if report else None,
         reply.code if reply else None,
         reply.enhanced if reply else None,
         reply.text if reply else None,
-        mx,
+        report.category if report else None,
+        report.rules if report else None,
+        report.remote_mta if report else None,
+        dsn_id,
         hit.kind if hit else None,
         hit.address if hit else None,
         hit.agent if hit else None,

@@ -55,6 +55,7 @@ CREATE TABLE recipient (
     code INTEGER,
     enhanced TEXT,
     diagnostic TEXT NOT NULL DEFAULT '',
+    category TEXT, -- why the last reply refused
     mx TEXT,
     mx_address TEXT,
     delivered_ms INTEGER,
@@ -80,6 +81,8 @@ CREATE TABLE attempt (
     code INTEGER NOT NULL,
     enhanced TEXT,
     text TEXT NOT NULL,
+    category TEXT, -- why it refused; `rules`: by which version of the table
+    rules INTEGER,
     mx TEXT,
     address TEXT,
     tls TEXT,
@@ -100,7 +103,10 @@ CREATE TABLE event (
     code INTEGER,
     enhanced TEXT,
     reply TEXT,
+    category TEXT, -- as in `attempt`
+    rules INTEGER,
     mx TEXT,
+    dsn_id INTEGER, -- the bounce message that a report or a complaint came in
     hit TEXT,
     address TEXT,
     agent TEXT,
@@ -165,17 +171,21 @@ CREATE TABLE hour (
     last_id INTEGER NOT NULL
 );
 
--- Bounce messages as they came; `kind` is NULL until they are settled.
+-- Bounce messages as they came; `kind` is NULL until they are settled, `reports` is how many recipients they
+-- were matched with. `raw` comes last: it may be large, and what stands behind it is slow to reach.
 CREATE TABLE dsn (
     id INTEGER PRIMARY KEY,
     received_ms INTEGER NOT NULL,
-    recipient_id INTEGER,
+    recipient_id INTEGER, -- whose signed return path it came to; NULL: it came to postmaster
     sender TEXT NOT NULL,
-    raw BLOB NOT NULL,
     kind TEXT,
-    reports INTEGER NOT NULL DEFAULT 0
+    reports INTEGER NOT NULL DEFAULT 0,
+    raw BLOB NOT NULL
 );
 CREATE INDEX dsn_waiting ON dsn (id) WHERE kind IS NULL;
+-- What speaks of nobody that we know; storage/lookups.py asks in these very words.
+CREATE INDEX dsn_unmatched ON dsn (id)
+    WHERE reports = 0 AND (kind IN ('dsn', 'complaint') OR (kind = 'none' AND recipient_id IS NULL));
 
 CREATE TABLE user (
     name TEXT PRIMARY KEY,

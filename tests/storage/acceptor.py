@@ -10,7 +10,7 @@ from tests.storage.makers import accept
 
 async def session(store: Store, number: int) -> None:
     while True:
-        content = (b"x" * 200_000) if number == 0 else b"hello"
+        content = (b"x" * 300_000) if number == 0 else b"hello"
         jobs = await accept(store, f"{number}@x.example", f"{number}@y.example", content=content)
         # os.write would do as well; a line of this length reaches the pipe whole.
         sys.stdout.write(f"{jobs[0].message.id}\n")

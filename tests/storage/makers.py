@@ -89,6 +89,7 @@ def row(status: Status = Status.UNSENT, **changes: Any) -> Recipient:
         "code": None,
         "enhanced": None,
         "diagnostic": "",
+        "category": None,
         "mx": None,
         "mx_address": None,
         "delivered_ms": None,
