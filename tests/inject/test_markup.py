@@ -125,6 +125,9 @@ def test_what_is_open_at_the_end_sends_it_to_the_top(expected: str) -> None:
     "expected",
     [
         "<p><b>x@</p></body>",
+        "<p><b>x</b>@</body><i>",
+        "<body><div>x@<font a=b </font></div></body>",
+        "<table></table\0><div>x@<b></div>\n",
         "<body><p><i>x</i><b>y@</p></body>",
         "<body><table><tr><p><b>x@</p></body>\n",
         "<body><p><b>x</b></p>@</body>",
