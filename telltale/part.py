@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from storage.kv import kv
 from telltale.config import Config, parse
+from telltale.descriptors import raise_limit
 from telltale.errors import sentence_of
 from telltale.logs import start_logging
 from telltale.partname import PartName
@@ -88,6 +89,7 @@ def main() -> None:
     for ignored in (signal.SIGINT, signal.SIGHUP):
         signal.signal(ignored, signal.SIG_IGN)
     start_logging(str(spec))
+    raise_limit()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         code = runner.run(live(lambda config: build(spec, config), socket.socket(fileno=int(channel))))
     sys.exit(code)
