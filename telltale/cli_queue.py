@@ -61,8 +61,10 @@ def count(ctx: typer.Context, *, config: ConfigFile = None, recipient: Recipient
 
 @queue.command()
 def flush(ctx: typer.Context, subject: Subject = None, *, config: ConfigFile = None, every: All = False) -> None:
-    """Try what waits at once, without awaiting its next attempt."""
-    _act(ctx, config, subject, every, "due now", lambda store, ids, now: store.flush(ids, now))
+    """Try what waits at once, without awaiting its next attempt; all of it where nothing is named."""
+    # As postqueue -f: that everything is tried once more harms nothing, unlike a hold or a removal of everything.
+    everything = every or subject is None
+    _act(ctx, config, subject, everything, "due now", lambda store, ids, now: store.flush(ids, now))
 
 
 @queue.command()

@@ -214,6 +214,15 @@ def test_the_queue_is_held_released_and_removed(told: Told, tmp_path: Path) -> N
     assert json.loads(told("log", "--json", "--recipient", "a@x.example")[0])["status"] == "Bounced"
 
 
+def test_a_flush_that_names_nothing_means_all(told: Told, tmp_path: Path) -> None:
+    """As postqueue -f does; the other verbs want to be told what they act on."""
+    filled(tmp_path, "a@x.example", "b@y.example")
+    assert told("queue", "flush")[0].startswith(("0 recipients due now, 2 left", "2 recipients due now"))
+    for verb in ("hold", "release", "remove"):
+        assert "say what to act on" in told("queue", verb, code=2)[1]
+    assert "say what to act on" in told("queue", "flush", "@x.example", "--all", code=2)[1]
+
+
 def test_what_does_not_wait_cannot_be_held(told: Told, tmp_path: Path) -> None:
     filled(tmp_path, "a@x.example")
     assert told("queue", "hold", "z@z.example", code=1)[1] == 'telltale: no recipient waits under "z@z.example"\n'
