@@ -56,7 +56,8 @@ def test_the_first_message_s_image_is_found_by_the_readme_s_own_line(tmp_path: P
     line = next(line for line in (ROOT / "README.md").read_text().splitlines() if line.startswith("   image=$("))
     (tmp_path / "copies.txt").write_text(
         'an earlier copy: <img src="http://127.0.0.1:8025/o/first.gif">\n'
-        'Hello you!<br>\n<img src=3D"http://127.0.0.1:8025/o/ovpmou53ttp4y7=\na4p3asah3dae.gif" alt=3D"=\n" width=3D"1">\n'
+        "Hello you!<br>\n"
+        '<img src=3D"http://127.0.0.1:8025/o/ovpmou53ttp4y7=\na4p3asah3dae.gif" alt=3D"=\n" width=3D"1">\n'
     )
     found = subprocess.run(
         ["sh", "-ec", f'{line}\necho "$image"'], cwd=tmp_path, capture_output=True, text=True, check=True, timeout=30
