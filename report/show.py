@@ -14,6 +14,7 @@ from report.why import why
 from report.words import count, full_time, plain, size, span
 from storage.model import LogRow, TimelineEntry
 from storage.status import Status
+from storage.untracked import in_words
 
 _LABEL_COLUMNS: Final = 13
 _KIND_COLUMNS: Final = 9  # "accepted"
@@ -53,7 +54,7 @@ def _coming(at_ms: int, now_ms: int, zone: tzinfo | None) -> str:
 
 def _tracking(row: LogRow, zone: tzinfo | None) -> str:
     if not row.tracked:
-        return f"none: {plain(row.untracked_reason or 'no reason known')}"
+        return f"none: {plain(in_words(row.untracked_reason))}"
     opens = count(row.opens, "open")
     if row.first_open_ms is not None:
         opens += f", the first {full_time(row.first_open_ms, zone)}"

@@ -12,6 +12,7 @@ from typing import Final
 from report.words import count, plain
 from storage.model import LogRow
 from storage.status import Status
+from storage.untracked import in_words
 
 # Subject and detail of the enhanced code; its class (4 or 5) is told by the status beside it.
 _ENHANCED: Final = MappingProxyType(
@@ -95,7 +96,7 @@ def why(row: LogRow) -> str:
     if row.held:
         parts.insert(0, "held")
     if not row.tracked and row.status in _COPIES:
-        parts.append(f"not tracked: {plain(row.untracked_reason or 'no reason known')}")
+        parts.append(f"not tracked: {plain(in_words(row.untracked_reason))}")
     return "; ".join(part for part in parts if part)
 
 

@@ -14,8 +14,8 @@ from relay.inject import charset, transfer
 from relay.inject.header import Header, body_of, read_header
 from relay.inject.parts import Part, Scan
 from relay.inject.prose import to_html
-from relay.inject.reason import UntrackedReason
 from relay.inject.splice import Edit, Form, Slot
+from storage.untracked import UntrackedReason
 
 MAX_TEXT_BYTES: Final = 256 * 1024
 # Gmail shows the first 102 KB of a message's HTML, after changes of its own, and fetches no image beyond.

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from encodings import aliases, normalize_encoding
 from typing import Final
 
-from relay.inject.reason import UntrackedReason
+from storage.untracked import UntrackedReason
 
 # Every byte below 0x80 that HTML gives a meaning to is itself: bytes from 0x80 on may mean anything, and multi-byte
 # characters never hold "<", ">", "=", quotes or "-".

@@ -7,7 +7,7 @@ for us: signed, encrypted, reports, digests. Attachments and embedded messages a
 from typing import Final
 
 from relay.inject.parts import Part, Scan
-from relay.inject.reason import UntrackedReason
+from storage.untracked import UntrackedReason
 
 _OPEN: Final = frozenset({b"multipart/mixed", b"multipart/alternative", b"multipart/related"})
 # What a kind of part, anywhere in the message, says about it; the first that matches.

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from relay.inject.reason import UntrackedReason
+from storage.untracked import UntrackedReason
 
 # Their content is text up to the matching end tag (13.2.5.2 to 13.2.5.4).
 _RAW: Final = frozenset(

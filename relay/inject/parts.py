@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from relay.inject.header import Header, Value, read_header, read_value
-from relay.inject.reason import UntrackedReason
+from storage.untracked import UntrackedReason
 
 MAX_PARTS: Final = 15_000
 MAX_DEPTH: Final = 100

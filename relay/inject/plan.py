@@ -13,10 +13,10 @@ from relay.inject.header import Header, body_of, read_value
 from relay.inject.image import attribute, encode, tag
 from relay.inject.markup import find_place
 from relay.inject.parts import Part, Scan, scan
-from relay.inject.reason import UntrackedReason
 from relay.inject.render import pieces
 from relay.inject.splice import Edit, Form, Plan, PlanError, Slot
 from storage.tracking import TextOnly
+from storage.untracked import UntrackedReason
 
 __all__ = [
     "Edit",

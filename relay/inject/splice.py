@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
-from relay.inject.reason import UntrackedReason
+from storage.untracked import UntrackedReason
 
 _VERSION: Final = 1
 _SEVEN_BITS: Final = 0x7F

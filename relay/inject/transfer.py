@@ -7,8 +7,8 @@ import re
 from binascii import a2b_base64, a2b_qp
 from typing import Final
 
-from relay.inject.reason import UntrackedReason
 from relay.inject.splice import Edit, Form, Slot
+from storage.untracked import UntrackedReason
 
 _FORMS: Final = {
     b"": Form.PLAIN,

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from typing import Final, Protocol
 
 from relay.inject.plan import InjectOptions, plan_message
-from relay.inject.reason import UntrackedReason
 from relay.receive import replies
 from relay.receive.encoded_words import decode_value
 from relay.receive.envelope import Envelope
@@ -19,6 +18,7 @@ from storage.kv import kv
 from storage.model import BodyType, Job, Message, NewRecipient, Reply, queue_id
 from storage.status import Status
 from storage.store import Store, StoreFullError
+from storage.untracked import UntrackedReason
 
 # From here on mending and planning leave the event loop: it takes milliseconds, and others would wait.
 _LARGE_BYTES: Final = 256 * 1024

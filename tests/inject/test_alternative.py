@@ -6,8 +6,8 @@ import pytest
 
 from relay.inject.alternative import MAX_TEXT_BEFORE_IMAGE, MAX_TEXT_BYTES
 from relay.inject.plan import InjectOptions, plan_message
-from relay.inject.reason import UntrackedReason as R
 from relay.inject.render import render, render_checked
+from storage.untracked import UntrackedReason as R
 from tests.inject.messages import HTML_PART, TEXT_PART, URL, encoded, joined, message, multipart, part
 
 ADD = InjectOptions(url_length=len(URL))

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.inject.charset import Reading, canonical, read, text_of
-from relay.inject.reason import UntrackedReason as R
+from storage.untracked import UntrackedReason as R
 
 
 @pytest.mark.parametrize(

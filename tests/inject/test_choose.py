@@ -2,7 +2,7 @@ import pytest
 
 from relay.inject.choose import find, why_none
 from relay.inject.parts import scan
-from relay.inject.reason import UntrackedReason as R
+from storage.untracked import UntrackedReason as R
 from tests.inject.messages import HTML_PART, TEXT_PART, joined, message, multipart, part
 
 

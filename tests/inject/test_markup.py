@@ -7,7 +7,7 @@ import pytest
 from selectolax.lexbor import LexborHTMLParser
 
 from relay.inject.markup import comment_end, find_place, raw_end
-from relay.inject.reason import UntrackedReason as R
+from storage.untracked import UntrackedReason as R
 
 IMAGE = '<img src="probe:x" alt="">'
 _UNSHOWN = {"template", "noscript", "select", "svg", "math", "object", "video", "audio", "canvas", "iframe"}

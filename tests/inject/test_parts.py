@@ -1,7 +1,7 @@
 import pytest
 
 from relay.inject.parts import MAX_BOUNDARY_BYTES, MAX_DASH_LINES, MAX_DEPTH, MAX_PARTS, scan
-from relay.inject.reason import UntrackedReason as R
+from storage.untracked import UntrackedReason as R
 from tests.inject.messages import HTML_PART, TEXT_PART, joined, message, multipart, part
 
 

@@ -1,7 +1,7 @@
 from relay.inject.plan import InjectOptions, plan_message
-from relay.inject.reason import UntrackedReason
 from relay.inject.render import gives_back, pieces, render, render_checked
 from relay.inject.splice import Edit, Form, Plan, Slot
+from storage.untracked import UntrackedReason
 from tests.inject.messages import URL, html, message
 
 CONTENT = html(b"<p>x</p>\r\n")

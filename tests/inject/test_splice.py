@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.inject.reason import UntrackedReason
 from relay.inject.splice import Edit, Form, Plan, PlanError, Slot
+from storage.untracked import UntrackedReason
 
 _numbers = st.integers(0, 1 << 40)
 _slots = st.builds(

@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.inject.image import encode
-from relay.inject.reason import UntrackedReason as R
 from relay.inject.splice import Edit, Form
 from relay.inject.transfer import cut, decode, form_of
+from storage.untracked import UntrackedReason as R
 from tests.inject.messages import URL, encoded
 
 FORMS = {"8bit": Form.PLAIN, "quoted-printable": Form.QUOTED_PRINTABLE, "base64": Form.BASE64}

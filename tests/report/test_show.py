@@ -37,7 +37,7 @@ def test_a_next_attempt_is_told_with_the_time_until_it() -> None:
 
 
 def test_without_an_image_the_reason_is_told() -> None:
-    assert "Tracking     none: signed message\n" in story(tracked=False, untracked_reason="signed message")
+    assert "Tracking     none: the message is encrypted\n" in story(tracked=False, untracked_reason="encrypted")
     assert "Tracking     none: no reason known\n" in story(tracked=False)
 
 

@@ -62,8 +62,8 @@ def test_a_long_text_is_cut() -> None:
             "taken by mx.test; bounced later: 5.1.1 gone",
         ),
         (
-            row(Status.DELIVERED, mx="mx.test", tracked=False, untracked_reason="signed message"),
-            "taken by mx.test; not tracked: signed message",
+            row(Status.DELIVERED, mx="mx.test", tracked=False, untracked_reason="encrypted"),
+            "taken by mx.test; not tracked: the message is encrypted",
         ),
         (row(Status.SENT, tracked=False), "handed over; not tracked: no reason known"),
         (

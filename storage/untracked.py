@@ -1,6 +1,7 @@
 """Why a message goes out untouched: a closed set, with a sentence for people each.
 
-Rule: the values are stored and shown, so they stay as they are once released.
+Rule: the values are stored, and given to programs, so they stay as they are once released; people are shown
+the sentences.
 """
 
 from enum import StrEnum
@@ -83,3 +84,16 @@ _SENTENCES: Final = MappingProxyType(
         _R.NOT_PLANNED: "The message was stored without a plan for an image.",
     }
 )
+
+
+def in_words(value: str | None) -> str:
+    """Return the sentence of a stored value as part of a line: "the message is encrypted".
+
+    A value of another version of Telltale is shown as it is; None is one that was never stored.
+    """
+    if value is None:
+        return "no reason known"
+    if value not in _SENTENCES:
+        return value
+    sentence = UntrackedReason(value).sentence
+    return sentence[0].lower() + sentence[1:].removesuffix(".")
