@@ -286,7 +286,7 @@ class TimelineEntry:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A stored fact whose category may be judged anew: an attempt's reply, or a report that came in a bounce message."""
+    """A stored fact whose category may be judged anew: an attempt's reply, or a report of a bounce message."""
 
     recipient_id: int
     id: int

@@ -40,7 +40,8 @@ _WRITE: Final = Rows(
 _moved = attrgetter(*_MOVED)
 
 _ATTEMPT: Final = Rows.insert(
-    "attempt", "recipient_id,id,at_ms,duration_ms,phase,code,enhanced,text,category,rules,mx,address,tls,in_doubt,status"
+    "attempt",
+    "recipient_id,id,at_ms,duration_ms,phase,code,enhanced,text,category,rules,mx,address,tls,in_doubt,status",
 )
 
 

@@ -37,7 +37,8 @@ _NOBODY_WAITS: Final = (
 _FILES: Final = Keys(f"SELECT json_group_array(file) FROM content WHERE file IS NOT NULL AND {_NOBODY_WAITS}")
 _DROP: Final = Keys(f"DELETE FROM content WHERE {_NOBODY_WAITS}")
 _EVENT: Final = Rows.insert(
-    "event", "recipient_id,id,at_ms,kind,text,status,event,code,enhanced,reply,category,rules,mx,dsn_id,hit,address,agent"
+    "event",
+    "recipient_id,id,at_ms,kind,text,status,event,code,enhanced,reply,category,rules,mx,dsn_id,hit,address,agent",
 )
 
 
