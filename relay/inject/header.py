@@ -72,9 +72,9 @@ def unfold(body: bytes) -> bytes:
     return _FOLD.sub(b"", body).strip() if b"\n" in body else body.strip()
 
 
-# RFC 2045, 5.1: a token, "=", a token or a quoted string; leniently anything up to the next ";".
+# RFC 2045, 5.1: a token, "=", a token or a quoted string; leniently anything up to the next ";", a stray quote with it.
 _PARAMETER: Final = re.compile(
-    rb";[ \t\r\n]*+([^\s=;\"]++)[ \t\r\n]*+=[ \t\r\n]*+(?:\"((?:[^\"\\]|\\.)*+)\"?|([^;\s\"]*+))", re.DOTALL
+    rb";[ \t\r\n]*+([^\s=;\"]++)[ \t\r\n]*+=[ \t\r\n]*+(?:\"((?:[^\"\\]|\\.)*+)\"|([^;\s]*+))", re.DOTALL
 )
 _ESCAPED: Final = re.compile(rb"\\(.)", re.DOTALL)
 _COMMENT: Final = re.compile(rb"\([^()]*+\)")
