@@ -67,7 +67,13 @@ class Rooms:
         composer = Composer(pixel, returns, base_url=at.tracking.base_url, bounce_domain=bounce_domain)
         self._delivery = Delivery(store, composer.compose, at.delivery, at.dns, at.retry, at.server)
         url_length = len(image_url(at.tracking.base_url, "a" * TOKEN_CHARS))
-        inject = InjectOptions(text_only=at.tracking.text_only, url_length=url_length)
+        inject = InjectOptions(
+            text_only=at.tracking.text_only,
+            url_length=url_length,
+            foreign_dkim=at.tracking.foreign_dkim,
+            leave_text_from=frozenset(at.tracking.leave_text_from),
+            leave_text_to=frozenset(at.tracking.leave_text_to),
+        )
         acceptor = Acceptor(store, inject, at.server.hostname, self._delivery, lifetime_ms=at.retry.lifetime * 1000)
         tls = server_context(at.submission.tls_cert, at.submission.tls_key, at.server.state_dir, at.server.hostname)
         self._submission = SubmissionListener(at.submission, at.server, acceptor, Authenticator(reader), tls)

@@ -77,10 +77,28 @@ def parse_network(value: Any) -> Network:
         raise ValueError('expected an address or network such as "127.0.0.1" or "10.0.0.0/8"') from None
 
 
+_DOMAIN: Final = re.compile(
+    r"(?=.{1,253}$)(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?)(?:\.[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?)*"
+)
+
+
+def parse_domain(value: Any) -> str:
+    """Read a domain, such as "example.org", "@example.org" or "bücher.example"; return it in lower-case A-labels."""
+    name = value.strip().lstrip("@").rstrip(".") if isinstance(value, str) else ""
+    try:
+        domain = (name if name.isascii() else name.encode("idna").decode("ascii")).lower()
+    except UnicodeError:
+        domain = ""
+    if not _DOMAIN.fullmatch(domain):
+        raise ValueError('expected a domain such as "example.org"')
+    return domain
+
+
 ListenOn = Annotated[Endpoint, BeforeValidator(parse_endpoint)]
 Seconds = Annotated[int, BeforeValidator(parse_seconds)]
 Bytes = Annotated[int, BeforeValidator(parse_bytes)]
 NetworkOf = Annotated[Network, BeforeValidator(parse_network)]
+DomainOf = Annotated[str, BeforeValidator(parse_domain)]
 
 
 class ServerSettings(Section):

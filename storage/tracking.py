@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import Final
 
-from storage.settings import Seconds, Section
+from storage.settings import DomainOf, Seconds, Section
 
 PATH_PREFIX: Final = "/o/"
 PATH_SUFFIX: Final = ".gif"
@@ -16,12 +16,27 @@ class TextOnly(StrEnum):
     LEAVE = "leave"
 
 
+class ForeignDkim(StrEnum):
+    """What to do with a message that carries a DKIM signature of a domain that we hold no key for."""
+
+    KEEP = "keep"
+    """Leave the message alone: a change would break the signature."""
+    BREAK = "break"
+    """Track it, and keep the signature, though it will not verify (RFC 6376, 6.1: as if it were not there)."""
+    REMOVE = "remove"
+    """Track it, and take the signature out."""
+
+
 class TrackingSettings(Section):
     """`[tracking]`: the image and how its hits are judged."""
 
     base_url: str = "http://127.0.0.1:8025"
     """Where recipients' mail clients reach the pixel server."""
     text_only: TextOnly = TextOnly.ADD_HTML
+    leave_text_from: tuple[DomainOf, ...] = ()
+    leave_text_to: tuple[DomainOf, ...] = ()
+    """Sender and recipient domains, with all below them, whose plain text stays plain text."""
+    foreign_dkim: ForeignDkim = ForeignDkim.KEEP
     scanner_seconds: Seconds = 2
     """A hit within these seconds of the server's 250 is a machine's."""
     keep_addresses: bool = False

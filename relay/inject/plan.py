@@ -5,7 +5,6 @@ Rule: pure, linear, and it never guesses. What is in doubt goes out untouched, w
 
 import zlib
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Final
 
 from relay.inject import alternative, charset, choose, transfer
@@ -15,12 +14,11 @@ from relay.inject.markup import find_place
 from relay.inject.parts import Part, Scan, scan
 from relay.inject.render import pieces
 from relay.inject.splice import Edit, Form, Plan, PlanError, Slot
-from storage.tracking import TextOnly
+from storage.tracking import ForeignDkim, TextOnly
 from storage.untracked import UntrackedReason
 
 __all__ = [
     "Edit",
-    "ForeignDkim",
     "Form",
     "InjectOptions",
     "Plan",
@@ -33,17 +31,6 @@ __all__ = [
 # As for text: an image beyond what Gmail shows is not fetched.
 NEAR_TOP_FROM_BYTES: Final = alternative.MAX_TEXT_BEFORE_IMAGE
 _PGP: Final = (b"-----BEGIN PGP MESSAGE", b"-----BEGIN PGP SIGNED MESSAGE")
-
-
-class ForeignDkim(StrEnum):
-    """What to do with a message that carries a DKIM signature of a domain that we hold no key for."""
-
-    KEEP = "keep"
-    """Leave the message alone: a change would break the signature."""
-    BREAK = "break"
-    """Track it, and keep the signature, though it will not verify (RFC 6376, 6.1: as if it were not there)."""
-    REMOVE = "remove"
-    """Track it, and take the signature out."""
 
 
 @dataclass(frozen=True, slots=True)

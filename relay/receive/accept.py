@@ -6,6 +6,7 @@ Rule: `accept` returns a queue id only after the commit; what it returns otherwi
 import asyncio
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final, Protocol
 
 from relay.inject.plan import InjectOptions, plan_message
@@ -78,7 +79,7 @@ class Acceptor:
         self, message_id: int, envelope: Envelope, headers: Headers, trace: Trace, content: bytes
     ) -> tuple[Message, bytes]:
         mended = mend(content, headers, trace)
-        plan, reason = self._plan(headers, mended)
+        plan, reason = self._plan(envelope, headers, mended)
         user = envelope.client.user
         return Message(
             id=message_id,
@@ -102,12 +103,17 @@ class Acceptor:
             broadcast_type=headers.broadcast_type,
         ), mended
 
-    def _plan(self, headers: Headers, content: bytes) -> tuple[bytes, str | None]:
+    def _plan(self, envelope: Envelope, headers: Headers, content: bytes) -> tuple[bytes, str | None]:
         """Return the plan's bytes and why there is none."""
         if headers.opted_out:
             return b"", UntrackedReason.OPTED_OUT
+        options = replace(
+            self._options,
+            sender_domain=envelope.sender.domain if envelope.sender else "",
+            recipient_domains=frozenset(recipient.address.domain for recipient in envelope.recipients),
+        )
         try:
-            plan = plan_message(content, self._options)
+            plan = plan_message(content, options)
         except Exception:  # noqa: BLE001 - a bug in what is only an image must not cost the message
             _log.exception(kv(event="plan-failed"))
             return b"", UntrackedReason.SELF_CHECK

@@ -3,10 +3,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relay.inject.parts import scan
-from relay.inject.plan import ForeignDkim, InjectOptions, Plan, plan_message
+from relay.inject.plan import InjectOptions, Plan, plan_message
 from relay.inject.render import render, render_checked
 from relay.inject.splice import Edit
-from storage.tracking import TextOnly
+from storage.tracking import ForeignDkim, TextOnly
 from storage.untracked import UntrackedReason as R
 from tests.inject.messages import HTML_PART, PAGE, TEXT_PART, URL, encoded, html, joined, message, multipart, part
 

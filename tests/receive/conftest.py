@@ -193,14 +193,14 @@ async def build(tmp_path: Path) -> AsyncIterator[Build]:
     """Start a place with the given submission settings; all is taken down after the test."""
     async with contextlib.AsyncExitStack() as stack:
 
-        async def make(**settings: Any) -> Place:
+        async def make(inject: InjectOptions | None = None, **settings: Any) -> Place:
             store = await GuardedStore.open(tmp_path)
             store.guard()
             stack.push_async_callback(store.close)
             reader = await Reader.open(tmp_path)
             stack.push_async_callback(reader.close)
             outbox = Outbox()
-            acceptor = Acceptor(store, InjectOptions(), HOST, outbox, lifetime_ms=86_400_000)
+            acceptor = Acceptor(store, inject or InjectOptions(), HOST, outbox, lifetime_ms=86_400_000)
             server = ServerSettings(hostname=HOST, state_dir=tmp_path)
             wanted = {"listen": ("127.0.0.1:0",), "tls_listen": ("127.0.0.1:0",)} | settings
             tls = server_context(None, None, tmp_path, HOST)

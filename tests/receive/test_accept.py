@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from relay.inject.plan import Plan
+from relay.inject.plan import InjectOptions, Plan
 from relay.receive.headers import MAX_RECEIVED
 from storage.model import BodyType, Job, Message
 from storage.status import Status
@@ -88,6 +88,28 @@ async def test_why_there_is_no_plan_is_kept(place: Place) -> None:
     message = await accepted(place, b"Content-Type: text/html; charset=x-unknown\r\n\r\n<p>\xff</p>\r\n")
     assert message.plan == b""
     assert message.untracked_reason
+
+
+@pytest.mark.parametrize(
+    ("options", "mail", "recipients", "reason"),
+    [
+        (InjectOptions(), "<ann@a.example>", ("bob@b.example",), None),
+        (InjectOptions(), "<ann@a.example>", ("bob@b.example", "netdev@vger.kernel.org"), "mailing-list"),
+        (InjectOptions(leave_text_from=frozenset({"a.example"})), "<ann@A.example>", (), "text-wanted"),
+        (InjectOptions(leave_text_from=frozenset({"a.example"})), "<>", (), None),
+        (
+            InjectOptions(leave_text_to=frozenset({"b.example"})),
+            "<ann@a.example>",
+            ("bob@lists.b.example",),
+            "text-wanted",
+        ),
+    ],
+)
+async def test_plain_text_stays_so_for_the_domains_of_the_envelope(
+    build: Build, options: InjectOptions, mail: str, recipients: tuple[str, ...], reason: str | None
+) -> None:
+    place = await build(options)
+    assert (await accepted(place, CONTENT, *recipients, mail=mail)).untracked_reason == reason
 
 
 async def test_a_bug_in_planning_costs_the_image_and_not_the_message(

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.settings import Endpoint, parse_bytes, parse_endpoint, parse_network, parse_seconds
+from storage.settings import Endpoint, parse_bytes, parse_domain, parse_endpoint, parse_network, parse_seconds
 from storage.token import KEY_BYTES, TOKEN_CHARS, Purpose, TokenBox
 from storage.tracking import image_url
 
@@ -81,6 +81,27 @@ def test_a_network_is_read(value: object, network: object) -> None:
 def test_what_is_no_network_is_refused() -> None:
     with pytest.raises(ValueError, match="expected an address or network"):
         parse_network("localhost")
+
+
+@pytest.mark.parametrize(
+    ("value", "domain"),
+    [
+        ("example.org", "example.org"),
+        ("@Lists.Example.org.", "lists.example.org"),
+        ("bücher.example", "xn--bcher-kva.example"),
+        ("localhost", "localhost"),
+    ],
+)
+def test_a_domain_is_read_as_envelopes_hold_it(value: object, domain: str) -> None:
+    assert parse_domain(value) == domain
+
+
+@pytest.mark.parametrize(
+    "value", ["", "@", "a b", "a..b", "*.example", "ann@example.org", "ü" * 80, "a." * 127 + "a" * 9, 7]
+)
+def test_what_is_no_domain_is_refused(value: object) -> None:
+    with pytest.raises(ValueError, match="expected a domain"):
+        parse_domain(value)
 
 
 @given(st.integers(0, 2**63 - 1))

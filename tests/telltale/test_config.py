@@ -56,6 +56,14 @@ def told(text: str) -> list[str]:
             "[tracking]\ntext_only = 'zz'",
             '[tracking] text_only is "zz", but must be "add-html" or "leave"',
         ),
+        (
+            "[tracking]\nleave_text_to = ['lists.example.org', 'a b']",
+            '[tracking] leave_text_to[1] is "a b", but must be a domain such as "example.org"',
+        ),
+        (
+            "[tracking]\nforeign_dkim = 'keeep'",
+            '[tracking] foreign_dkim is "keeep", but must be "keep", "break" or "remove"; did you mean "keep"?',
+        ),
         ("[tracking]\nkeep_addresses = 1", "[tracking] keep_addresses is 1, but must be true or false"),
         (
             "[submission]\nlisten = ['127.0.0.1:25', 'x']",
