@@ -2,8 +2,8 @@
 
 Rules: rooms do not know each other; what one needs of another is handed to it here. What came in is
 served to its end: a drain lets transactions finish, gives leases back, and settles bounce messages.
-A reload builds all rooms anew beside the old ones (the ports are shared) and drains the old ones, so
-that every setting can change and nobody is turned away.
+A reload builds all rooms anew, gives them the old ones' ports, and lets the old ones end, so that every
+setting but the ports can change and nobody is turned away.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ import contextlib
 import logging
 import time
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from relay.compose import Composer
 from relay.deliver.delivery import Delivery
@@ -76,19 +76,37 @@ class Rooms:
         )
         acceptor = Acceptor(store, inject, at.server.hostname, self._delivery, lifetime_ms=at.retry.lifetime * 1000)
         tls = server_context(at.submission.tls_cert, at.submission.tls_key, at.server.state_dir, at.server.hostname)
-        self._submission = SubmissionListener(at.submission, at.server, acceptor, Authenticator(reader), tls)
+        self.submission = SubmissionListener(at.submission, at.server, acceptor, Authenticator(reader), tls)
         self._returns = Returns(store, reader, returns)
-        self._bounces = BounceListener(at.bounce, at.server, self._returns.open, self._returns.take, tls)
+        self.bounces = BounceListener(at.bounce, at.server, self._returns.open, self._returns.take, tls)
+
+        self.hurry = asyncio.Event()
 
     async def start(self) -> None:
         """Begin delivering and listen; raises OSError where a port cannot be bound, with nothing left open."""
         try:
             await self._delivery.start()
-            await self._submission.start()
-            await self._bounces.start()
+            await self.submission.start()
+            await self.bounces.start()
         except BaseException:
             await self.drain(0)
             raise
+
+    async def take_over(self, old: "Rooms") -> None:
+        """Begin delivering, and accept what `old` has listened for; its sessions stay its own."""
+        await self._delivery.start()
+        self.submission.take_over(old.submission)
+        self.bounces.take_over(old.bounces)
+
+    async def retire(self) -> None:
+        """Let sessions end by themselves for a while, or until `hurry` is set, then drain."""
+        lingering = asyncio.gather(self.submission.linger(_GRACE_SECONDS), self.bounces.linger(_GRACE_SECONDS))
+        hurried = asyncio.ensure_future(self.hurry.wait())
+        either: list[asyncio.Future[Any]] = [lingering, hurried]
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        lingering.cancel()
+        hurried.cancel()
+        await self.drain(_GRACE_SECONDS)
 
     async def resume(self) -> None:
         """Take up the bounce messages that an earlier process stored and did not settle."""
@@ -96,7 +114,7 @@ class Rooms:
 
     async def drain(self, grace_seconds: float) -> None:
         """Take nothing new, finish what is under way, give back the rest."""
-        await asyncio.gather(self._submission.drain(grace_seconds), self._bounces.drain(grace_seconds))
+        await asyncio.gather(self.submission.drain(grace_seconds), self.bounces.drain(grace_seconds))
         await self._delivery.drain(grace_seconds)
         await self._returns.drain()
 
@@ -108,7 +126,7 @@ class Worker:
         """Take the settings; nothing is opened before `start`."""
         self._settings = settings
         self._stack = contextlib.AsyncExitStack()
-        self._retiring: set[asyncio.Task[None]] = set()
+        self._retiring: dict[asyncio.Task[None], Rooms] = {}
 
     async def start(self) -> None:
         """Open the store, begin delivering, listen; all ports are bound when this returns.
@@ -127,17 +145,19 @@ class Worker:
         self._janitor = asyncio.create_task(self._purge_for_ever())
 
     async def reload(self, settings: RelaySettings) -> None:
-        """Serve by new settings; raises as `start`, and then the old ones stay in force."""
+        """Serve by new settings, on the same ports; raises as `start`, and then the old ones stay in force."""
         rooms = Rooms(settings, self._store, self._reader)
-        await rooms.start()
+        await rooms.take_over(self._rooms)
         old, self._rooms, self._settings = self._rooms, rooms, settings
-        retiring = asyncio.create_task(old.drain(_GRACE_SECONDS))
-        self._retiring.add(retiring)
-        retiring.add_done_callback(self._retiring.discard)
+        retiring = asyncio.create_task(old.retire())
+        self._retiring[retiring] = old
+        retiring.add_done_callback(self._retiring.pop)
 
     async def drain(self) -> None:
         """Take nothing new, finish what is under way, give back the rest, close."""
         self._janitor.cancel()
+        for rooms in self._retiring.values():
+            rooms.hurry.set()
         await asyncio.gather(self._rooms.drain(_GRACE_SECONDS), *self._retiring)
         await self._stack.aclose()
 

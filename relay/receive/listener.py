@@ -47,6 +47,8 @@ class Listener:
         self._session = session
         self._wanted = [(endpoint, False) for endpoint in listen] + [(endpoint, True) for endpoint in tls_listen]
         self._servers: list[asyncio.Server] = []
+        self._heirs: list[Listener] = [self]
+        """Whose sessions begin here: the last one's. Shared by all who have had these endpoints."""
         self.addresses: tuple[Endpoint, ...] = ()
         """Where it listens, in the order of the configuration; the ports are real where 0 was asked for."""
 
@@ -61,9 +63,21 @@ class Listener:
         bound = [sock.getsockname() for server in self._servers for sock in server.sockets]
         self.addresses = tuple(Endpoint(name[0], name[1]) for name in bound)
 
+    def take_over(self, other: "Listener") -> None:
+        """Accept from now on, instead of `start`, what `other` listens for; its sessions stay its own.
+
+        The sockets are the same ones: a connection that waits to be accepted is not reset, as it would be
+        where one socket is closed and another one bound.
+        """
+        self._servers, other._servers = other._servers, []  # noqa: SLF001 - of this class
+        self.addresses = other.addresses
+        self._heirs = other._heirs  # noqa: SLF001 - of this class
+        self._heirs[:] = [self]
+
     async def _bind(self, endpoint: Endpoint, implicit_tls: bool) -> asyncio.Server:
+        heirs = self._heirs
         return await asyncio.get_running_loop().create_server(
-            lambda: self._session(implicit_tls),
+            lambda: heirs[-1]._session(implicit_tls),  # noqa: SLF001 - of this class
             endpoint.host or None,
             endpoint.port,
             backlog=_BACKLOG,
@@ -71,9 +85,11 @@ class Listener:
             reuse_port=True,
         )
 
-    def set_tls(self, context: ssl.SSLContext | None) -> None:
-        """Use `context` for TLS that begins from now on."""
-        self._service.tls = context
+    async def linger(self, seconds: float) -> None:
+        """Wait for sessions to end by themselves, at most so long."""
+        tasks = [session.task for session in self._service.sessions]
+        if tasks:
+            await asyncio.wait(tasks, timeout=seconds)
 
     async def drain(self, grace_seconds: float) -> None:
         """Accept no more, let messages that are coming in or being stored finish, tell idle clients 421.

@@ -110,11 +110,20 @@ async def test_the_grace_is_bounded_and_what_is_being_stored_is_stored(place: Pl
     assert len(place.outbox.jobs) == 1
 
 
-async def test_a_new_certificate_is_used_from_the_next_connection_on(place: Place, tmp_path: Path) -> None:
+async def test_an_heir_accepts_on_the_same_sockets_and_the_old_sessions_go_on(build: Build, tmp_path: Path) -> None:
+    """A reload refuses nobody: who is connected stays with the old listener, who comes meets the new one."""
+    place, other = await build(), await build()
     old = await place.connect(tls=True)
     first = old.writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
-    other = tmp_path / "other"
-    place.listener.set_tls(server_context(None, None, other, "other.example"))
+    await other.listener.drain(0)
+    other.listener._service.draining = False
+    other.listener._service.tls = server_context(None, None, tmp_path / "other", "other.example")
+    other.listener.take_over(place.listener)
     new = await place.connect(tls=True)
     assert new.writer.get_extra_info("ssl_object").getpeercert(binary_form=True) != first
     assert (await old("NOOP")).startswith("250 ")
+    lingering = asyncio.create_task(place.listener.linger(30))
+    assert (await old("QUIT")).startswith("221 ")
+    await asyncio.wait_for(lingering, 5)
+    await place.listener.drain(0)
+    assert (await new("NOOP")).startswith("250 ")

@@ -44,7 +44,7 @@ async def test_without_a_proof_nothing_is_taken(strict: Place, tls: bool, said: 
 
 
 async def test_a_client_without_a_way_to_authenticate_is_told_so(strict: Place) -> None:
-    strict.listener.set_tls(None)
+    strict.listener._service.tls = None
     talk = await strict.connect(greet=False)
     assert "STARTTLS" not in await talk.greet()
     assert (await talk("STARTTLS")).startswith("454 4.7.0 ")

@@ -1,0 +1,183 @@
+"""One relay process: its rooms are joined, replaced by a reload, and drained."""
+
+import asyncio
+import smtplib
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from relay.deliver.settings import DeliverySettings, DnsSettings, RetrySettings
+from relay.receive.settings import BounceSettings, SubmissionSettings
+from relay.worker import RelaySettings, Worker
+from storage.model import LogFilter, LogRow
+from storage.reader import Reader
+from storage.secret import load_secret
+from storage.settings import RetentionSettings, ServerSettings
+from storage.status import Status
+from storage.token import Purpose, TokenBox
+from storage.tracking import TrackingSettings
+from tests.peers.smtp import ScriptedServer, free_port
+
+HTML = b"From: a@sender.test\r\nSubject: s\r\nMIME-Version: 1.0\r\nContent-Type: text/html\r\n\r\n<p>hello</p>\r\n"
+DSN = """\
+From: MAILER-DAEMON@mx.test
+To: {path}
+Subject: Undelivered Mail Returned to Sender
+MIME-Version: 1.0
+Content-Type: multipart/report; report-type=delivery-status; boundary=b
+
+--b
+
+I could not deliver your message.
+--b
+Content-Type: message/delivery-status
+
+Reporting-MTA: dns; mx.test
+
+Final-Recipient: rfc822; reader@example.test
+Action: failed
+Status: 5.1.1
+Diagnostic-Code: smtp; 550 5.1.1 no such user
+--b--
+""".replace("\n", "\r\n")
+
+
+def settings(state_dir: Path, submission: int, bounce: int, route: int, **delivery: object) -> RelaySettings:
+    routes = {"*": f"smtp://127.0.0.1:{route}"}
+    return RelaySettings(
+        server=ServerSettings(hostname="relay.test", state_dir=state_dir, workers=1),
+        submission=SubmissionSettings(listen=(f"127.0.0.1:{submission}",)),  # type: ignore[arg-type]
+        bounce=BounceSettings(listen=(f"127.0.0.1:{bounce}",), domain="bounces.test"),  # type: ignore[arg-type]
+        tracking=TrackingSettings(),
+        delivery=DeliverySettings.model_validate({"routes": routes, **delivery}),
+        dns=DnsSettings(),
+        retry=RetrySettings(),
+        retention=RetentionSettings(),
+    )
+
+
+def submit(port: int, recipient: str, content: bytes = HTML, sender: str = "a@sender.test") -> None:
+    with smtplib.SMTP("127.0.0.1", port, timeout=10) as client:
+        client.sendmail(sender, [recipient], content)
+
+
+async def row_of(reader: Reader, recipient: str, *statuses: Status) -> LogRow:
+    """Ask until the recipient has one of the statuses."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        rows = await reader.log(LogFilter(recipient=recipient), limit=1)
+        if rows and rows[0].status in statuses:
+            return rows[0]
+        await asyncio.sleep(0.02)
+    raise AssertionError(f"{recipient}: {rows}")
+
+
+@pytest.fixture
+async def reader(tmp_path: Path) -> AsyncIterator[Reader]:
+    found: Reader = await _reader(tmp_path)
+    yield found
+    await found.close()
+
+
+async def _reader(state_dir: Path) -> Reader:
+    from storage.store import Store
+
+    await (await Store.open(state_dir)).close()
+    return await Reader.open(state_dir)
+
+
+async def test_a_reload_takes_over_every_setting_and_refuses_nobody(tmp_path: Path, reader: Reader) -> None:
+    """Mail goes by the old route before, by the new one after, and each submission in between is taken."""
+    submission, bounce = free_port(), free_port()
+    with ScriptedServer() as old, ScriptedServer() as new:
+        worker = Worker(settings(tmp_path, submission, bounce, old.port))
+        await worker.start()
+        try:
+            await asyncio.to_thread(submit, submission, "one@example.test")
+            await row_of(reader, "one@example.test", Status.SENT)
+
+            async def go_on() -> int:
+                for number in range(30):
+                    await asyncio.to_thread(submit, submission, f"n{number}@example.test")
+                return 30
+
+            flow = asyncio.create_task(go_on())
+            await worker.reload(settings(tmp_path, submission, bounce, new.port))
+            assert await flow == 30
+            await asyncio.to_thread(submit, submission, "two@example.test")
+            await row_of(reader, "two@example.test", Status.SENT)
+            for number in range(30):
+                await row_of(reader, f"n{number}@example.test", Status.SENT)
+        finally:
+            await worker.drain()
+        assert old.messages[0].recipients == ("one@example.test",)
+        assert ("two@example.test",) in [message.recipients for message in new.messages]
+        assert len(old.messages) + len(new.messages) == 32
+
+
+async def test_a_bad_reload_leaves_the_old_rooms_in_force(tmp_path: Path, reader: Reader) -> None:
+    submission, bounce = free_port(), free_port()
+    with ScriptedServer() as server:
+        worker = Worker(settings(tmp_path, submission, bounce, server.port))
+        await worker.start()
+        try:
+            bad = settings(tmp_path, submission, bounce, server.port)
+            missing = bad.submission.model_copy(update={"tls_cert": tmp_path / "no", "tls_key": tmp_path / "no"})
+            object.__setattr__(bad, "submission", missing)
+            with pytest.raises(OSError, match="no"):
+                await worker.reload(bad)
+            await asyncio.to_thread(submit, submission, "still@example.test")
+            await row_of(reader, "still@example.test", Status.SENT)
+        finally:
+            await worker.drain()
+
+
+async def test_a_port_in_use_is_an_error_that_leaves_nothing_open(tmp_path: Path) -> None:
+    with ScriptedServer() as server:
+        worker = Worker(settings(tmp_path, free_port(), server.port, server.port))
+        with pytest.raises(OSError, match=str(server.port)):
+            await worker.start()
+
+
+async def test_a_bounce_message_that_was_only_stored_is_settled_by_the_next_start(
+    tmp_path: Path, reader: Reader
+) -> None:
+    """The 250 of a bounce message is a promise that a crash before its reading does not break."""
+    from storage.store import Store
+
+    submission, bounce = free_port(), free_port()
+    with ScriptedServer() as server:
+        worker = Worker(settings(tmp_path, submission, bounce, server.port))
+        await worker.start()
+        await asyncio.to_thread(submit, submission, "reader@example.test")
+        row = await row_of(reader, "reader@example.test", Status.SENT)
+        await worker.drain()
+        path = f"{TokenBox(load_secret(tmp_path), Purpose.RETURN_PATH).seal(row.recipient_id)}@bounces.test"
+        assert server.messages[0].sender == path
+        store = await Store.open(tmp_path)
+        await store.accept_dsn(DSN.format(path=path).encode(), row.recipient_id, "", time.time_ns() // 1_000_000)
+        await store.close()
+        again = Worker(settings(tmp_path, submission, bounce, server.port))
+        await again.start()
+        try:
+            failed = await row_of(reader, "reader@example.test", Status.FAILED)
+            assert failed.enhanced_status == "5.1.1"
+        finally:
+            await again.drain()
+
+
+async def test_a_null_sender_stays_null_and_is_still_tracked(tmp_path: Path, reader: Reader) -> None:
+    """RFC 5321, 4.5.5: a notification goes out with the null sender, or bounces could go round."""
+    submission, bounce = free_port(), free_port()
+    with ScriptedServer() as server:
+        worker = Worker(settings(tmp_path, submission, bounce, server.port))
+        await worker.start()
+        try:
+            await asyncio.to_thread(submit, submission, "reader@example.test", HTML, "")
+            await row_of(reader, "reader@example.test", Status.SENT)
+            assert server.messages[0].sender == ""
+            assert b"<img" in server.messages[0].content
+        finally:
+            await worker.drain()
