@@ -2,11 +2,12 @@
 
 import asyncio
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from storage.model import HitKind, LogFilter, LogRow, Settled, TimelineKind, User
+from storage.model import HitKind, LogFilter, LogRow, Reply, Report, Settled, TimelineKind, User
 from storage.reader import Reader
 from storage.status import Event, Status
 from storage.store import LEASE_MS, Store
@@ -117,6 +118,14 @@ async def test_claims_take_the_longest_due_first_and_each_once(store: Store) -> 
     assert [job.address for job in first] == ["1@x.example", "2@x.example"]
     assert [job.address for job in second] == ["3@x.example"]
     assert await store.claim(NOW + 5 * MINUTE, 2) == []
+
+
+async def test_a_long_queue_is_claimed_in_bites(store: Store) -> None:
+    for minute in range(11):
+        await accept_due(store, f"{minute}@x.example", received_ms=NOW + minute * MINUTE)
+    bites = [[job.address for job in await store.claim(NOW + DAY, 2)] for _ in range(7)]
+    assert [len(bite) for bite in bites] == [2, 2, 2, 2, 2, 1, 0]
+    assert [address for bite in bites for address in bite] == [f"{minute}@x.example" for minute in range(11)]
 
 
 async def test_nothing_is_claimed_before_it_is_due(store: Store) -> None:
@@ -236,6 +245,49 @@ async def test_a_report_met_again_is_counted_once(store: Store, reader: Reader) 
     kinds = [entry.kind for entry in await reader.timeline(job.recipient_id)]
     assert kinds.count(TimelineKind.REPORT) == 1
     assert (await one_row(reader, job.recipient_id)).late == "bounced later: 5.1.1 no such user"
+
+
+async def test_a_complaint_moves_nothing_and_is_counted_once_a_category(store: Store, reader: Reader) -> None:
+    (job,) = await accept(store)
+    await store.settle(result(job, Event.DELIVER))
+    spam = Report(job.recipient_id, None, Reply(0, None, "an abuse report"), category="spam", rules=1)
+    told = [spam, spam, replace(spam, category="authentication")]
+    dsn_id = await store.accept_dsn(b"raw", job.recipient_id, "", NOW)
+    settled = await store.settle_dsn(dsn_id, told, "complaint")
+    assert settled == [Settled(Status.DELIVERED, accepted) for accepted in (True, False, True)]
+    first, second = [entry for entry in await reader.timeline(job.recipient_id) if entry.kind is TimelineKind.COMPLAINT]
+    assert first.text == "feedback report: spam; an abuse report"
+    assert (first.category, second.category, first.dsn_id) == ("spam", "authentication", dsn_id)
+    row = await one_row(reader, job.recipient_id)
+    assert (row.status, row.category, row.late) == (Status.DELIVERED, None, "")
+
+
+async def test_what_anybody_could_have_written_ends_no_recipient_that_is_still_served(
+    store: Store, reader: Reader
+) -> None:
+    pending, sent = await accept(store, "a@x.example", "b@x.example")
+    await store.settle(result(sent, Event.HAND_OVER))
+    told = [replace(report(job.recipient_id, Event.FAIL), proven=False) for job in (pending, sent)]
+    settled = await store.settle_dsn(await store.accept_dsn(b"raw", None, "", NOW), told, "dsn")
+    assert settled == [Settled(Status.UNSENT, accepted=False), Settled(Status.FAILED, accepted=True)]
+    entry = (await reader.timeline(pending.recipient_id))[-1]
+    assert entry.text == "reported: fail (not by the signed return path); 550 5.1.1 no such user"
+
+
+async def test_the_last_replys_category_is_kept(store: Store, reader: Reader) -> None:
+    (job,) = await accept(store)
+    full = Reply(452, "4.2.2", "over quota")
+    await store.settle(result(job, Event.DEFER, full, category="mailbox full", rules=1))
+    row = await one_row(reader, job.recipient_id)
+    assert (row.category, row.status) == ("mailbox full", Status.SOFT_BOUNCED)
+    (again,) = await store.claim(NOW + DAY, 9)
+    await store.settle(result(again, Event.HAND_OVER))
+    assert (await one_row(reader, job.recipient_id)).category is None
+    told = replace(report(job.recipient_id, Event.FAIL), category="user unknown", rules=1)
+    await store.settle_dsn(await store.accept_dsn(b"raw", job.recipient_id, "", NOW), [told], "dsn")
+    assert (await one_row(reader, job.recipient_id)).category == "user unknown"
+    timeline = await reader.timeline(job.recipient_id)
+    assert [entry.category for entry in timeline] == [None, "mailbox full", None, "user unknown"]
 
 
 async def test_an_auto_reply_is_kept_and_counts_nothing(store: Store) -> None:
