@@ -136,6 +136,24 @@ class Telltale:
                     child.wait()
 
 
+def configured(root: Path, **sections: str) -> Telltale:
+    """Return a Telltale with a configuration of its own in `root`; `sections` adds lines of TOML to a section."""
+    telltale = Telltale(root, root / "telltale.toml", *[free_port() for _ in range(4)])
+    base = {
+        "server": f'hostname = "relay.test"\nstate_dir = "{root}/state"\nworkers = 2',
+        "submission": f'listen = ["127.0.0.1:{telltale.submission}"]',
+        "bounce": f'listen = ["127.0.0.1:{telltale.bounce}"]\ndomain = "bounces.relay.test"',
+        "tracking": f'base_url = "http://127.0.0.1:{telltale.pixel}"\nscanner_seconds = 0',
+        "pixel": f'listen = ["127.0.0.1:{telltale.pixel}"]',
+        "report": f'listen = ["127.0.0.1:{telltale.report}"]',
+        "retry": "schedule = [1, 1, 2]",
+    }
+    for name, text in sections.items():
+        base[name] = text if name == "retry" else f"{base.get(name, '')}\n{text}"
+    telltale.config.write_text("".join(f"[{name}]\n{text}\n" for name, text in base.items()))
+    return telltale
+
+
 def image_of(content: bytes) -> str:
     """Return the URL of the image in a copy's HTML."""
     parts = email.message_from_bytes(content).walk()
