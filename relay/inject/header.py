@@ -74,7 +74,7 @@ def unfold(body: bytes) -> bytes:
 
 # RFC 2045, 5.1: a token, "=", a token or a quoted string; leniently anything up to the next ";", a stray quote with it.
 _PARAMETER: Final = re.compile(
-    rb";[ \t\r\n]*+([^\s=;\"]++)[ \t\r\n]*+=[ \t\r\n]*+(?:\"((?:[^\"\\]|\\.)*+)\"|([^;\s]*+))", re.DOTALL
+    rb";[ \t\r\n]*+([^\s=;\"]++)[ \t\r\n]*+=[ \t\r\n]*+(?:\"((?:[^\"\\]|\\.)*+)\"(?=[\s;(]|\Z)|([^;\s]*+))", re.DOTALL
 )
 _ESCAPED: Final = re.compile(rb"\\(.)", re.DOTALL)
 _COMMENT: Final = re.compile(rb"\([^()]*+\)")

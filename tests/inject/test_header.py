@@ -39,6 +39,7 @@ def test_a_header_larger_than_any_real_one_is_refused(content: bytes) -> None:
         (b"a/b;\r\n\tx=1", b"a/b", {b"x": b"1"}),
         (b"a/b (comment); x=1", b"a/b", {b"x": b"1"}),
         (b'a/b; x="open y; z=1', b"a/b", {b"x": b'"open', b"z": b"1"}),
+        (b'a/b; x="y"z; z="1"', b"a/b", {b"x": b'"y"z', b"z": b"1"}),
         (b'a/b; x=open"', b"a/b", {b"x": b'open"'}),
         (b"a/b; x*0=ab; x*1=cd", b"a/b", {b"x*0": b"ab", b"x*1": b"cd", b"x": b"abcd"}),
         (b"a/b; x*=utf-8'en'%41b", b"a/b", {b"x*": b"utf-8'en'%41b", b"x": b"Ab"}),
