@@ -9,7 +9,8 @@ from tests.storage.makers import NOW
 
 
 def attempt(code: int, enhanced: str | None, text: str, status: Status, *, in_doubt: bool = False) -> tuple:
-    return NOW, 1, "rcpt", code, enhanced, text, "mx.example", "192.0.2.1", "TLSv1.3", 40, int(in_doubt), status
+    why = "user unknown"
+    return NOW, 1, "rcpt", code, enhanced, text, "mx.example", "192.0.2.1", "TLSv1.3", 40, int(in_doubt), status, why
 
 
 @pytest.mark.parametrize(
@@ -41,7 +42,7 @@ def test_an_attempt_shows_the_whole_reply() -> None:
     assert entry.text == "550 5.1.1 no such user"
     assert entry.reply == Reply(550, "5.1.1", "no such user")
     assert (entry.phase, entry.mx, entry.address, entry.tls) == (Phase.RCPT, "mx.example", "192.0.2.1", "TLSv1.3")
-    assert (entry.duration_ms, entry.status) == (40, Status.FAILED)
+    assert (entry.duration_ms, entry.status, entry.category) == (40, Status.FAILED, "user unknown")
 
 
 def test_an_attempt_in_doubt_says_so() -> None:
@@ -62,13 +63,14 @@ def test_a_bounce_for_a_trouble_that_may_pass_is_the_end_of_patience(
 
 
 def test_a_hit_shows_rule_and_kind_and_what_was_kept_of_its_sender() -> None:
-    row = (NOW, 1, "hit", "a rule", "Opened", None, None, None, None, "person", "192.0.2.7", "Mozilla/5.0")
+    row = (NOW, 1, "hit", "a rule", "Opened", None, None, None, None, "person", "192.0.2.7", "Mozilla/5.0", None, None)
     entry = event_entry(row)
     assert (entry.text, entry.hit, entry.address) == ("a rule; Mozilla/5.0", HitKind.PERSON, "192.0.2.7")
 
 
 def test_a_report_shows_the_reply_it_quotes() -> None:
-    row = (NOW, 1, "report", "reported: fail", "Failed", 550, "5.1.1", "gone", "far.example", None, None, None)
-    entry = event_entry(row)
+    said = ("Failed", 550, "5.1.1", "gone", "far.example", None, None, None, "user unknown", 77)
+    entry = event_entry((NOW, 1, "report", "reported: fail", *said))
     assert (entry.text, entry.reply) == ("reported: fail; 550 5.1.1 gone", Reply(550, "5.1.1", "gone"))
     assert (entry.mx, entry.status) == ("far.example", Status.FAILED)
+    assert (entry.category, entry.dsn_id) == ("user unknown", 77)
