@@ -30,7 +30,8 @@ def as_object(row: LogRow) -> dict[str, Any]:
         "last_attempt": rfc3339(row.last_attempt_ms),
         "next_attempt": rfc3339(row.next_attempt_ms),
         "held": row.held,
-        "reason": reason(row.code, row.enhanced_status, row.diagnostic) or None,
+        "reason": _why(row) or None,
+        "category": row.category,
     }
 
 
@@ -40,9 +41,13 @@ def print_rows(
     """Print waiting recipients, a line each and one below it with the reason."""
     for row in rows if not header else [None, *rows]:
         console.print(_HEADER if row is None else _line(row, now_ms, zone), soft_wrap=True)
-        why = "" if row is None else reason(row.code, row.enhanced_status, row.diagnostic)
+        why = "" if row is None else _why(row)
         if why:
             console.print(Text(f"{'':<15}({why})", style="yellow"), soft_wrap=True)
+
+
+def _why(row: LogRow) -> str:
+    return reason(row.code, row.enhanced_status, row.diagnostic, row.category)
 
 
 _FORM: Final = "{:<13}  {:>9}  {:>7}  {:<12}  {}"

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from report.words import rfc3339
-from storage.model import LogRow, TimelineEntry
+from storage.model import LogRow, TimelineEntry, queue_id
 
 COLUMNS: Final = (
     "queue_id",
@@ -31,6 +31,7 @@ COLUMNS: Final = (
     "first_open",
     "tracked",
     "untracked_reason",
+    "category",
 )
 EVENTS_COLUMN: Final = "events"
 
@@ -58,6 +59,7 @@ def as_object(row: LogRow, events: Sequence[TimelineEntry] | None = None) -> dic
         "first_open": rfc3339(row.first_open_ms),
         "tracked": row.tracked,
         "untracked_reason": row.untracked_reason,
+        "category": row.category,
     }
     if events is not None:
         made[EVENTS_COLUMN] = [event_object(entry) for entry in events]
@@ -81,6 +83,8 @@ def event_object(entry: TimelineEntry) -> dict[str, Any]:
         "tls": entry.tls,
         "duration_ms": entry.duration_ms,
         "hit": entry.hit and entry.hit.value,
+        "category": entry.category,
+        "bounce": None if entry.dsn_id is None else queue_id(entry.dsn_id),
     }
 
 

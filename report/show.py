@@ -92,6 +92,7 @@ def _how(entry: TimelineEntry) -> str:
     parts = [
         server,
         f"phase {entry.phase}" if entry.phase else "",
+        f"category {entry.category}" if entry.category else "",
         plain(entry.tls) if entry.tls else "in clear" if entry.phase and entry.mx else "",
         f"{entry.duration_ms / 1000:.2f} s" if entry.duration_ms is not None else "",
     ]

@@ -1,7 +1,8 @@
 """Why a recipient's copy is where it is, in plain words.
 
-Rule: pure. The words come from the enhanced status code first (RFC 3463 and IANA's registry of them), then
-from the reply code (RFC 5321, 4.2.3), and where neither says anything, from the server's own text.
+Rule: pure. The words come from the category where that is specific, since servers choose their codes
+carelessly; from the enhanced status code (RFC 3463 and IANA's registry of them) where it says more of the same; then
+from the reply code (RFC 5321, 4.2.3), and where none says anything, from the server's own text.
 """
 
 import re
@@ -78,11 +79,29 @@ _CODES: Final = MappingProxyType(
         556: "the domain takes no mail",
     }
 )
-# Words in the text that say more than the codes that servers send with them.
-_TEXTS: Final = (
-    (re.compile(r"gr[ae]y-?list", re.IGNORECASE), "greylisted: to be tried again later"),
-    (re.compile(r"\bspamhaus\b|\bspamcop\b|\bdnsbl\b|\bblock ?list|\bblack ?list", re.IGNORECASE), "on a blocklist"),
-    (re.compile(r"\bspam\b", re.IGNORECASE), "taken for spam"),
+# A reason that passes by itself, and that no code is for.
+_GREYLISTED: Final = re.compile(r"gr[ae]y-?list", re.IGNORECASE)
+# The categories that say it all (the relay's words, a closed set), and the enhanced codes that say more of the same.
+_CATEGORIES: Final = MappingProxyType(
+    {
+        "user unknown": ("no such user", frozenset({"1.1", "1.3", "1.4"})),
+        "domain unknown": ("no such domain", frozenset({"1.2", "1.10"})),
+        "moved": ("the recipient has moved", frozenset({"1.6", "7.17"})),
+        "disabled": ("the mailbox is disabled", frozenset({"2.1", "7.13"})),
+        "mailbox full": ("the mailbox is full", frozenset({"2.2"})),
+        "message too large": ("the message is too large", frozenset({"2.3", "3.4"})),
+        "spam": ("taken for spam", frozenset()),
+        "virus": ("taken for a virus", frozenset()),
+        "authentication": (
+            "the sender could not be authenticated (SPF, DKIM, DMARC)",
+            frozenset(f"7.{detail}" for detail in (7, 8, 9, 20, 21, 22, 23, 24, 26, 29)),
+        ),
+        "reputation": ("on a blocklist, or our server has a bad name", frozenset({"7.25"})),
+        "rate limited": ("too much mail at once", frozenset({"7.28", "5.3", "4.5"})),
+        "relay denied": ("the server takes no mail for this domain", frozenset()),
+        "tls": ("encryption failed", frozenset({"7.5", "7.10"})),
+        "expired": ("its time in the queue ended", frozenset({"4.7"})),
+    }
 )
 _CODE_IN_FRONT: Final = re.compile(r"(?:\d{3}[ -])?\s*(?:[245]\.\d{1,3}\.\d{1,3}\s+)?")
 _TEXT_CHARS: Final = 160
@@ -100,22 +119,25 @@ def why(row: LogRow) -> str:
     return "; ".join(part for part in parts if part)
 
 
-def reason(code: int | None, enhanced: str | None, diagnostic: str) -> str:
+def reason(code: int | None, enhanced: str | None, diagnostic: str, category: str | None = None) -> str:
     """Return a reply in plain words with its codes: "no such user (550 5.1.1)"; "" where there is none."""
     text = plain(diagnostic)
-    words = _words(code, enhanced, text)
+    words = _words(code, enhanced, text, category)
     codes = " ".join(part for part in (str(code or ""), plain(enhanced or "")) if part)
     if words and codes:
         return f"{words} ({codes})"
     return words or codes
 
 
-def _words(code: int | None, enhanced: str | None, text: str) -> str:
-    for pattern, words in _TEXTS:
-        # Only beside a refusal: our own words, and a success, mean what they say.
-        if code is not None and code >= 400 and pattern.search(text):  # noqa: PLR2004 - the first negative reply
-            return words
+def _words(code: int | None, enhanced: str | None, text: str, category: str | None) -> str:
     detail = (enhanced or "").partition(".")[2]
+    # Only beside a refusal: our own words, and a success, mean what they say.
+    if code is not None and code >= 400:  # noqa: PLR2004 - the first negative reply
+        if _GREYLISTED.search(text):
+            return "greylisted: to be tried again later"
+        known, same = _CATEGORIES.get(category or "", ("", frozenset()))
+        if known and detail not in same:
+            return known
     words = _ENHANCED.get(detail, "") or _CODES.get(code or 0, "")
     # Without a code the words are our own, and say more than a table could.
     return words if words and code else _shortened(text) or words
@@ -127,7 +149,7 @@ def _shortened(text: str) -> str:
 
 
 def _reason_of(row: LogRow) -> str:
-    return reason(row.code, row.enhanced_status, row.diagnostic)
+    return reason(row.code, row.enhanced_status, row.diagnostic, row.category)
 
 
 def _unsent(row: LogRow) -> str:

@@ -7,6 +7,7 @@ kept beside it. What says nothing of the delivery moves nothing.
 from typing import Final
 
 from relay.bounce.category import Verdict
+from relay.bounce.classify import VERSION
 from relay.bounce.finding import Action, Finding, Kind, Parsed
 from storage.model import Reply, Report
 from storage.status import Event
@@ -17,6 +18,7 @@ _ACTIONS: Final = {
     Action.RELAYED: Event.HAND_OVER,
     Action.EXPANDED: Event.HAND_OVER,
 }
+_SUCCESSES: Final = (Event.HAND_OVER, Event.DELIVER)
 _MOST_FINAL: Final = (Event.DEFER, Event.HAND_OVER, Event.DELIVER, Event.BOUNCE, Event.FAIL)
 
 
@@ -51,6 +53,8 @@ def _report(event: Event, found: Finding, recipient_id: int, address: str | None
         reply=Reply(code=found.reply_code or 0, enhanced=found.status or None, text=found.diagnostic),
         remote_mta=found.remote_mta or None,
         reported_address=found.recipient if foreign else None,
+        category=None if event in _SUCCESSES else found.category.value,
+        rules=None if event in _SUCCESSES else VERSION,
     )
 
 

@@ -31,7 +31,9 @@ __all__ = ["INVALID_ADDRESS", "VERSION", "Category", "Verdict", "classify", "ver
 MAX_TEXT: Final = 1500
 """Characters of a text that are searched; a reply's reason stands at its beginning."""
 
-# Addresses, host names, URLs: their words say nothing of the reason ("antispam.example.com said: …").
+# Addresses say nothing of the reason, not even the names of lists in them ("<rbl.fan@example.org>").
+_ADDRESSES: Final = re.compile(r"[^\s<>()\[\]\"':;,=@]{1,64}@[^\s<>()\[\]\"':;,=@]{1,253}")
+# Nor do host names and URLs, once the providers' own are known ("antispam.example.com said: …").
 _NAMES: Final = re.compile(
     r"[^\s<>()\[\]\"':;,=]{0,200}@[^\s<>()\[\]\"':;,=]{1,200}|https?://\S{1,400}|\b(?:[\w-]{1,63}\.){1,20}[a-z][\w-]{0,62}"
 )
@@ -45,7 +47,9 @@ def classify(code: int, enhanced: str | None, text: str, host: str = "") -> Cate
     the enhanced code's subject, the SMTP code. Says nothing of finality: ask the code or the action.
     """
     whole = _BLANKS.sub(" ", text[:MAX_TEXT].lower().replace("’", "'").replace("`", "'"))
-    found = _phrase(PROVIDER_CODES, whole) or _provider(host.lower().rstrip("."), whole)
+    found = _phrase(PROVIDER_CODES, _ADDRESSES.sub(" ", whole) if "@" in whole else whole) or _provider(
+        host.lower().rstrip("."), whole
+    )
     if found:
         return found
     plain = _BLANKS.sub(" ", _NAMES.sub(" ", whole))

@@ -573,6 +573,8 @@ DETAILS: Final = MappingProxyType(
         "7.0": Category.POLICY,
         "7.1": Category.POLICY,
         "7.2": Category.POLICY,
+        "7.4": Category.TLS,  # security features not supported
+        "7.11": Category.TLS,  # encryption required for the authentication mechanism
         "7.129": Category.POLICY,
     }
 )

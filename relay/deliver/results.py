@@ -10,9 +10,10 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import replace
 from typing import Final, TypeVar
 
+from relay.bounce.classify import VERSION
 from relay.deliver.reply import spell
 from relay.deliver.retry import RetryPolicy, expired, next_attempt
-from relay.deliver.verdict import judge
+from relay.deliver.verdict import category_of, judge
 from storage.kv import kv
 from storage.model import Attempt, Job, Phase, Reply, Result, Settled, queue_id
 from storage.status import Event
@@ -56,7 +57,7 @@ class Results:
 
     def attempted(self, job: Job, attempt: Attempt, *, final_hop: bool, not_before_ms: int = 0) -> None:
         """Settle an attempt: its verdict, and for a deferral when to try again or that the time is up."""
-        event = judge(attempt.reply, attempt.phase, final_hop=final_hop).event
+        event = judge(attempt.reply, attempt.phase, final_hop=final_hop, host=attempt.mx).event
         due_ms: int | None = None
         if event is Event.DEFER:
             spread = 2 * self._chance() - 1
@@ -65,7 +66,7 @@ class Results:
                 event, attempt = Event.BOUNCE, replace(attempt, reply=expired(attempt.reply))
             else:
                 due_ms = min(max(due_ms, not_before_ms), job.expires_ms)
-        self._begin(self._settle(Result(job, attempt, event, due_ms)))
+        self._begin(self._settle(Result(job, _categorised(attempt), event, due_ms)))
 
     def give_back(self, jobs: Sequence[Job], due_ms: int, last: Reply | None = None) -> None:
         """Give leases back without an attempt, due again at `due_ms`.
@@ -77,7 +78,7 @@ class Results:
         for job in jobs:
             if last is not None and job.expires_ms <= now_ms:
                 attempt = Attempt(now_ms, 0, Phase.CONNECT, expired(last))
-                self._begin(self._settle(Result(job, attempt, Event.BOUNCE)))
+                self._begin(self._settle(Result(job, _categorised(attempt), Event.BOUNCE)))
             else:
                 due = due_ms if last is None else min(due_ms, job.expires_ms)
                 self._put_back(job, due)
@@ -148,6 +149,11 @@ class Results:
                 self.recovered()
 
 
+def _categorised(attempt: Attempt) -> Attempt:
+    category = category_of(attempt.reply, attempt.phase, attempt.mx)
+    return attempt if category is None else replace(attempt, category=category.value, rules=VERSION)
+
+
 def _tell(result: Result, settled: Settled) -> None:
     """Write the one line of a result."""
     job, attempt = result.job, result.attempt
@@ -159,6 +165,7 @@ def _tell(result: Result, settled: Settled) -> None:
         delay=f"{max(ended_ms - job.message.received_ms, 0) / 1000:.2f}",
         phase=attempt.phase.value,
         status=settled.status.value,
+        category=attempt.category,
         reply=spell(attempt.reply),
         tls=attempt.tls,
         in_doubt="yes" if attempt.in_doubt else None,

@@ -20,7 +20,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from relay.bounce.category import INVALID_ADDRESS
+from relay.bounce.category import INVALID_ADDRESS, Category, verdict_of
+from relay.bounce.category import Verdict as Outcome
 from relay.bounce.classify import classify
 from storage.model import Phase, Reply
 from storage.status import Event
@@ -64,24 +65,27 @@ _SCOPES: Final = {
 }
 _CLOSING: Final = 421
 _NO_MAIL_HERE: Final = 556  # RFC 7504: the domain takes no mail
+# Before RCPT the server has not heard the recipient: "unknown user" or "host not found" there are we.
+_BEFORE_RCPT: Final = frozenset({*_SETUP, Phase.MAIL})
 
 _DELIVERED: Final = Verdict(Event.DELIVER, Scope.MESSAGE)
 _HANDED_OVER: Final = Verdict(Event.HAND_OVER, Scope.MESSAGE)
 _SITE_TROUBLE: Final = Verdict(Event.DEFER, Scope.SITE)
 
 
-def judge(reply: Reply, phase: Phase, *, final_hop: bool) -> Verdict:
+def judge(reply: Reply, phase: Phase, *, final_hop: bool, host: str | None = None) -> Verdict:
     """Return what `reply` means where it ended an attempt in `phase`.
 
     A reply with code 0 is our own: final where its enhanced code begins with 5, else the lack of a reply.
-    `final_hop`: the server is an MX host of the recipient's domain, not a smarthost or a route.
+    `final_hop`: the server is an MX host of the recipient's domain, not a smarthost or a route. `host` is
+    the server's name, where one was reached by name.
     """
     if phase is Phase.AFTER_DOT and reply.code // 100 == 2:  # noqa: PLR2004 - positive completion
         return _DELIVERED if final_hop else _HANDED_OVER
     if phase in _SETUP:
         return _SITE_TROUBLE
     if _class_of(reply) == "5":
-        return Verdict(_final(reply, phase), _SCOPES[phase])
+        return Verdict(_final(reply, phase, host), _SCOPES[phase])
     return Verdict(Event.DEFER, _scope_of_trouble(reply, phase))
 
 
@@ -89,12 +93,19 @@ def _class_of(reply: Reply) -> str:
     return str(reply.code)[0] if reply.code else (reply.enhanced or "4")[0]
 
 
-def _final(reply: Reply, phase: Phase) -> Event:
-    # At MAIL the server has not heard the recipient yet: "unknown user" there is the sender.
-    if phase is Phase.MAIL and reply.code != _NO_MAIL_HERE:
-        return Event.BOUNCE
-    invalid = classify(reply.code, reply.enhanced, reply.text) in INVALID_ADDRESS
-    return Event.FAIL if invalid else Event.BOUNCE
+def category_of(reply: Reply, phase: Phase, host: str | None = None) -> Category | None:
+    """Return why a reply that ended an attempt in `phase` refused, by the one table; None where the copy was taken."""
+    if phase is Phase.AFTER_DOT and reply.code // 100 == 2:  # noqa: PLR2004 - positive completion
+        return None
+    # Our own words (code 0) mean what our code says: "timed out during EHLO" is no refusal of our EHLO.
+    category = classify(reply.code, reply.enhanced, reply.text if reply.code else "", host or "")
+    of_us = phase in _BEFORE_RCPT and reply.code != _NO_MAIL_HERE
+    return Category.POLICY if of_us and category in INVALID_ADDRESS else category
+
+
+def _final(reply: Reply, phase: Phase, host: str | None) -> Event:
+    category = category_of(reply, phase, host)
+    return Event.FAIL if category and verdict_of(category) is Outcome.FAILED else Event.BOUNCE
 
 
 def _scope_of_trouble(reply: Reply, phase: Phase) -> Scope:

@@ -4,6 +4,7 @@ import pytest
 
 from relay.bounce.apply import reports_for
 from relay.bounce.category import Category, Verdict
+from relay.bounce.classify import VERSION
 from relay.bounce.finding import Action, Finding, Kind, Parsed
 from storage.status import Event
 
@@ -31,6 +32,13 @@ def test_each_action_has_its_event(action: Action, verdict: Verdict, event: Even
     [report] = reports_for(dsn(found("a@example.org", action, verdict)), 7, "a@example.org")
     assert (report.recipient_id, report.event) == (7, event)
     assert (report.reply.code, report.reply.enhanced, report.remote_mta) == (550, "5.1.1", "mx.example.org")
+
+
+def test_a_report_carries_why_and_by_which_table_and_a_success_needs_neither() -> None:
+    [failed] = reports_for(dsn(found("a@example.org", Action.FAILED, Verdict.FAILED)), 7, "a@example.org")
+    assert (failed.category, failed.rules) == ("other", VERSION)
+    [told] = reports_for(dsn(found("a@example.org", Action.DELIVERED, Verdict.DELIVERED)), 7, "a@example.org")
+    assert (told.category, told.rules) == (None, None)
 
 
 def test_the_return_path_decides_and_the_named_address_is_kept() -> None:

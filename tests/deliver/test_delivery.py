@@ -116,26 +116,31 @@ async def test_a_result_is_one_line_that_no_reply_can_forge(world: World, caplog
 
 
 @pytest.mark.parametrize(
-    ("phase", "step", "status", "ended"),
+    ("phase", "step", "status", "ended", "category"),
     [
-        ("rcpt", "550 5.1.1 no such user", Status.FAILED, "rcpt"),
-        ("rcpt", "550 5.7.1 blocked", Status.BOUNCED, "rcpt"),
-        ("rcpt", "450 4.2.0 greylisted", Status.SOFT_BOUNCED, "rcpt"),
-        ("mail", "550 5.7.1 we do not like you", Status.BOUNCED, "mail"),
-        ("dot", "554 5.7.1 spam", Status.BOUNCED, "after-dot"),
-        ("dot", "550 5.1.1 no such user", Status.FAILED, "after-dot"),
-        ("dot", DROP, Status.SOFT_BOUNCED, "after-dot"),
-        ("banner", "554 5.7.1 go away", Status.SOFT_BOUNCED, "banner"),
-        ("ehlo", HANG, Status.SOFT_BOUNCED, "ehlo"),
+        ("rcpt", "550 5.1.1 no such user", Status.FAILED, "rcpt", "user unknown"),
+        ("rcpt", "550 5.7.1 blocked", Status.BOUNCED, "rcpt", "policy"),
+        ("rcpt", "550 5.1.1 blocked using zen.spamhaus.org", Status.BOUNCED, "rcpt", "reputation"),
+        ("rcpt", "552 over quota", Status.BOUNCED, "rcpt", "mailbox full"),
+        ("rcpt", "450 4.2.0 greylisted", Status.SOFT_BOUNCED, "rcpt", "rate limited"),
+        ("mail", "550 5.7.1 we do not like you", Status.BOUNCED, "mail", "policy"),
+        ("dot", "554 5.7.1 spam", Status.BOUNCED, "after-dot", "spam"),
+        ("dot", "550 5.1.1 no such user", Status.FAILED, "after-dot", "user unknown"),
+        ("dot", DROP, Status.SOFT_BOUNCED, "after-dot", "network"),
+        ("banner", "554 5.7.1 go away", Status.SOFT_BOUNCED, "banner", "policy"),
+        ("ehlo", HANG, Status.SOFT_BOUNCED, "ehlo", "network"),
     ],
 )
-async def test_each_failure_has_its_status(world: World, phase: str, step: Step, status: Status, ended: str) -> None:
+async def test_each_failure_has_its_status_and_category(
+    world: World, phase: str, step: Step, status: Status, ended: str, category: str
+) -> None:
     with ScriptedServer(Script(**{phase: step})) as server:
         world.make(port=server.port, timeouts=Timeouts(greeting=0.2))
         await world.send("bob@example.test")
         row = await world.settled("bob@example.test")
-        assert (row.status, row.attempts) == (status, 1)
-        assert (await world.timeline("bob@example.test"))[-1].phase == ended
+        assert (row.status, row.attempts, row.category) == (status, 1, category)
+        entry = (await world.timeline("bob@example.test"))[-1]
+        assert (entry.phase, entry.category) == (ended, category)
         if isinstance(step, str):
             assert row.code == int(step[:3])
 

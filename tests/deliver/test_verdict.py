@@ -2,8 +2,10 @@ import itertools
 
 import pytest
 
+from relay.bounce.category import Category
 from relay.deliver.reply import ours
-from relay.deliver.verdict import Scope, Verdict, judge
+from relay.deliver.retry import expired
+from relay.deliver.verdict import Scope, Verdict, category_of, judge
 from storage.model import Phase, Reply
 from storage.status import Event
 
@@ -89,6 +91,45 @@ def test_a_server_that_speaks_of_itself_sends_us_to_the_next(phase: Phase, reply
 def test_only_an_invalid_address_fails(reply: Reply, event: Event) -> None:
     assert verdict(reply, Phase.RCPT) == Verdict(event, Scope.RECIPIENT)
     assert verdict(reply, Phase.AFTER_DOT) == Verdict(event, Scope.MESSAGE)
+
+
+@pytest.mark.parametrize(
+    ("reply", "category"),
+    [
+        (Reply(550, None, "blocked using zen.spamhaus.org"), Category.REPUTATION),
+        (Reply(550, "5.1.1", "Service unavailable; Client host [192.0.2.1] blocked using zen"), Category.REPUTATION),
+        (Reply(550, "5.1.1", "<rbl.fan@there.example>: User unknown"), Category.USER_UNKNOWN),
+        (Reply(552, None, "over quota"), Category.MAILBOX_FULL),
+        (Reply(552, "5.1.1", "user is over quota"), Category.MAILBOX_FULL),
+        (Reply(552, "5.3.4", "message size exceeds fixed limit"), Category.MESSAGE_TOO_LARGE),
+        (Reply(550, "5.7.26", "unauthenticated mail is not accepted"), Category.AUTHENTICATION),
+        (Reply(450, "4.2.0", "Greylisted"), Category.RATE_LIMITED),
+        (ours("4.4.2", "timed out during EHLO"), Category.NETWORK),
+        (ours("4.7.4", "TLS is required, but the server does not offer it"), Category.TLS),
+        (expired(ours("4.4.1", "connect to mx.there.example:25: Connection refused")), Category.EXPIRED),
+        (expired(Reply(450, "4.2.2", "over quota")), Category.MAILBOX_FULL),
+        (ours("5.1.2", "domain there.example does not exist"), Category.DOMAIN_UNKNOWN),
+        (ours("5.1.10", "domain there.example takes no mail (null MX)"), Category.DOMAIN_UNKNOWN),
+    ],
+)
+def test_a_refusal_has_its_category_by_the_one_table(reply: Reply, category: Category) -> None:
+    assert category_of(reply, Phase.RCPT) is category
+
+
+def test_a_copy_that_was_taken_has_no_category() -> None:
+    assert category_of(POSITIVE, Phase.AFTER_DOT) is None
+
+
+@pytest.mark.parametrize("phase", [*SETUP, Phase.MAIL])
+def test_before_rcpt_who_is_unknown_is_not_the_recipient(phase: Phase) -> None:
+    assert category_of(Reply(550, "5.1.1", "user unknown"), phase) is Category.POLICY
+    assert category_of(Reply(550, "5.7.1", "listed by spamhaus.org"), phase) is Category.REPUTATION
+
+
+def test_a_providers_own_meaning_counts_by_its_hosts_name() -> None:
+    unknown = Reply(550, None, "Unknown user")
+    assert judge(unknown, Phase.RCPT, final_hop=True, host="mfsmax.docomo.ne.jp").event is Event.BOUNCE
+    assert judge(unknown, Phase.RCPT, final_hop=True, host="mx.there.example").event is Event.FAIL
 
 
 def test_at_mail_the_address_spoken_of_is_the_senders() -> None:

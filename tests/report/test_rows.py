@@ -62,6 +62,7 @@ def test_an_object_has_the_names_that_programs_rely_on() -> None:
         "first_open": None,
         "tracked": True,
         "untracked_reason": None,
+        "category": None,
     }
     assert tuple(as_object(row())) == COLUMNS
 
@@ -88,6 +89,8 @@ def test_events_come_where_they_are_asked_for() -> None:
             "tls": "TLSv1.3",
             "duration_ms": 250,
             "hit": None,
+            "category": None,
+            "bounce": None,
         }
     ]
     hit = event_object(TimelineEntry(AT, TimelineKind.HIT, "Gmail", None, hit=HitKind.PROXY))
