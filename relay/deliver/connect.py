@@ -28,6 +28,8 @@ from storage.model import Phase, Reply
 
 # As Postfix's smtp_mx_address_limit.
 MAX_ADDRESSES: Final = 5
+# As Postfix's smtp_mx_session_limit: servers that took the connection and then failed; each may take minutes.
+MAX_SESSIONS: Final = 2
 # An address that did not let us connect is asked after the others for so long.
 _LAST_SECONDS: Final = 300.0
 _ADDRESSES_KEPT: Final = 10_000
@@ -121,7 +123,7 @@ class Dialer:
         hosts = destination.hosts.in_order(self._chance)
         hosts.sort(key=lambda host: host in avoided)
         failure: Failure | None = None
-        tries_left = MAX_ADDRESSES
+        tries_left, sessions_left = MAX_ADDRESSES, MAX_SESSIONS
         for host in hosts:
             addresses = await self._addresses(host, destination)
             if isinstance(addresses, Reply):
@@ -133,6 +135,9 @@ class Dialer:
                 if isinstance(tried, Connection):
                     return tried
                 failure = _worse(failure, tried)
+                sessions_left -= tried.phase is not Phase.CONNECT
+                if not sessions_left:
+                    return failure
         return failure or Failure(ours("5.4.4", "there is no mail host"), Phase.DNS)
 
     async def _addresses(self, host: str, destination: Destination) -> list[str] | Reply:

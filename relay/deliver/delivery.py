@@ -18,11 +18,11 @@ from relay.deliver.connect import Dialer
 from relay.deliver.contents import Contents
 from relay.deliver.copy import Copy
 from relay.deliver.dns import Resolver
+from relay.deliver.means import Entry, Means
 from relay.deliver.places import Places
 from relay.deliver.results import Results
 from relay.deliver.retry import RetryPolicy
 from relay.deliver.settings import DeliverySettings, DnsSettings, RetrySettings
-from relay.deliver.site import Entry, Means
 from relay.deliver.slots import Slots
 from relay.deliver.tls import TlsClient
 from storage.kv import kv

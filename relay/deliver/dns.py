@@ -30,7 +30,7 @@ _MOST_SECONDS: Final = 3600.0
 # A TTL of 0 means "do not keep"; a second still joins a burst of mail into one question.
 _LEAST_SECONDS: Final = 1.0
 _CACHED: Final = 20_000
-_ASKED_AT_ONCE: Final = 200
+_ASKED_AT_ONCE: Final = 500
 _MOST_ALIASES: Final = 8
 # RFC 9715: larger answers are fragmented on the way; those come truncated and are asked again over TCP.
 _UDP_BYTES: Final = 1232

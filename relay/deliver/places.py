@@ -10,15 +10,17 @@ from typing import Final
 
 from relay.deliver.destination import Destination, of_hosts, of_route
 from relay.deliver.dns import Resolver
+from relay.deliver.means import Entry, Means
 from relay.deliver.mx import Hosts, hosts_of, literal
 from relay.deliver.reply import ours
 from relay.deliver.route import Routes
 from relay.deliver.settings import DeliverySettings
-from relay.deliver.site import Entry, Means, Site
+from relay.deliver.site import Site
 from storage.kv import kv
 from storage.model import Attempt, Phase, Reply
 
-_LITERAL_SECONDS: Final = 3600.0
+# What DNS does not say is known for so long at least; it costs nothing to find again.
+_KNOWN_SECONDS: Final = 3600.0
 # Sites whose load is looked at after each delivery, while they are skipped.
 _WATCHED: Final = 16
 
@@ -138,9 +140,9 @@ class Places:
         route = self._routes.match(domain)
         address = literal(domain) if route is None else None
         if route is not None:
-            self._found(domain, place, of_route(route, self._settings.tls), float("inf"))
+            self._found(domain, place, of_route(route, self._settings.tls), self._means.clock() + _KNOWN_SECONDS)
         elif address is not None:
-            self._found(domain, place, self._of_hosts(Hosts(((address,),))), self._means.clock() + _LITERAL_SECONDS)
+            self._found(domain, place, self._of_hosts(Hosts(((address,),))), self._means.clock() + _KNOWN_SECONDS)
         else:
             self._asked[domain] = place
             task = asyncio.get_running_loop().create_task(self._ask(domain, place))

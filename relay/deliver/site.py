@@ -9,19 +9,14 @@ site rests is given back without one.
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
 from relay.deliver.client import Transaction
-from relay.deliver.connect import Connection, Dialer, Failure
-from relay.deliver.contents import Contents
+from relay.deliver.connect import Connection, Failure
 from relay.deliver.copy import Copy
 from relay.deliver.destination import Destination
+from relay.deliver.means import Entry, Means
 from relay.deliver.reply import ours
-from relay.deliver.results import Results
-from relay.deliver.retry import RetryPolicy
-from relay.deliver.slots import Slots
 from relay.deliver.verdict import judge
 from storage.kv import kv
 from storage.model import Attempt, Job, Phase, Reply, queue_id
@@ -40,42 +35,13 @@ _AVOIDED_SECONDS: Final = 300.0
 _ENOUGH_SECONDS: Final = 30.0
 # Retries are hours apart in the end; a site that is back should not wait for them.
 _MOST_REST_MS: Final = 600_000
+# Beyond a site's rest, its failures are remembered for so long: its next one lets it rest longer.
+_TROUBLE_KEPT_SECONDS: Final = 3600.0
 # Used connections in a row that may turn out to be gone under one recipient.
 _MOST_STALE: Final = 5
 _CLOSING: Final = 421
 
 _log = logging.getLogger("telltale.deliver")
-
-Compose = Callable[[Job, bytes], Copy]
-
-
-class Entry:
-    """A recipient in memory."""
-
-    __slots__ = ("job", "leased_at", "sessions")
-
-    def __init__(self, job: Job, leased_at: float) -> None:
-        self.job = job
-        self.leased_at = leased_at
-        """When its lease began or was renewed, by the clock."""
-        self.sessions = 0
-        """Connections that broke under it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Means:
-    """What all sites share."""
-
-    dialer: Dialer
-    contents: Contents
-    compose: Compose
-    results: Results
-    slots: Slots
-    policy: RetryPolicy
-    connections_per_site: int
-    clock: Callable[[], float]
-    """Seconds that only rise."""
-    now_ms: Callable[[], int]
 
 
 class Site:
@@ -110,8 +76,9 @@ class Site:
 
     @property
     def unused(self) -> bool:
-        """Whether nothing is known of this site but its destination."""
-        return not (self._waiting or self._tasks or self._failures)
+        """Whether nothing of this site is worth keeping: no work, no connection, no trouble of late."""
+        troubled = self._failures and self._means.clock() < self._rests_until + _TROUBLE_KEPT_SECONDS
+        return not (self._waiting or self._tasks or troubled)
 
     @property
     def resting(self) -> bool:
@@ -147,7 +114,7 @@ class Site:
             # The one used last, so that those beyond need go away.
             ready, _ = self._idle.popitem()
             ready.set_result(entry)
-        while self._may_open() and self._means.slots.take(self, self.pump):
+        while self._may_open() and self._means.slots.take(self, self.pump, suspect=self._failures > 0):
             task = asyncio.get_running_loop().create_task(self._run())
             self._tasks.add(task)
             self._dialing.add(task)
@@ -203,8 +170,10 @@ class Site:
         self._dialing.discard(task)
         self._means.slots.give()
         if not task.cancelled() and (error := task.exception()) is not None:
-            # A bug of ours must not stop the site; the recipient's lease expires, and others pick it up.
+            # A bug of ours must stop neither the site nor, by trying on and on, the worker.
             _log.error(kv(event="connection-task-failed", site=self.destination.name), exc_info=error)
+            self._rest()
+            self._means.results.give_back([entry.job for entry in self._take_all()], self.rest_ends_ms(), self._last)
         self.pump()
 
     async def _run(self) -> None:
@@ -215,7 +184,7 @@ class Site:
         if task is not None:
             self._dialing.discard(task)
         if isinstance(dialed, Failure):
-            self._not_reached(dialed, began_ms, round((self._means.clock() - began) * 1000))
+            self._not_reached(dialed, began_ms, began)
             return
         self._live.add(dialed)
         try:
@@ -240,8 +209,8 @@ class Site:
         self._avoided = {host: until for host, until in self._avoided.items() if until > now}
         return frozenset(self._avoided)
 
-    def _not_reached(self, failure: Failure, began_ms: int, duration_ms: int) -> None:
-        """No host gave us a connection."""
+    def _not_reached(self, failure: Failure, began_ms: int, began: float) -> None:
+        """Settle who waited for the connection that no host gave us."""
         self._last = failure.reply
         if self._live:
             # Others of ours are served: the site has enough of us for now.
@@ -251,9 +220,14 @@ class Site:
             return
         if not failure.final:
             self._rest()
-        attempt = Attempt(began_ms, duration_ms, failure.phase, failure.reply, failure.host, failure.address)
+        ended = self._means.clock()
         for entry in self._take_all():
-            self._settle(entry, attempt)
+            # Its attempt begins when it joined those who waited.
+            since = max(began, entry.leased_at)
+            at_ms, duration_ms = began_ms + round((since - began) * 1000), round((ended - since) * 1000)
+            self._settle(
+                entry, Attempt(at_ms, duration_ms, failure.phase, failure.reply, failure.host, failure.address)
+            )
 
     def _rest(self) -> None:
         """Leave the site alone for a time that grows with its failures, as its recipients' own waits do."""
@@ -331,6 +305,9 @@ class Site:
             transaction = Transaction(copy.return_path, job.address, copy.content, job.message.smtputf8)
             connection.used += 1
             outcome = await connection.session.start(transaction)
+        except BaseException:
+            self._means.results.give_back([job], self.rest_ends_ms())
+            raise
         finally:
             del self._under_way[entry]
         attempt = Attempt(

@@ -1,7 +1,8 @@
 """Connections that a worker may have in all, shared by its sites.
 
-Rule: no site keeps others from connecting by connections that it does not use: where none is free, the one
-that has been idle longest is closed, and sites that wait get theirs in turn.
+Rule: no site keeps others from connecting by connections that it does not use, nor dead ones by connections
+that they do not get: where no slot is free, the connection that has been idle longest is closed; sites that
+failed last time have half of the slots at most; and those that wait get theirs in turn.
 """
 
 from collections import OrderedDict
@@ -13,16 +14,25 @@ class Slots:
 
     def __init__(self, most: int) -> None:
         """Take how many connections there may be."""
+        self._most = most
         self._free = most
         self._waiting: OrderedDict[object, Callable[[], None]] = OrderedDict()
+        self._suspects: OrderedDict[object, Callable[[], None]] = OrderedDict()
         self._idle: OrderedDict[object, Callable[[], None]] = OrderedDict()
 
-    def take(self, site: object, retry: Callable[[], None]) -> bool:
-        """Take a slot for `site`; where none is free, `retry` is called when one may be."""
-        if self._free:
+    def take(self, site: object, retry: Callable[[], None], *, suspect: bool = False) -> bool:
+        """Take a slot for `site`; where none is free for it, `retry` is called when one may be.
+
+        `suspect`: the site's last connection failed.
+        """
+        if self._free > (self._most // 2 if suspect else 0):
             self._free -= 1
             self._waiting.pop(site, None)
+            self._suspects.pop(site, None)
             return True
+        if suspect:
+            self._suspects.setdefault(site, retry)
+            return False
         self._waiting.setdefault(site, retry)
         if self._idle:
             _, close = self._idle.popitem(last=False)
@@ -30,11 +40,10 @@ class Slots:
         return False
 
     def give(self) -> None:
-        """Give a slot back: the site that waits longest may take it."""
+        """Give a slot back: the site that waits longest may take it, or the next if it needs none now."""
         self._free += 1
-        while self._free and self._waiting:
-            _, retry = self._waiting.popitem(last=False)
-            retry()
+        _offer(self._waiting, lambda: self._free > 0)
+        _offer(self._suspects, lambda: self._free > self._most // 2)
 
     def idles(self, connection: object, close: Callable[[], None]) -> None:
         """Note that a connection is unused; `close` is called when its slot is needed elsewhere."""
@@ -46,3 +55,12 @@ class Slots:
     def works(self, connection: object) -> None:
         """Note that a connection is used again, or gone."""
         self._idle.pop(connection, None)
+
+
+def _offer(waiting: "OrderedDict[object, Callable[[], None]]", free: Callable[[], bool]) -> None:
+    """Let those who wait try in turn, each once, while there is something to take."""
+    for _ in range(len(waiting)):
+        if not free() or not waiting:
+            return
+        _, retry = waiting.popitem(last=False)
+        retry()

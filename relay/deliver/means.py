@@ -1,0 +1,43 @@
+"""What the sites of a worker share, and a recipient as they hold it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from relay.deliver.connect import Dialer
+from relay.deliver.contents import Contents
+from relay.deliver.copy import Copy
+from relay.deliver.results import Results
+from relay.deliver.retry import RetryPolicy
+from relay.deliver.slots import Slots
+from storage.model import Job
+
+Compose = Callable[[Job, bytes], Copy]
+
+
+class Entry:
+    """A recipient in memory."""
+
+    __slots__ = ("job", "leased_at", "sessions")
+
+    def __init__(self, job: Job, leased_at: float) -> None:
+        self.job = job
+        self.leased_at = leased_at
+        """When its lease began or was renewed, by the clock."""
+        self.sessions = 0
+        """Connections that broke under it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What all sites share."""
+
+    dialer: Dialer
+    contents: Contents
+    compose: Compose
+    results: Results
+    slots: Slots
+    policy: RetryPolicy
+    connections_per_site: int
+    clock: Callable[[], float]
+    """Seconds that only rise."""
+    now_ms: Callable[[], int]
