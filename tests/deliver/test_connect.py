@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from relay.deliver.client import Timeouts, Transaction
-from relay.deliver.connect import MAX_ADDRESSES, Connection, Dialer, Failure
+from relay.deliver.connect import MAX_ADDRESSES, MAX_SESSIONS, Connection, Dialer, Failure
 from relay.deliver.destination import Destination, of_hosts, of_route
 from relay.deliver.dns import Resolver
 from relay.deliver.mx import Hosts
@@ -225,6 +225,16 @@ async def test_the_number_of_addresses_is_bounded(world: World) -> None:
     port = free_port()
     await world.fail(hosts(("many.test",), ("peer.test",), port=port))
     assert len(world.dialer._unreached) == MAX_ADDRESSES
+
+
+async def test_two_servers_that_answer_badly_are_enough(world: World) -> None:
+    world.dns.add("many.test", "A", *(f"127.0.1.{n}" for n in range(1, 4)))
+    addresses = [f"127.0.1.{n}" for n in range(1, 4)]
+    port = free_port(*addresses)
+    with contextlib.ExitStack() as stack:
+        servers = [stack.enter_context(ScriptedServer(Script(banner="554 no"), each, port)) for each in addresses]
+        assert brief(await world.fail(hosts(("many.test",), port=port))) == "banner 554 None"
+        assert sum(len(server.conversations) for server in servers) == MAX_SESSIONS
 
 
 async def test_what_is_remembered_of_addresses_is_bounded(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

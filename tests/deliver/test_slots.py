@@ -1,0 +1,87 @@
+from relay.deliver.slots import Slots
+
+
+class Taker:
+    """A site that wants connections, and takes them when it may."""
+
+    def __init__(self, slots: Slots, wants: int, *, suspect: bool = False) -> None:
+        self.slots, self.wants, self.suspect, self.has = slots, wants, suspect, 0
+
+    def pump(self) -> None:
+        while self.wants > self.has and self.slots.take(self, self.pump, suspect=self.suspect):
+            self.has += 1
+
+    def give(self) -> None:
+        self.has -= 1
+        self.wants -= 1
+        self.slots.give()
+
+
+def test_there_are_so_many_and_no_more() -> None:
+    taker = Taker(Slots(3), 5)
+    taker.pump()
+    assert taker.has == 3
+
+
+def test_who_waits_longest_is_served_first_and_each_in_turn() -> None:
+    slots = Slots(1)
+    first, second, third = Taker(slots, 1), Taker(slots, 1), Taker(slots, 1)
+    for taker in (first, second, third):
+        taker.pump()
+    first.give()
+    assert (first.has, second.has, third.has) == (0, 1, 0)
+    second.give()
+    assert (first.has, second.has, third.has) == (0, 0, 1)
+
+
+def test_who_needs_none_any_more_passes_it_on() -> None:
+    slots = Slots(1)
+    first, second, third = (Taker(slots, 1) for _ in range(3))
+    for taker in (first, second, third):
+        taker.pump()
+    second.wants = 0
+    first.give()
+    assert (second.has, third.has) == (0, 1)
+
+
+def test_an_idle_connection_makes_room_for_who_waits() -> None:
+    slots = Slots(2)
+    holder, waiter = Taker(slots, 2), Taker(slots, 1)
+    holder.pump()
+    closed: list[str] = []
+    slots.idles("oldest", lambda: closed.append("oldest"))
+    slots.idles("newest", lambda: closed.append("newest"))
+    waiter.pump()
+    assert closed == ["oldest"]
+    holder.give()
+    assert waiter.has == 1
+    slots.works("newest")
+    slots.works("newest")
+
+
+def test_what_becomes_idle_while_others_wait_is_closed_at_once() -> None:
+    slots = Slots(1)
+    holder, waiter = Taker(slots, 1), Taker(slots, 1)
+    holder.pump()
+    waiter.pump()
+    closed: list[int] = []
+    slots.idles(1, lambda: closed.append(1))
+    assert closed == [1]
+
+
+def test_suspects_have_half_at_most_and_close_nobodys_connection() -> None:
+    slots = Slots(4)
+    suspect, other = Taker(slots, 4, suspect=True), Taker(slots, 2)
+    suspect.pump()
+    assert suspect.has == 2
+    closed: list[int] = []
+    slots.idles(1, lambda: closed.append(1))
+    other.pump()
+    assert other.has == 2
+    suspect.pump()
+    assert closed == []
+    other.give()
+    assert suspect.has == 2
+    other.give()
+    suspect.give()
+    assert suspect.has == 2
