@@ -23,7 +23,7 @@ from relay.bounce.mime import Headers, Mail, field, media_type, parameter, read_
 from relay.bounce.notification import notification
 from relay.bounce.prose import Entry, Notice, entries, read_notice
 from relay.bounce.reduce import Seen, action_of, finding
-from relay.bounce.text import addresses, clean, is_address
+from relay.bounce.text import addresses, clean, is_address, mailbox, xtext
 
 MAX_FAMILY_TEXT: Final = 16 * 1024
 """Of a notice, as far as families are looked for."""
@@ -82,7 +82,9 @@ def _feedback(case: Case) -> Parsed | None:
     if fields is None:
         return None
     named = feedback.complainers(fields, returned_headers(case.mail))
-    return _complaint(named or [""], clean(case.notice.words), feedback.category(fields))
+    told = _complaint(named or [""], clean(case.notice.words), feedback.category(fields))
+    envelope_id = xtext(field(fields, "original-envelope-id"))
+    return replace(told, return_path=mailbox(field(fields, "original-mail-from")), envelope_id=envelope_id)
 
 
 def _complaint(named: list[str], words: str, category: Category) -> Parsed:

@@ -66,7 +66,11 @@ class Parsed:
     envelope_id: str = ""
     """Original-Envelope-Id (RFC 3464, 2.2.1), xtext decoded."""
     message_id: str = ""
-    """Message-ID of the returned message with its angle brackets, where it is returned."""
+    """Message-ID of the returned message with its angle brackets, else the one that the mail answers to."""
+    return_path: str = ""
+    """Return path of the returned message, as its Return-Path or a feedback report's Original-Mail-From names it."""
+    queue_ids: tuple[str, ...] = ()
+    """What may be queue ids of ours in the returned message's Received fields, the newest first."""
     returned_to: str = ""
     """Address in the returned message's To field, where there is exactly one."""
 

@@ -1,8 +1,10 @@
 """Laws of `relay.bounce.apply`."""
 
+from dataclasses import replace
+
 import pytest
 
-from relay.bounce.apply import reports_for
+from relay.bounce.apply import named_among, reports_for
 from relay.bounce.category import Category, Verdict
 from relay.bounce.classify import VERSION
 from relay.bounce.finding import Action, Finding, Kind, Parsed
@@ -61,9 +63,39 @@ def test_where_none_is_named_the_most_final_counts() -> None:
     assert (report.event, report.reported_address) == (Event.BOUNCE, "y@example.org")
 
 
+def test_a_complaint_is_a_report_without_an_event() -> None:
+    other = replace(found("b@example.org", None, Verdict.COMPLAINT), category=Category.POLICY)
+    spam = replace(found("A@example.org", None, Verdict.COMPLAINT), category=Category.SPAM)
+    [report] = reports_for(dsn(other, spam, kind=Kind.COMPLAINT), 7, "a@example.org")
+    assert (report.recipient_id, report.event, report.category) == (7, None, "spam")
+    [report] = reports_for(dsn(other, kind=Kind.COMPLAINT), 7, None, proven=False)
+    assert (report.category, report.reported_address, report.proven) == ("policy", "b@example.org", False)
+
+
+OURS = [(1, "A@example.org"), (2, "b@example.org"), (3, "c@example.org")]
+
+
+@pytest.mark.parametrize(
+    ("reported", "returned_to", "recipients", "named"),
+    [
+        (["a@example.org", "c@EXAMPLE.org", "x@example.org"], "", OURS, [1, 3]),
+        (["x@example.org"], "", OURS, []),
+        (["x@example.org"], "B@example.org", OURS, [2]),
+        (["a@example.org"], "b@example.org", OURS, [1]),
+        (["forwarded@example.net"], "", OURS[:1], [1]),
+        ([""], "", [], []),
+    ],
+)
+def test_without_a_return_path_the_recipients_that_are_named_count(
+    reported: list[str], returned_to: str, recipients: list[tuple[int, str]], named: list[int]
+) -> None:
+    findings = tuple(found(address, Action.FAILED, Verdict.FAILED) for address in reported)
+    parsed = Parsed(Kind.DSN, findings, returned_to=returned_to)
+    assert [id_ for id_, _ in named_among(parsed, recipients)] == named
+
+
 def test_what_says_nothing_of_the_delivery_moves_nothing() -> None:
     complaint = found("a@example.org", None, Verdict.COMPLAINT)
-    assert reports_for(dsn(complaint, kind=Kind.COMPLAINT), 7, "a@example.org") == []
     assert reports_for(dsn(complaint), 7, "a@example.org") == []
     assert reports_for(dsn(kind=Kind.AUTO_REPLY), 7, "a@example.org") == []
     assert reports_for(dsn(), 7, "a@example.org") == []
