@@ -44,6 +44,8 @@ _WATCH_SECONDS: Final = 20.0
 _RENEW_AFTER_SECONDS: Final = 200.0
 _WAIT_SECONDS: Final = 300.0
 _SKIPPED_DOMAINS: Final = 500
+# What servers have said is worth some time beyond any grace: what is not written down is sent again.
+_SETTLE_SECONDS: Final = 5.0
 
 _log = logging.getLogger("telltale.deliver")
 
@@ -143,8 +145,7 @@ class Delivery:
         for site in sites:
             site.stop()
         await asyncio.gather(*(site.drain(max(0.0, ends - self._clock())) for site in sites))
-        # What the servers said is worth more time than the grace: unsaid, it would be sent again.
-        await self._results.drain(max(grace_seconds, 5.0))
+        await self._results.drain(max(grace_seconds, _SETTLE_SECONDS))
         await self._resolver.close()
 
     # In and out of memory.

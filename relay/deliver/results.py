@@ -100,6 +100,9 @@ class Results:
             self._send_back()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=seconds)
+        if self._tasks:
+            # The store takes nothing: leases expire, and what was sent may be sent again.
+            _log.error(kv(event="results-not-stored", verbs=len(self._tasks)))
         for task in self._tasks:
             task.cancel()
 

@@ -112,6 +112,27 @@ async def test_what_cannot_be_given_back_now_is_given_back_later(
     assert await world.store.claim(world.now_ms() + 300_000, 10) != []
 
 
+async def test_a_drain_does_not_wait_for_ever_for_a_store_that_takes_nothing(
+    world: World, broken: BrokenStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("relay.deliver.delivery._SETTLE_SECONDS", 0.1)
+    world.make()
+    broken.failing = {"postpone"}
+    world.dns.drop("silent.test")
+    await world.send("bob@silent.test")
+    async with asyncio.timeout(9):
+        await world.delivery.drain(0)
+    assert "event=results-not-stored verbs=1" in caplog.text
+
+
+async def test_what_is_submitted_beyond_a_sites_share_is_given_back(world: World) -> None:
+    with ScriptedServer(Script(banner=HANG)) as server:
+        world.make(port=server.port, max_queue_in_memory=100, timeouts=Timeouts())
+        await world.send(*(f"r{n}@example.test" for n in range(80)))
+        await world.until(lambda: world.delivery.room() >= 50)
+        assert len(await world.store.claim(world.now_ms(), 100)) == 80 - (100 - world.delivery.room())
+
+
 async def test_leases_that_could_not_be_renewed_are_tried_again(world: World, broken: BrokenStore) -> None:
     with ScriptedServer(Script(dot=HANG)) as server:
         world.make(port=server.port, timeouts=Timeouts())
