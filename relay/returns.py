@@ -1,4 +1,4 @@
-"""What comes back to a signed return path: stored as it came, then understood, then applied.
+"""What comes back to a signed return path or to postmaster: stored as it came, then understood, then applied.
 
 Rule: the 250 of a bounce message means that it is in the store; what it says is worked out after, and
 again after a crash, since a bounce message waits in the store until its reports are settled.
@@ -7,18 +7,24 @@ again after a crash, since a bounce message waits in the store until its reports
 import asyncio
 import logging
 import time
+from collections.abc import Coroutine, Sequence
 from typing import Final
 
 from relay.bounce.apply import reports_for
+from relay.bounce.finding import Parsed
 from relay.bounce.parse import parse
+from relay.match import NOBODY, Match, match
 from storage.kv import kv
+from storage.model import Report, Settled, queue_id
 from storage.reader import Reader
 from storage.store import Store
 from storage.token import TokenBox
 
 # Bounce messages parsed at once; each holds its bytes and a thread while it is read.
 _PARSED_AT_ONCE: Final = 4
-_WAITING_AT_START: Final = 1000
+_WAITING_AT_ONCE: Final = 8
+# Of a bounce to postmaster, which anybody may send: what it reports stands before the message that it returns.
+_MOST_UNPROVEN_BYTES: Final = 256 * 1024
 
 _log = logging.getLogger("telltale.bounce")
 
@@ -33,28 +39,43 @@ class Returns:
         self._box = returns
         self._slots = asyncio.Semaphore(_PARSED_AT_ONCE)
         self._under_way: set[asyncio.Task[None]] = set()
+        self._draining = False
 
     def open(self, local_part: str) -> int | None:
         """Return the recipient whose return path has this local part, None where it is not ours."""
         return self._box.open(local_part)
 
-    async def take(self, raw: bytes, recipient_id: int, sender: str) -> None:
-        """Store a bounce message; when this returns, answer 250."""
-        dsn_id = await self._store.accept_dsn(raw, recipient_id, sender, time.time_ns() // 1_000_000)
-        self._begin(dsn_id, recipient_id, raw)
+    async def take(self, raw: bytes, recipient_id: int | None, sender: str) -> None:
+        """Store a bounce message; when this returns, answer 250.
+
+        `recipient_id` is whose signed return path it came to; None: it came to postmaster, and then what
+        is past its first 256 KiB is not kept.
+        """
+        kept = raw if recipient_id is not None else raw[:_MOST_UNPROVEN_BYTES]
+        dsn_id = await self._store.accept_dsn(kept, recipient_id, sender, time.time_ns() // 1_000_000)
+        self._begin(self._settle(dsn_id, recipient_id, kept))
 
     async def resume(self) -> None:
-        """Settle what an earlier process stored and did not come to."""
-        for dsn_id, recipient_id, raw in await self._store.waiting_dsns(_WAITING_AT_START):
-            self._begin(dsn_id, recipient_id, raw)
+        """Begin to settle what an earlier process stored and did not come to."""
+        self._begin(self._catch_up())
+
+    async def _catch_up(self) -> None:
+        # Some at a time: what waits may be more than the memory holds.
+        after_id = 0
+        while not self._draining and (waiting := await self._store.waiting_dsns(_WAITING_AT_ONCE, after_id)):
+            for dsn_id, recipient_id, raw in waiting:
+                self._begin(self._settle(dsn_id, recipient_id, raw))
+            await asyncio.wait(self._under_way - {asyncio.current_task()})
+            after_id = waiting[-1][0]
 
     async def drain(self) -> None:
-        """Wait until all that was taken is settled."""
+        """Wait until all that was taken is settled; what an earlier process left may wait on."""
+        self._draining = True
         while self._under_way:
             await asyncio.wait(self._under_way)
 
-    def _begin(self, dsn_id: int, recipient_id: int | None, raw: bytes) -> None:
-        task = asyncio.create_task(self._settle(dsn_id, recipient_id, raw))
+    def _begin(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
         self._under_way.add(task)
         task.add_done_callback(self._ended)
 
@@ -69,12 +90,39 @@ class Returns:
         address = known[1] if known else None
         async with self._slots:
             parsed = await asyncio.to_thread(parse, raw, address)
-        reports = reports_for(parsed, recipient_id, address) if known and recipient_id is not None else []
+        if recipient_id is None:
+            found = await match(parsed, self._reader, self._box)
+        else:
+            # Where the recipient is known no more, nothing weaker than its signature shall speak for it.
+            found = Match([(recipient_id, known[1])], proven=True, by="return path") if known else NOBODY
+        reports = [report for one in found.recipients for report in reports_for(parsed, *one, proven=found.proven)]
         settled = await self._store.settle_dsn(dsn_id, reports, parsed.kind)
-        for report, now in zip(reports, settled, strict=True):
-            reply = f"{report.reply.code or ''} {report.reply.enhanced or ''} {report.reply.text}"
-            _log.info(
-                kv(event="report", to=address, kind=parsed.kind, says=report.event, status=now.status, reply=reply)
-            )
-        if not reports:
-            _log.info(kv(event="no-report", to=address, kind=parsed.kind))
+        _tell(dsn_id, parsed, found, reports, settled)
+
+
+def _tell(dsn_id: int, parsed: Parsed, found: Match, reports: Sequence[Report], settled: Sequence[Settled]) -> None:
+    """Write a line for each report, one at least."""
+    read = {
+        "bounce": queue_id(dsn_id),
+        "kind": parsed.kind,
+        "detector": parsed.detector or None,
+        "matched": found.by,
+        "troubles": "; ".join(parsed.troubles) or None,
+    }
+    addresses = dict(found.recipients)
+    # Nothing is answered where another process settled it first.
+    for report, now in zip(reports, settled, strict=False):
+        # A person's complaint (category spam) is where the Blocked list takes the address from.
+        reply = " ".join(str(word) for word in (report.reply.code, report.reply.enhanced, report.reply.text) if word)
+        said = {
+            "to": addresses[report.recipient_id],
+            "says": report.event or "complaint",
+            "category": report.category,
+            "status": now.status,
+            "again": None if now.accepted else "yes",
+            "reply": reply,
+        }
+        _log.info(kv(event="report", **said, **read))
+    if not settled:
+        to = ",".join(addresses.values()) or None
+        _log.info(kv(event="no-report", to=to, **read))

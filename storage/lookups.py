@@ -138,7 +138,10 @@ def read_next_due(lookups: Lookups, asked: Sequence[None]) -> list[int | None]:
     return [found[0] if found else None] * len(asked)
 
 
-def read_waiting_dsns(lookups: Lookups, limits: Sequence[int]) -> list[list[tuple[int, int | None, bytes]]]:
-    """Return (id, recipient id of the return path, raw) of bounce messages not settled yet, oldest first."""
-    sql = "SELECT id, recipient_id, raw FROM dsn WHERE kind IS NULL ORDER BY id LIMIT ?"
-    return [lookups.connection.execute(sql, (limit,)).fetchall() for limit in limits]
+def read_waiting_dsns(lookups: Lookups, wanted: Sequence[tuple[int, int]]) -> list[list[tuple[int, int | None, bytes]]]:
+    """Return (id, recipient id of the return path, raw) of bounce messages not settled yet, oldest first.
+
+    Asked for by (the id that they come after, how many).
+    """
+    sql = "SELECT id, recipient_id, raw FROM dsn WHERE kind IS NULL AND id > ? ORDER BY id LIMIT ?"
+    return [lookups.connection.execute(sql, one).fetchall() for one in wanted]

@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Final
 
+from storage.judging import UNMATCHED
 from storage.logquery import RECIPIENTS_OF_M
 from storage.statements import Keys
 from storage.status import Status
@@ -17,6 +18,10 @@ from storage.transaction import Transaction
 
 # Recipients that one step deletes with their history, unless one message alone has more.
 _MOST_RECIPIENTS: Final = 2000
+
+# Bounce messages without a signed return path that are kept, whatever their age: postmaster takes mail from
+# anybody, and a flood of it must not fill the disk.
+_MOST_UNMATCHED: Final = 10_000
 
 _OLD: Final = (
     "SELECT json_group_array(json_array(id, recipients)) FROM (SELECT id,"
@@ -92,10 +97,19 @@ def _leave_stretches(connection: sqlite3.Connection, first_id: int, last_id: int
         connection.execute(sql, (last_id, first_id))
 
 
+_OLD_DSNS: Final = (
+    "DELETE FROM dsn WHERE id IN (SELECT id FROM dsn WHERE received_ms < ? AND kind IS NOT NULL ORDER BY id LIMIT ?)"
+)
+_EXCESS_DSNS: Final = (
+    f"DELETE FROM dsn WHERE id IN (SELECT id FROM dsn WHERE {UNMATCHED} AND id <="
+    f" (SELECT id FROM dsn WHERE {UNMATCHED} ORDER BY id DESC LIMIT 1 OFFSET ?) ORDER BY id LIMIT ?)"
+)
+
+
 def purge_dsns(transaction: Transaction, wanted: Sequence[tuple[int, int]]) -> list[int]:
-    """Delete some settled bounce messages received before a time: (before, limit)."""
-    sql = (
-        "DELETE FROM dsn WHERE id IN"
-        " (SELECT id FROM dsn WHERE received_ms < ? AND kind IS NOT NULL ORDER BY id LIMIT ?)"
-    )
-    return [transaction.connection.execute(sql, one).rowcount for one in wanted]
+    """Delete some settled bounce messages received before a time, or too many to keep: (before, limit)."""
+    run = transaction.connection.execute
+    return [
+        run(_OLD_DSNS, (before_ms, limit)).rowcount or run(_EXCESS_DSNS, (_MOST_UNMATCHED, limit)).rowcount
+        for before_ms, limit in wanted
+    ]

@@ -9,10 +9,10 @@ from typing import Any, Final, Self
 
 import aiosqlite
 
-from storage import database, timeline
+from storage import database, judging, timeline
 from storage.database import StoreMissingError, StoreVersionError
 from storage.logquery import BY_HEADER, OF_MESSAGE, Query, Search, log_row
-from storage.model import HitFacts, LogFilter, LogRow, TimelineEntry, User
+from storage.model import HitFacts, Judged, LogFilter, LogRow, StoredDsn, TimelineEntry, User
 from storage.statements import clean
 from storage.status import PENDING, Status
 from storage.stretch import COUNTS
@@ -20,6 +20,7 @@ from storage.stretch import COUNTS
 __all__ = ["Reader", "StoreMissingError", "StoreVersionError"]
 
 _PAGE: Final = 1000
+_PAST_ALL: Final = (1 << 63) - 1
 # Recipients that one answer of `changed` may speak of; who is further behind asks again.
 _MOST_CHANGED: Final = 10_000
 _CHANGES: Final = 500
@@ -164,6 +165,27 @@ class Reader:
         """Return (message id, recipient address); None where unknown."""
         found = await self._all(Query("SELECT message_id, address FROM recipient WHERE id = ?", (recipient_id,)))
         return found[0] if found else None
+
+    async def dsn(self, dsn_id: int) -> StoredDsn | None:
+        """Return a bounce message as it came; None where it is not kept (any more)."""
+        found = await self._all(Query(f"{judging.DSN} WHERE id = ?", (dsn_id,)))
+        return StoredDsn(*found[0]) if found else None
+
+    async def unmatched(self) -> AsyncIterator[StoredDsn]:
+        """Yield the bounce messages that speak of nobody that we know, newest first, one in memory at a time."""
+        sql = f"{judging.DSN} WHERE {judging.UNMATCHED} AND id < ? ORDER BY id DESC LIMIT 1"
+        before_id = _PAST_ALL
+        while found := await self._all(Query(sql, (before_id,))):
+            yield StoredDsn(*found[0])
+            before_id = found[0][0]
+
+    async def judged(self, since_ms: int) -> AsyncIterator[list[Judged]]:
+        """Yield what has or may have a category and happened since then, some at a time: attempts, then reports."""
+        for sql, made in ((judging.ATTEMPTS, judging.attempt), (judging.REPORTS, judging.report)):
+            after = (0, 0)
+            while found := await self._all(Query(sql, (*after, since_ms, _PAGE))):
+                yield [made(row) for row in found]
+                after = found[-1][0], found[-1][1]
 
     async def users(self) -> list[User]:
         """Return all users by name."""

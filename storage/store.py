@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Self
 
-from storage import database, fact_verbs, large, lookups, orders, owners, purge, queue_verbs, settle_verb
+from storage import database, fact_verbs, judge_verb, large, lookups, orders, owners, purge, queue_verbs, settle_verb
 from storage.commit import StoreFailedError, StoreFullError, Writer, told
 from storage.database import StoreVersionError
 from storage.lane import Lane
 from storage.lookups import Lookups
-from storage.model import Hit, Job, Message, NewRecipient, Report, Result, Settled, User
+from storage.model import Hit, Job, Judged, Message, NewRecipient, Report, Result, Settled, User
 from storage.orders import Order
 from storage.owners import Ids, Owner, WriteLock
 from storage.queue_verbs import LEASE_MS, Acceptance
@@ -198,16 +198,25 @@ class Store:
         dsn = fact_verbs.Dsn(raw, recipient_id, sender, received_ms)
         return await self._writer.call(fact_verbs.accept_dsns, dsn, len(raw))
 
-    async def waiting_dsns(self, limit: int) -> list[tuple[int, int | None, bytes]]:
-        """Return (id, recipient id of the return path, raw) of bounce messages not settled yet."""
-        return await self._lookups.call(lookups.read_waiting_dsns, limit)
+    async def waiting_dsns(self, limit: int, after_id: int = 0) -> list[tuple[int, int | None, bytes]]:
+        """Return (id, recipient id of the return path, raw) of bounce messages not settled yet, oldest first."""
+        return await self._lookups.call(lookups.read_waiting_dsns, (after_id, limit))
 
     async def settle_dsn(self, dsn_id: int, reports: Sequence[Report], kind: str) -> list[Settled]:
         """Apply the reports of a stored bounce message; `kind` says what it was (dsn, complaint, auto-reply …).
 
-        The same report met again (same recipient, event and enhanced code) is counted once.
+        The same report met again (same recipient, event and enhanced code) is counted once. One that is not
+        `proven` leaves a recipient that is still served as it is, and so does a complaint always.
         """
         return await self._writer.call(fact_verbs.settle_dsns, (dsn_id, reports, kind))
+
+    async def recategorise(self, judged: Sequence[tuple[Judged, str, int]]) -> int:
+        """Give stored facts a new category: (fact, category, version of the rules); return how many changed.
+
+        Where a recipient's last reply is such a fact, the recipient gets the category too. No status moves.
+        One transaction; a fact whose category is no longer the one given is left.
+        """
+        return await self._writer.call(judge_verb.recategorise, judged)
 
     async def hold(self, recipient_ids: Sequence[int], now_ms: int) -> int:
         """Keep pending recipients from being tried until released; return how many changed."""
@@ -245,7 +254,10 @@ class Store:
         return await self._writer.call(purge.purge, (before_ms, limit))
 
     async def purge_dsns(self, before_ms: int, limit: int = 100) -> int:
-        """Delete settled bounce messages received before `before_ms`; return how many (0: none is left)."""
+        """Delete settled bounce messages received before `before_ms`; return how many (0: none is left).
+
+        Of those that speak of nobody that we know, which anybody may send, only the newest 10,000 are kept.
+        """
         return await self._writer.call(purge.purge_dsns, (before_ms, limit))
 
     async def add_user(self, user: User) -> bool:

@@ -1,19 +1,16 @@
-"""`telltale inject` and `telltale bounce parse`: the relay's own code on files, for trying out and for tests."""
+"""`telltale inject`: the relay's own code on a message, for trying out and for tests."""
 
 import re
 import sys
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 
-from telltale.errors import FailureError, UsageError
+from telltale.errors import UsageError
 
 # What a URL may hold that is written into HTML, minus the quotes and angle brackets that would end it there.
 _IMAGE_URL: Final = re.compile(r"https?://[!#-;=?-~]+")
-
-bounce = typer.Typer(help="Understand bounce messages.")
 
 
 class TextOnlyChoice(StrEnum):
@@ -24,9 +21,8 @@ class TextOnlyChoice(StrEnum):
 
 
 def register(app: typer.Typer) -> None:
-    """Add the commands."""
+    """Add the command."""
     app.command()(inject)
-    app.add_typer(bounce, name="bounce")
 
 
 def inject(
@@ -43,22 +39,3 @@ def inject(
         raise UsageError(f'--pixel-url "{pixel_url}" is no http or https address')
     inject_stream(sys.stdin.buffer, sys.stdout.buffer, pixel_url, text_only.value)
     sys.stdout.buffer.flush()
-
-
-@bounce.command()
-def parse(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE…", help="Mails, or mboxes of several.")],
-    recipient: Annotated[
-        str | None, typer.Option(metavar="ADDRESS", help="The return path's recipient, for mails that name none.")
-    ] = None,
-) -> None:
-    """Say what bounce messages report: JSON Lines, a line a reported recipient."""
-    from relay.bounce.command import lines
-
-    try:
-        for line in lines(files, recipient):
-            print(line)
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise FailureError(f"{error.filename}: cannot be read: {error.strerror}") from error

@@ -1,8 +1,8 @@
 """The session of the bounce listener (port 25): takes what comes back to our return paths, and nothing else.
 
-Rule: not a relay. A recipient is a signed return path of ours or it is refused; so is postmaster, which
-RFC 5321, 4.5.1 asks for: this listener has no mailboxes, and the domain of return paths is not one that people
-write to.
+Rule: not a relay. A recipient is a signed return path of ours, or postmaster (RFC 5321, 4.5.1) for mail with
+the null sender, where servers send bounces that lost their return path; all else is refused. There are no
+mailboxes: what comes is read by this program.
 """
 
 import logging
@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from relay.receive import replies
+from relay.receive.address import Address
 from relay.receive.admission import Admitted
 from relay.receive.arguments import MailFrom, RcptTo, parse_any_mail
 from relay.receive.envelope import Recipient
@@ -27,7 +28,8 @@ _RETURN_PATH: Final = Admitted(Status.UNSENT)
 _log = logging.getLogger("telltale.receive")
 
 OpenReturnPath = Callable[[str], int | None]
-Take = Callable[[bytes, int, str], Awaitable[None]]
+Take = Callable[[bytes, int | None, str], Awaitable[None]]
+"""Stores (content, recipient id or None for postmaster, sender)."""
 
 
 class BounceService(Service):
@@ -62,22 +64,27 @@ class BounceSession(SmtpSession):
         return parse_any_mail(argument)
 
     def admit(self, rcpt: RcptTo) -> Recipient | Reply:
-        """Only signed return paths."""
-        is_ours = rcpt.address.domain == self.service.domain
-        if not is_ours or self.service.open_return_path(rcpt.address.local) is None:
+        """Only signed return paths, and postmaster for the null sender."""
+        if not (self._is_postmaster(rcpt.address) or self._is_return_path(rcpt.address)):
             return replies.NO_RETURN_PATH
         return Recipient(rcpt.address, _RETURN_PATH)
 
+    def _is_return_path(self, address: Address) -> bool:
+        return address.domain == self.service.domain and self.service.open_return_path(address.local) is not None
+
+    def _is_postmaster(self, address: Address) -> bool:
+        # RFC 5321, 4.1.1.3: in any letter case, and without a domain too.
+        is_null = self.transaction.mail is not None and self.transaction.mail.sender is None
+        return is_null and address.local.lower() == "postmaster" and address.domain in ("", self.service.domain)
+
     async def take(self, content: bytes) -> Reply:
-        """Store it for each return path that it came to."""
+        """Store it once for each return path that it came to, and for postmaster."""
         mail = self.transaction.mail
         sender = str(mail.sender) if mail and mail.sender else ""
-        local_parts = dict.fromkeys(recipient.address.local for recipient in self.transaction.recipients)
+        named = (self.service.open_return_path(one.address.local) for one in self.transaction.recipients)
         try:
-            for local_part in local_parts:
-                recipient_id = self.service.open_return_path(local_part)
-                if recipient_id is not None:
-                    await self.service.take(content, recipient_id, sender)
+            for recipient_id in dict.fromkeys(named):
+                await self.service.take(content, recipient_id, sender)
         except StoreFullError:
             _log.error(kv(event="store-full", client=self.client))
             return replies.STORE_FULL

@@ -26,10 +26,10 @@ class Desk:
     """Takes bounce messages: the worker's side of the seam."""
 
     def __init__(self) -> None:
-        self.taken: list[tuple[bytes, int, str]] = []
+        self.taken: list[tuple[bytes, int | None, str]] = []
         self.failure: Exception | None = None
 
-    async def take(self, raw: bytes, recipient_id: int, sender: str) -> None:
+    async def take(self, raw: bytes, recipient_id: int | None, sender: str) -> None:
         if self.failure:
             raise self.failure
         self.taken.append((raw, recipient_id, sender))
@@ -87,8 +87,9 @@ async def test_some_servers_fold_the_letters_of_an_address(talk: Talk, desk: Des
     [
         "bob@b.example",
         "bob@bounce.example",
-        "postmaster@bounce.example",
-        "Postmaster",
+        "postmaster@relay.example",
+        "postmaster@sub.bounce.example",
+        "postmaster+x@bounce.example",
         "abuse@relay.example",
         f"{OURS}@relay.example",
         f"{OURS}x@bounce.example",
@@ -106,6 +107,29 @@ async def test_nothing_else_is_taken(talk: Talk, desk: Desk, sender: str, recipi
     assert (await talk(f"RCPT TO:<{recipient}>")).startswith("550 5.1.1 ")
     assert (await talk("DATA")).startswith("554 5.5.1 ")
     assert desk.taken == []
+
+
+@pytest.mark.parametrize(
+    "recipient",
+    ["postmaster@bounce.example", "PostMaster@BOUNCE.example", "Postmaster", "<@b.example:postmaster@bounce.example>"],
+)
+async def test_postmaster_takes_bounces_that_lost_their_return_path(talk: Talk, desk: Desk, recipient: str) -> None:
+    """RFC 5321, 4.5.1, with the null sender only."""
+    await talk.greet()
+    path = recipient if recipient.startswith("<") else f"<{recipient}>"
+    assert (await talk("MAIL FROM:<>")).startswith("250 ")
+    assert (await talk(f"RCPT TO:{path}")).startswith("250 2.1.5 ")
+    assert (await talk("RCPT TO:<postmaster@bounce.example>")).startswith("250 2.1.5 ")
+    assert (await talk.message(STUFFED)).startswith("250 2.0.0 ")
+    assert desk.taken == [(DSN, None, "")]
+
+
+@pytest.mark.parametrize("sender", ["<ann@a.example>", f"<{OURS}@bounce.example>", "<mailer-daemon@b.example>"])
+@pytest.mark.parametrize("recipient", ["postmaster@bounce.example", "Postmaster"])
+async def test_postmaster_takes_nothing_else(talk: Talk, desk: Desk, sender: str, recipient: str) -> None:
+    await talk.greet()
+    await talk(f"MAIL FROM:{sender}")
+    assert (await talk(f"RCPT TO:<{recipient}>")).startswith("550 5.1.1 ")
 
 
 async def test_nobody_logs_in_here(talk: Talk) -> None:

@@ -1,0 +1,36 @@
+"""The verb that gives stored facts the category of a newer table.
+
+Rule: compare and set, and nothing but the category: what a fact did to a status is done.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from storage.model import Judged, TimelineKind
+from storage.statements import clean
+from storage.transaction import Transaction
+
+_ATTEMPT: Final = "UPDATE attempt SET category=?, rules=? WHERE recipient_id=? AND id=? AND category IS ?"
+_EVENT: Final = "UPDATE event SET category=?, rules=? WHERE recipient_id=? AND id=? AND category IS ?"
+# The row holds its last reply: this fact's, where it says the same.
+_RECIPIENT: Final = (
+    "UPDATE recipient SET category=? WHERE id=? AND category IS ? AND code IS ? AND enhanced IS ? AND diagnostic=?"
+)
+
+
+def recategorise(transaction: Transaction, wanted: Sequence[Sequence[tuple[Judged, str, int]]]) -> list[int]:
+    """Write (fact, category, version of the rules); the answers are how many facts changed."""
+    return [sum(_recategorise(transaction, *one) for one in some) for some in wanted]
+
+
+def _recategorise(transaction: Transaction, fact: Judged, category: str, rules: int) -> bool:
+    run = transaction.connection.execute
+    sql = _ATTEMPT if fact.kind is TimelineKind.ATTEMPT else _EVENT
+    if not run(sql, (category, rules, fact.recipient_id, fact.id, fact.category)).rowcount:
+        return False
+    reply = fact.reply
+    if fact.kind is not TimelineKind.COMPLAINT:
+        said = (reply.code, reply.enhanced, clean(reply.text))
+        run(_RECIPIENT, (category, fact.recipient_id, fact.category, *said))
+    transaction.touch([fact.recipient_id])
+    return True
