@@ -1,5 +1,6 @@
 """The commands upon a real store: users, the queue, the log, bounce messages, the configuration."""
 
+import asyncio
 import io
 import json
 import os
@@ -11,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from storage.model import BodyType, Message, NewRecipient, queue_id
+from storage.model import Attempt, BodyType, Message, NewRecipient, Phase, Reply, Report, Result, queue_id
 from storage.reader import Reader
-from storage.status import Status
+from storage.status import Event, Status
 from storage.store import Store
 from telltale.cli import run
 
@@ -247,6 +248,62 @@ def test_bounce_messages_are_read(told: Told, tmp_path: Path) -> None:
     found = json.loads(told("bounce", "parse", str(tmp_path / "dsn.eml"))[0])
     assert (found["recipient"], found["action"], found["status"]) == ("ann@example.org", "failed", "5.1.1")
     assert found["result"] == "Failed"
+
+
+async def _bounced(state_dir: Path) -> tuple[str, str]:
+    """A recipient that failed by a bounce judged by older rules, and a bounce of nobody's; the ids of both bounces."""
+    store = await Store.open(state_dir)
+    message = Message(store.next_id(), 1_700_000_000_000, "me@x.example", BodyType.SEVEN_BIT, False, 5, b"")
+    ann = NewRecipient(store.next_id(), "ann@example.org", "example.org", Status.UNSENT)
+    (job,) = await store.accept(message, b"hello", [ann], lifetime_ms=10**12, leased=True)
+    done = Attempt(1_700_000_000_000, 1, Phase.AFTER_DOT, Reply(250, None, "ok"))
+    await store.settle(Result(job, done, Event.HAND_OVER))
+    matched = await store.accept_dsn(DSN, ann.id, "", 1_700_000_000_000)
+    report = Report(ann.id, Event.BOUNCE, Reply(550, "5.1.1", "no such user"), category="policy", rules=0)
+    await store.settle_dsn(matched, [report], "dsn")
+    foreign = await store.accept_dsn(DSN, None, "", 1_700_000_000_000)
+    await store.settle_dsn(foreign, [], "dsn")
+    await store.close()
+    return queue_id(matched), queue_id(foreign)
+
+
+def test_bounces_of_nobody_are_listed_and_printed(told: Told, tmp_path: Path) -> None:
+    _, foreign = asyncio.run(_bounced(tmp_path / "state"))
+    out = told("bounce", "unmatched")[0]
+    title, line, end = out.splitlines()
+    assert title.split() == ["ID", "Received", "Kind", "Recipient", "Says"]
+    assert line.startswith(foreign)
+    assert "ann@example.org" in line
+    assert "Failed (user unknown) 550 5.1.1 no such user" in line
+    assert end == "1 unmatched; telltale bounce show ID prints one"
+    shown = json.loads(told("bounce", "unmatched", "--json")[0])
+    assert (shown["id"], shown["kind"], shown["size"]) == (foreign, "dsn", len(DSN))
+    assert shown["reports"][0]["category"] == "user unknown"
+    printed = subprocess.run([TELLTALE, "bounce", "show", foreign], capture_output=True, check=True)
+    assert printed.stdout == DSN
+    unknown = told("bounce", "show", "nothing", code=1)[1]
+    assert unknown == 'telltale: no bounce message "nothing" is kept\n'
+
+
+def test_newer_rules_are_shown_before_they_are_written(told: Told, tmp_path: Path) -> None:
+    matched, _ = asyncio.run(_bounced(tmp_path / "state"))
+    change = json.loads(told("bounce", "reclassify", "--dry-run", "--json")[0])
+    assert (change["recipient"], change["kind"], change["bounce"]) == ("ann@example.org", "report", matched)
+    assert (change["from"], change["to"], change["status"]) == ("policy", "user unknown", "Bounced")
+    out = told("bounce", "reclassify", "--dry-run")[0]
+    assert "policy → user unknown  (550 5.1.1 no such user)" in out
+    assert out.endswith("1  policy → user unknown\n1 would change\n")
+    assert told("bounce", "reclassify", "--since", "1h")[0] == "0 changed\n"
+    assert told("bounce", "reclassify")[0].endswith("1 changed\n")
+    assert told("bounce", "reclassify", "--dry-run")[0] == "0 would change\n"
+    row = json.loads(told("log", "--json")[0])
+    assert (row["status"], row["category"]) == ("Bounced", "user unknown")
+
+
+@pytest.mark.parametrize("command", [["unmatched"], ["show", "1"], ["reclassify"]])
+def test_bounces_of_a_store_that_is_not_there_are_one_sentence(told: Told, tmp_path: Path, command: list[str]) -> None:
+    assert "there is no store in" in told("bounce", *command, code=1)[1]
+    assert not (tmp_path / "state").exists()
 
 
 def test_a_bounce_message_that_is_not_there_is_one_sentence(told: Told) -> None:
