@@ -99,6 +99,7 @@ def test_everything_together_is_announced_and_stops(serve: Serve) -> None:
 def test_a_part_that_is_killed_comes_back(serve: Serve) -> None:
     serve.start("--only", "report")
     serve.wait("Stop it with Ctrl-C")
+    serve.wait("event=listening")
     children = Path(f"/proc/{serve.started[0].pid}/task/{serve.started[0].pid}/children").read_text()
     os.kill(int(children.split()[0]), signal.SIGKILL)
     serve.wait('event=part-died part=report how="killed by SIGKILL"')
