@@ -2,6 +2,7 @@
 
 import ssl
 from collections import OrderedDict
+from functools import cached_property
 from typing import Final
 
 from relay.deliver.settings import TlsPolicy
@@ -16,12 +17,16 @@ class TlsClient:
     """The contexts, and the memory of hosts whose handshake failed under `may`."""
 
     def __init__(self) -> None:
-        self._verifying = ssl.create_default_context()
         # RFC 7435: without a policy, an unproven key is still better than none.
-        self._unverified = ssl.create_default_context()
+        self._unverified = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         self._unverified.check_hostname = False
         self._unverified.verify_mode = ssl.CERT_NONE
         self._clear_until: OrderedDict[str, float] = OrderedDict()
+
+    @cached_property
+    def _verifying(self) -> ssl.SSLContext:
+        # Made when first asked for: reading the system's certificates takes some 30 ms.
+        return ssl.create_default_context()
 
     def context(self, policy: TlsPolicy) -> ssl.SSLContext:
         """Return the context to shake hands with under `policy`."""

@@ -13,7 +13,7 @@ from tests.peers.smtp import DROP, HANG, RESET, Raw, Script, ScriptedServer, Ste
 
 pytestmark = pytest.mark.both_loops
 
-SOON = Timeouts(mail=0.3, rcpt=0.3, data=0.3, block=0.3, dot=0.3, quit=0.3)
+SOON = Timeouts(mail=0.1, rcpt=0.1, data=0.1, block=0.1, dot=0.1, quit=0.1)
 OFFERED = Extensions(pipelining=True, eight_bit=True, smtputf8=True, size=0)
 ALONE = Extensions(pipelining=False, eight_bit=True, smtputf8=True, size=0)
 MESSAGE = b"Subject: hello\r\n\r\n.one\r\n..two\r\nthree\r\n"
@@ -30,7 +30,7 @@ class Opened:
         self.sessions: list[Session] = []
 
     async def __call__(
-        self, server: ScriptedServer, offered: Extensions = OFFERED, timeouts: Timeouts = SOON
+        self, server: ScriptedServer, offered: Extensions = OFFERED, timeouts: Timeouts | None = None
     ) -> Session:
         loop = asyncio.get_running_loop()
         sock = socket.create_connection((server.address, server.port))
@@ -39,7 +39,7 @@ class Opened:
         await loop.sock_sendall(sock, b"EHLO relay.test\r\n")
         await loop.sock_recv(sock, 1000)
         transport, _ = await loop.create_connection(asyncio.Protocol, sock=sock)
-        session = Session(transport, offered, timeouts)
+        session = Session(transport, offered, timeouts or Timeouts())
         self.sessions.append(session)
         return session
 
@@ -50,14 +50,16 @@ async def opened() -> AsyncIterator[Opened]:
     yield opened
     for session in opened.sessions:
         session.abort()
-    await asyncio.sleep(0.01)  # the loop closes the sockets
+    for _ in range(3):  # the loop closes the sockets
+        await asyncio.sleep(0)
 
 
 async def outcome_of(
     opened: Opened, script: Script, offered: Extensions = OFFERED, content: bytes = MESSAGE
 ) -> Outcome:
+    hangs = HANG in (script.mail, script.rcpt, script.data, script.dot)
     with ScriptedServer(script) as server:
-        session = await opened(server, offered)
+        session = await opened(server, offered, SOON if hangs else None)
         outcome = await session.start(copy(content))
         session.abort()
         return outcome
@@ -201,7 +203,7 @@ BIG = MESSAGE + b".line of a large message\r\n" * 200_000
 
 async def test_a_large_message_arrives_as_it_is(opened: Opened) -> None:
     with ScriptedServer() as server:
-        session = await opened(server, timeouts=Timeouts())
+        session = await opened(server)
         assert (await session.start(copy(BIG))).reply.code == 250
         assert server.messages[0].content == BIG
 
@@ -281,7 +283,7 @@ async def test_quit_is_said_and_answered(opened: Opened) -> None:
 
 async def test_a_server_that_does_not_answer_quit_is_left(opened: Opened) -> None:
     with ScriptedServer(Script(quit=HANG)) as server:
-        session = await opened(server)
+        session = await opened(server, timeouts=SOON)
         ended = asyncio.Event()
         session.on_end = ended.set
         session.close()
@@ -290,7 +292,7 @@ async def test_a_server_that_does_not_answer_quit_is_left(opened: Opened) -> Non
 
 async def test_abort_gives_every_transaction_its_end(opened: Opened) -> None:
     with ScriptedServer(Script(dot=HANG)) as server:
-        session = await opened(server, timeouts=Timeouts())
+        session = await opened(server)
         waiting = session.start(copy())
         await server.until(lambda s: bool(s.messages))
         assert session.after_dot

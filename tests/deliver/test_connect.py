@@ -20,7 +20,7 @@ from tests.peers.smtp import DROP, HANG, RESET, Raw, Script, ScriptedServer, Ste
 
 pytestmark = pytest.mark.both_loops
 
-SOON = Timeouts(connect=0.3, greeting=0.3, quit=0.3)
+SOON = Timeouts(connect=0.15, greeting=0.15, quit=0.15)
 
 
 class World:
@@ -31,10 +31,14 @@ class World:
         self.now = 1000.0
         self.chance = 0.5
         self.tls = TlsClient()
-        self.tls.trust(str(ca_file()))
         self.resolver = Resolver(DnsSettings(nameservers=(dns.endpoint,), timeout=1))
-        self.dialer = self.with_timeouts(SOON)
+        self.dialer = self.with_timeouts(Timeouts())
         self.connections: list[Connection] = []
+
+    def hurry(self, step: Step = HANG) -> None:
+        """Wait for a moment only, where the step is to hang."""
+        if step is HANG:
+            self.dialer = self.with_timeouts(SOON)
 
     def with_timeouts(self, timeouts: Timeouts) -> Dialer:
         return Dialer(
@@ -77,7 +81,8 @@ async def world(dns: DnsServer) -> AsyncIterator[World]:
     for connection in world.connections:
         connection.session.abort()
     await world.resolver.close()
-    await asyncio.sleep(0.01)  # the loop closes the sockets
+    for _ in range(3):  # the loop closes the sockets
+        await asyncio.sleep(0)
 
 
 def hosts(
@@ -126,6 +131,7 @@ ANSWERS: list[tuple[Step, str]] = [
 
 @pytest.mark.parametrize(("step", "expected"), ANSWERS)
 async def test_the_banner_times_each_answer(world: World, step: Step, expected: str) -> None:
+    world.hurry(step)
     with ScriptedServer(Script(banner=step)) as server:
         failure = await world.fail(to(server))
         # A reset may overtake the end of our connect().
@@ -136,6 +142,7 @@ async def test_the_banner_times_each_answer(world: World, step: Step, expected: 
 
 @pytest.mark.parametrize(("step", "expected"), ANSWERS)
 async def test_ehlo_times_each_answer(world: World, step: Step, expected: str) -> None:
+    world.hurry(step)
     with ScriptedServer(Script(ehlo=step, helo="550 5.7.1 no")) as server:
         expected = "550 5.7.1" if expected.startswith("5") else expected
         assert brief(await world.fail(to(server))) == f"ehlo {expected}"
@@ -173,6 +180,7 @@ async def test_a_connection_that_is_refused_or_goes_nowhere(world: World) -> Non
     second = socket.socket()
     second.setblocking(False)
     second.connect_ex(listener.getsockname())
+    world.hurry()
     timed_out = await world.fail(hosts(("peer.test",), port=listener.getsockname()[1]))
     assert brief(timed_out) in {"connect 0 4.4.1", "banner 0 4.4.2"}
     assert "timed out" in timed_out.reply.text
@@ -279,8 +287,7 @@ async def test_a_route_may_name_an_address_or_what_the_system_knows(world: World
 
 async def test_one_who_gives_up_leaves_no_socket(world: World) -> None:
     with ScriptedServer(Script(banner=HANG)) as server:
-        dialer = world.with_timeouts(Timeouts())
-        task = asyncio.create_task(dialer.dial(to(server)))
+        task = asyncio.create_task(world.dialer.dial(to(server)))
         await server.until(lambda s: bool(s.conversations))
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
@@ -313,6 +320,7 @@ BROKEN: list[Step] = [DROP, RESET, Raw(b"this is no TLS" * 10), HANG]
 
 @pytest.mark.parametrize("handshake", BROKEN)
 async def test_a_broken_handshake_is_followed_by_clear_and_remembered(world: World, handshake: Step) -> None:
+    world.hurry(handshake)
     with ScriptedServer(Script(tls=True, handshake=handshake)) as server:
         connection = await world.connect(to(server))
         assert connection.tls is None
@@ -343,6 +351,7 @@ async def test_a_refused_starttls_goes_on_in_clear_on_the_same_connection(world:
 async def test_where_a_policy_asks_for_tls_nothing_goes_in_clear(
     world: World, policy: TlsPolicy, script: Script
 ) -> None:
+    world.hurry(script.handshake)  # type: ignore[arg-type]
     with ScriptedServer(script) as server:
         failure = await world.fail(to(server, policy))
         assert failure.phase is Phase.TLS
@@ -353,6 +362,7 @@ async def test_where_a_policy_asks_for_tls_nothing_goes_in_clear(
 
 async def test_verify_asks_for_the_hosts_name(world: World) -> None:
     world.dns.add("other.test", "A", "127.0.0.1")
+    world.tls.trust(str(ca_file()))
     with ScriptedServer(Script(tls=True)) as server:
         connection = await world.connect(to(server, TlsPolicy.VERIFY))
         assert connection.tls is not None
@@ -373,6 +383,7 @@ async def test_what_came_in_clear_after_starttls_is_thrown_away(world: World) ->
 
 
 async def test_implicit_tls(world: World) -> None:
+    world.tls.trust(str(ca_file()))
     with ScriptedServer(Script(implicit_tls=True)) as server:
         route = of_route(Route("peer.test", server.port, implicit_tls=True), TlsPolicy.VERIFY)
         connection = await world.connect(route)
@@ -389,6 +400,7 @@ async def test_implicit_tls(world: World) -> None:
 
 
 async def test_implicit_tls_that_says_nothing_times_out_in_the_banner(world: World) -> None:
+    world.hurry()
     with ScriptedServer(Script(implicit_tls=True, banner=HANG)) as server:
         route = of_route(Route("peer.test", server.port, implicit_tls=True), TlsPolicy.MAY)
         assert brief(await world.fail(route)) == "banner 0 4.4.2"
@@ -433,6 +445,7 @@ async def test_a_smarthost_is_logged_in_to(world: World, mechanisms: str) -> Non
     ],
 )
 async def test_auth_times_each_answer(world: World, step: Step, expected: str) -> None:
+    world.hurry(step)
     with ScriptedServer(Script(tls=True, extensions=("AUTH PLAIN LOGIN",), auth=step)) as server:
         failure = await world.fail(login(server))
         assert brief(failure) == expected

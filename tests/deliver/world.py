@@ -69,7 +69,8 @@ class World:
         await self.delivery.drain(0)
         await self.reader.close()
         await self.store.close()
-        await asyncio.sleep(0.01)  # the loop closes the sockets
+        for _ in range(3):  # the loop closes the sockets
+            await asyncio.sleep(0)
 
     # Time.
 

@@ -187,7 +187,8 @@ class ScriptedServer:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for writer in self._writers:
             writer.transport.abort()
-        await asyncio.sleep(0.01)  # the loop closes the sockets
+        for _ in range(3):  # the loop closes the sockets
+            await asyncio.sleep(0)
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
