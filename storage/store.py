@@ -26,6 +26,8 @@ from storage.status import Status
 
 __all__ = ["LEASE_MS", "Store", "StoreFailedError", "StoreFullError", "StoreVersionError"]
 
+# Its time of change is that of the last flush.
+_FLUSHED: Final = "flushed"
 # Recipients that one transaction of an operator's order moves.
 _OPERATED_AT_ONCE: Final = 2000
 
@@ -228,12 +230,21 @@ class Store:
 
     async def flush(self, recipient_ids: Sequence[int] | None, now_ms: int) -> int:
         """Make pending, unleased, unheld recipients (None: all) due at once; return how many."""
-        if recipient_ids is not None:
-            return await self._operate(Order.FLUSH, recipient_ids, now_ms)
         flushed = 0
-        while some := await self._writer.call(orders.flush_some, now_ms):
-            flushed += some
+        if recipient_ids is not None:
+            flushed = await self._operate(Order.FLUSH, recipient_ids, now_ms)
+        else:
+            while some := await self._writer.call(orders.flush_some, now_ms):
+                flushed += some
+        await asyncio.to_thread((self._state_dir / _FLUSHED).touch)
         return flushed
+
+    def flush_stamp(self) -> int:
+        """Return a number that is another one after each `flush`, whichever process it was in; cheap to ask."""
+        try:
+            return (self._state_dir / _FLUSHED).stat().st_mtime_ns
+        except FileNotFoundError:
+            return 0
 
     async def remove(self, recipient_ids: Sequence[int], now_ms: int) -> int:
         """End pending, unleased recipients as Bounced, "removed from the queue by the operator"."""
