@@ -1,4 +1,4 @@
-"""Configuration of delivery: `[delivery]`, `[dns]` and `[retry]`."""
+"""Configuration of delivery: `[delivery]`, `[dns]`, `[retry]` and `[dkim]`."""
 
 import ipaddress
 from enum import StrEnum
@@ -6,7 +6,7 @@ from enum import StrEnum
 from pydantic import field_validator
 
 from relay.deliver.route import Routes
-from storage.settings import Endpoint, ListenOn, Seconds, Section
+from storage.settings import DomainOf, Endpoint, ListenOn, Seconds, Section, parse_domain
 
 
 class TlsPolicy(StrEnum):
@@ -90,3 +90,29 @@ class RetrySettings(Section):
         if not schedule or min(schedule) < 1:
             raise ValueError("must hold at least one wait, each of 1 second or more")
         return schedule
+
+
+_LEAST_LIFE_SECONDS = 3600
+
+
+class DkimSettings(Section):
+    """`[dkim]`: which keys sign; the keys themselves lie in the state directory (`relay.deliver.keys`)."""
+
+    selectors: dict[str, str] = {}  # noqa: RUF012 - frozen model
+    """Domain to the selector that signs for it; for all others the newest by name."""
+    subdomains: tuple[DomainOf, ...] = ()
+    """Domains whose keys also sign for all domains below them that have none."""
+    expires: Seconds = 0
+    """How long a signature holds (x=); 0: for ever."""
+
+    @field_validator("selectors")
+    @classmethod
+    def _by_domain(cls, selectors: dict[str, str]) -> dict[str, str]:
+        return {parse_domain(domain): selector.lower() for domain, selector in selectors.items()}
+
+    @field_validator("expires")
+    @classmethod
+    def _outlives_the_way(cls, value: int) -> int:
+        if 0 < value < _LEAST_LIFE_SECONDS:
+            raise ValueError("must be 0 or at least an hour: the next server may keep a message for days")
+        return value
