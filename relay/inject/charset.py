@@ -30,6 +30,7 @@ _OTHER_NAMES: Final = {
     "x_gbk": "gbk",
     "x_mac_roman": "mac_roman",
     "macintosh": "mac_roman",
+    "x_mac_cyrillic": "mac_cyrillic",
     "iso_8859_8_i": "iso8859_8",
     "iso_8859_6_i": "iso8859_6",
     "iso_8859_8_e": "iso8859_8",
@@ -151,6 +152,8 @@ def text_of(source: bytes, name: bytes) -> str | UntrackedReason:
 def _unknown(source: bytes, name: bytes) -> Reading | UntrackedReason:
     # A name that nobody knows does no harm where all is plain ASCII: readers fall back to that.
     plain = source.isascii() and b"\x1b" not in source and b"\0" not in source and b"~{" not in source
+    # A stray quote: where the name ends is in doubt, and it may be one that we know.
+    plain = plain and b'"' not in name
     ebcdic = _EBCDIC.fullmatch(_key(name) or "")
     return Reading(source, source, "ascii", 0) if plain and not ebcdic else UntrackedReason.UNKNOWN_CHARSET
 

@@ -10,6 +10,8 @@ from relay.inject.parts import Part, Scan
 from storage.untracked import UntrackedReason
 
 _OPEN: Final = frozenset({b"multipart/mixed", b"multipart/alternative", b"multipart/related"})
+# The beginnings of kinds that a root may have.
+_TEXTUAL: Final = (b"text/", b"multi")
 # What a kind of part, anywhere in the message, says about it; the first that matches.
 _TELLING: Final = (
     (
@@ -23,13 +25,15 @@ _TELLING: Final = (
 
 def is_shown(part: Part, kind: bytes) -> bool:
     """Whether this leaf is text of this kind that is shown as part of the message."""
-    return part.kind == kind and part.disposition != b"attachment" and not _is_attached(part)
+    return part.kind == kind and part.disposition[:6] != b"attach" and not _is_attached(part)
 
 
 def _is_attached(part: Part) -> bool:
-    # A part with a file name that comes after another in a mixed message is shown as a file.
+    # After another part of a mixed message a file name means a file, and so does a disposition that is
+    # not known (RFC 2183, 2.8); elsewhere it stands where the message's text is.
     parent = part.parent
-    return part.named and parent is not None and parent.kind == b"multipart/mixed" and parent.children[0] is not part
+    later = parent is not None and parent.kind == b"multipart/mixed" and parent.children[0] is not part
+    return later and (part.named or part.disposition not in (b"", b"inline"))
 
 
 def find(scan: Scan, kind: bytes) -> Part | None:
@@ -48,13 +52,19 @@ def find(scan: Scan, kind: bytes) -> Part | None:
 def _of(multipart: Part, chosen: dict[int, Part]) -> Part | None:
     children = multipart.children
     if multipart.kind == b"multipart/related":
-        children = children[:1]
+        children = () if _starts_elsewhere(multipart) else children[:1]
     elif multipart.kind == b"multipart/alternative":
         children = children[::-1]
     for child in children:
         if id(child) in chosen:
             return chosen[id(child)]
     return None
+
+
+def _starts_elsewhere(related: Part) -> bool:
+    """Whether the root is said to be another part than the first (RFC 2387, 3.2): not all readers know that."""
+    start = related.parameters.get(b"start", b"").strip().lower()
+    return bool(start) and any(child.id == start and child.kind[:5] in _TEXTUAL for child in related.children[1:])
 
 
 def why_none(scan: Scan) -> UntrackedReason:

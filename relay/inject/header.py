@@ -78,6 +78,7 @@ _PARAMETER: Final = re.compile(
 )
 _ESCAPED: Final = re.compile(rb"\\(.)", re.DOTALL)
 _COMMENT: Final = re.compile(rb"\([^()]*+\)")
+_BOUNDARY: Final = re.compile(rb"[\s;]boundary[ \t\r\n]*+[*=]", re.IGNORECASE)
 _PERCENT: Final = re.compile(rb"%([0-9A-Fa-f]{2})")
 
 
@@ -87,8 +88,8 @@ class Value:
 
     value: bytes
     parameters: Mapping[bytes, bytes]
-    doubled: bool = False
-    """Whether a parameter was given twice with different values."""
+    doubtful: bool = False
+    """Whether readers may take different boundaries or charsets from it."""
 
 
 # Most mail is made by few programs: the same few bodies come again and again, within a message, too.
@@ -105,16 +106,23 @@ def _read(body: bytes) -> Value:
     if b"(" in body and b'"' not in body:
         body = _COMMENT.sub(b" ", body)
     parameters: dict[bytes, bytes] = {}
-    doubled = False
+    doubtful = False
     for name, quoted, token in _PARAMETER.findall(body):
         key, text = name.lower(), token or (_ESCAPED.sub(rb"\1", quoted) if b"\\" in quoted else quoted)
         if key != b"boundary":  # some readers take a fold inside it as it stands
             text = unfold(text)
-        if parameters.setdefault(key, text) != text:
-            doubled = True
+        if parameters.setdefault(key, text).lower() != text.lower() and key == b"charset":
+            doubtful = True
     if b"*" in body:
         _collapse(parameters)
-    return Value(body.partition(b";")[0].strip().lower(), parameters, doubled)
+    value = body.partition(b";")[0].strip().lower()
+    return Value(value, parameters, doubtful or (value[:10] == b"multipart/" and _is_doubtful(body)))
+
+
+def _is_doubtful(body: bytes) -> bool:
+    """Whether a boundary is named in the form of RFC 2231, which few readers know, or more than once, in any form."""
+    named = _BOUNDARY.findall(body)
+    return len(named) > 1 or any(name.endswith(b"*") for name in named)
 
 
 _read_cached: Final = lru_cache(_CACHED)(_read)

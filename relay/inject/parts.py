@@ -48,13 +48,24 @@ class Part:
     disposition: bytes
     named: bool
     """Whether it bears a file name."""
+    id: bytes
+    """Content-ID, in lower case."""
     doubt: UntrackedReason | None
     children: "tuple[Part, ...] | list[Part]" = ()
     """A list in a multipart, in the order of the content."""
 
     def again(self, head: int, start: int, end: int) -> "Part":
         """Return a part with the same header and parent at another place, without children."""
-        about = self.parent, self.kind, self.parameters, self.encoding, self.disposition, self.named, self.doubt
+        about = (
+            self.parent,
+            self.kind,
+            self.parameters,
+            self.encoding,
+            self.disposition,
+            self.named,
+            self.id,
+            self.doubt,
+        )
         return Part(head, start, end, *about)
 
 
@@ -81,7 +92,7 @@ def scan(content: bytes) -> Scan:
 
 
 def _part(content: bytes, header: Header, parent: Part | None) -> Part:
-    part = Part(header.start, header.body_start, len(content), parent, b"", {}, b"", b"", False, None)
+    part = Part(header.start, header.body_start, len(content), parent, b"", {}, b"", b"", False, b"", None)
     if not header.closed and header.body_start < len(content):
         part.doubt = UntrackedReason.MALFORMED_HEADER
     _describe(content, header, part)
@@ -95,9 +106,11 @@ def _describe(content: bytes, header: Header, part: Part) -> None:
         name = item.name
         if name in _DESCRIBING:
             value = read_value(content[item.body : item.end])
-            if name in values or value.doubled:
+            if name in values or value.doubtful:
                 part.doubt = part.doubt or UntrackedReason.AMBIGUOUS_HEADER
             values.setdefault(name, value)
+        elif name == b"content-id":
+            part.id = content[item.body : item.end].strip().lower()
     if (kind := values.get(b"content-type")) is not None:
         part.kind = kind.value if kind.value.count(b"/") == 1 else b""
         part.parameters = kind.parameters
@@ -108,7 +121,7 @@ def _describe(content: bytes, header: Header, part: Part) -> None:
     if (encoding := values.get(b"content-transfer-encoding")) is not None:
         part.encoding = encoding.value
     if (disposition := values.get(b"content-disposition")) is not None:
-        part.disposition = disposition.value
+        part.disposition = disposition.value.strip(b'"')
         part.named = part.named or b"filename" in disposition.parameters
 
 

@@ -206,10 +206,12 @@ def _holds_pgp(text: bytes) -> bool:
 
 
 def _text_holds_pgp(content: bytes, found: Scan) -> bool:
-    """Whether the plain text beside the HTML is signed or encrypted inline: then the HTML is a rendering of it."""
+    """Whether the plain text that the HTML is an alternative to is signed or encrypted inline: it renders that."""
     part = choose.find(found, b"text/plain")
-    form = transfer.form_of(part.encoding) if part else None
-    if part is None or form is None:
+    if part is None or part.parent is None or part.parent.kind != b"multipart/alternative":
+        return False
+    form = transfer.form_of(part.encoding)
+    if form is None:
         return False
     return _holds_pgp(transfer.decode(form, content[part.start : part.end]) or b"")
 

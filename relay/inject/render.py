@@ -50,6 +50,16 @@ def pieces(content: bytes, plan: Plan) -> Pieces | None:
     return None if slot is None else Pieces(b"".join(head), slot, b"".join(tail))
 
 
+def head_bytes(plan: Plan) -> int:
+    """Return the length of the head that `pieces` gives, and all renders begin with; 0 for a plan without an image."""
+    shift = 0
+    for edit in plan.edits:
+        if edit.slot is not None:
+            return edit.offset + shift + len(edit.literal)
+        shift += len(edit.literal) - edit.removed
+    return 0
+
+
 def render_checked(content: bytes, plan: Plan, url: str) -> Rendering:
     """Return the content with the image for `url`; the stored bytes, and why, where the self-check fails."""
     if not plan.tracked:

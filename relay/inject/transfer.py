@@ -78,8 +78,9 @@ def _tail(content: bytes, at: int, end: int) -> int:
 def _cut_quoted_printable(
     content: bytes, start: int, end: int, offset: int, codec: str, eol: bytes
 ) -> Edit | UntrackedReason:
-    at = start + offset
-    for found in _QP_ESCAPE.finditer(content, start, end):
+    line, offset = _line_near(content, start, end, offset)
+    at = line + offset
+    for found in _QP_ESCAPE.finditer(content, line, end):
         if found.start() >= at:
             break
         at += found.end() - found.start() - (found[1] is not None)
@@ -88,6 +89,23 @@ def _cut_quoted_printable(
     if at > start and content[at - 1] == 61:  # noqa: PLR2004 - "=": what follows would become its escape
         return UntrackedReason.BROKEN_ENCODING
     return _edit(Form.QUOTED_PRINTABLE, content, start, end, at, codec, eol, ENCODED_WIDTH)
+
+
+def _line_near(content: bytes, start: int, end: int, offset: int) -> tuple[int, int]:
+    """Return where a line begins, and how many decoded bytes stand between there and the decoded byte `offset`.
+
+    Images go to the end nearly always: the lines are then decoded from there, and most escapes need no look.
+    """
+    body = content[start:end]
+    if _QP_ODD.search(body):
+        return start, offset
+    line, rest = end, len(a2b_qp(body)) - offset
+    if rest > offset:
+        return start, offset
+    while rest > 0:
+        after, line = line, content.rfind(b"\n", start, line - 1) + 1 or start
+        rest -= len(a2b_qp(content[line:after]))
+    return line, -rest
 
 
 def _cut_base64(content: bytes, start: int, end: int, offset: int, codec: str, eol: bytes) -> Edit:

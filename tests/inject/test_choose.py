@@ -18,6 +18,10 @@ def _related(*parts: bytes) -> bytes:
     return part(joined(*parts, boundary="rel"), "Content-Type: multipart/related; boundary=rel")
 
 
+def _related_from(start: str, *parts: bytes) -> bytes:
+    return message(joined(*parts, boundary="b"), f"Content-Type: multipart/related; boundary=b; start=<{start}>")
+
+
 IMAGE = part(b"x", "Content-Type: image/png", "Content-ID: <i>")
 
 
@@ -40,6 +44,13 @@ IMAGE = part(b"x", "Content-Type: image/png", "Content-ID: <i>")
         multipart("mixed", _html("here", "Content-Disposition: inline; filename=a.html"), TEXT_PART),
         multipart("related", _alternative(TEXT_PART, _html("here")), IMAGE),
         multipart("mixed", _html("there", "Content-Disposition: ATTACHMENT"), _html("here")),
+        multipart("mixed", _html("there", 'Content-Disposition: "attachment"'), _html("here")),
+        multipart("mixed", _html("there", "Content-Disposition: attachment (a file)"), _html("here")),
+        multipart("mixed", _html("here", "Content-Disposition: body")),
+        multipart("mixed", TEXT_PART, _html("here", "Content-Disposition: inline")),
+        _related_from("i", _html("here"), IMAGE),
+        _related_from("H", _html("here", "Content-ID: <h>", "Content-ID: <h>"), IMAGE),
+        _related_from("none", _html("here"), IMAGE),
     ],
 )
 def test_the_html_that_every_reader_shows_is_chosen(content: bytes) -> None:
@@ -59,6 +70,8 @@ def test_the_html_that_every_reader_shows_is_chosen(content: bytes) -> None:
         (multipart("mixed", IMAGE, _html("x", "Content-Disposition: inline; filename=a.html")), R.ATTACHED_ONLY),
         (multipart("mixed", IMAGE, part(b"x", "Content-Type: text/html; name=a.html")), R.ATTACHED_ONLY),
         (multipart("related", IMAGE, HTML_PART), R.ATTACHED_ONLY),
+        (_related_from("h", _html("x"), _html("y", "Content-ID: <h>")), R.ATTACHED_ONLY),
+        (multipart("mixed", TEXT_PART, _html("x", "Content-Disposition: file")), R.TEXT_ONLY),
         (multipart("signed", HTML_PART, IMAGE), R.SIGNED),
         (
             multipart("mixed", part(joined(HTML_PART, boundary="s"), "Content-Type: multipart/signed; boundary=s")),

@@ -64,6 +64,11 @@ def _place(markup: str, *, near_top: bool = False) -> str:
         "<body><div hidden><table></div><td></div></table></div>x@</body>",
         "<body><p style='overflow:hidden'>x none hidden@</body>",
         "<body><br hidden>x@</body>",
+        "<body><div hidden><marquee></div></marquee></div>x@</body>",
+        "<body><div hidden><table><table></table></table></div>x@</body>",
+        "<body><!-- plain - -- comment --!>x@</body>",
+        "<body><!--hidden -- </body> -->x@</body>",
+        "<BODY><P ID=1 CLASS=\"</body>\"><A B='</body>'>x@</BODY></HTML>",
     ],
 )  # fmt: skip
 def test_the_image_goes_to_the_end_of_the_body(expected: str) -> None:
@@ -95,8 +100,9 @@ def test_no_place_near_the_top(markup: str) -> None:
 
 
 @pytest.mark.parametrize("near_top", [False, True])
-def test_a_frameset_shows_no_image(near_top: bool) -> None:
-    assert find_place(b"<html><FRAMESET><frame></FRAMESET></html>", near_top=near_top) is R.FRAMESET
+@pytest.mark.parametrize("markup", ["<html><FRAMESET><frame></FRAMESET></html>", "<svg><i><![CDATA[<frameset>"])
+def test_a_frameset_shows_no_image(near_top: bool, markup: str) -> None:
+    assert find_place(markup.encode(), near_top=near_top) is R.FRAMESET
 
 
 @pytest.mark.parametrize(
@@ -115,6 +121,9 @@ def test_a_frameset_shows_no_image(near_top: bool) -> None:
         "<body>@<span hidden><p></SPAN>x</span></body>",
         "@<b hidden>x",
         "@<p><b></p>",
+        "<body>@<div hidden><marquee></div>x</body>",
+        "<body>@<p hidden><button></p>x</body>",
+        "<body>@<table><td><font><marquee></font></table></body>",
     ],
 )
 def test_what_is_open_at_the_end_sends_it_to_the_top(expected: str) -> None:

@@ -63,6 +63,7 @@ _PGP = "-----BEGIN PGP SIGNED MESSAGE-----\r\n"
         (html(b"PHA", "base64"), R.BROKEN_ENCODING),
         (html(b"<p>x=\r", "quoted-printable"), R.BROKEN_ENCODING),
         (html(b"<p>\xff", charset="no-such-charset"), R.UNKNOWN_CHARSET),
+        (html(b"<p>x", charset='"utf-16"x'), R.UNKNOWN_CHARSET),
         (html(b"<\0p\0>\0"), R.BROKEN_CHARSET),
         (html(b"<FRAMESET></FRAMESET>"), R.FRAMESET),
         (html(b"<title>x"), R.NO_SAFE_PLACE),
@@ -86,6 +87,22 @@ def test_the_sender_opted_out_though_its_field_is_gone() -> None:
 
 def test_other_values_of_the_field_do_not_opt_out() -> None:
     assert _reason(message(b"<p>x", "Content-Type: text/html", "X-Track-Opens: yes")) is None
+
+
+def test_inline_pgp_that_the_html_is_no_alternative_to_does_not_matter() -> None:
+    assert _reason(multipart("mixed", HTML_PART, part(_PGP.encode(), "Content-Type: text/plain"))) is None
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        "Content-Type: multipart/mixed; boundary=b\r\n\tboundary=b",
+        "Content-Type: multipart/mixed; boundary*=us-ascii''b",
+        "Content-Type: multipart/mixed; boundary*0=b",
+    ],
+)
+def test_a_boundary_that_readers_find_differently_is_in_doubt(field: str) -> None:
+    assert _reason(message(joined(HTML_PART, boundary="b"), field)) is R.AMBIGUOUS_HEADER
 
 
 @pytest.mark.parametrize(
