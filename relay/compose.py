@@ -1,7 +1,7 @@
 """A recipient's own copy: its tracking image in the content, its signed return path in the envelope.
 
 Rule: what the sender wrote goes out whole. Where a render does not give the stored bytes back, the
-stored bytes go out untouched, and that is logged as our bug.
+stored bytes go out untouched, and that is logged as our bug. DKIM signs last, what goes out byte for byte.
 """
 
 import logging
@@ -10,7 +10,8 @@ from typing import Final
 
 from relay.deliver.copy import Copy
 from relay.inject.plan import Plan
-from relay.inject.render import render_checked
+from relay.inject.render import head_bytes, render_checked
+from relay.sign import Signer
 from storage.kv import kv
 from storage.model import Job, queue_id
 from storage.token import TokenBox
@@ -25,10 +26,13 @@ _log = logging.getLogger("telltale.relay")
 class Composer:
     """Makes copies: `compose(job, content)` is all that delivery knows of it."""
 
-    def __init__(self, pixel: TokenBox, returns: TokenBox, *, base_url: str, bounce_domain: str) -> None:
+    def __init__(
+        self, pixel: TokenBox, returns: TokenBox, signer: Signer, *, base_url: str, bounce_domain: str
+    ) -> None:
         """Take the token boxes of images and return paths, the images' base URL and the return paths' domain."""
         self._pixel = pixel
         self._returns = returns
+        self._signer = signer
         self._base_url = base_url
         self._bounce_domain = bounce_domain
         self._plans: OrderedDict[int, Plan] = OrderedDict()
@@ -45,12 +49,13 @@ class Composer:
 
     def _content(self, job: Job, content: bytes) -> bytes:
         if not job.message.plan:
-            return content
+            return self._signer.signed(job.message, content, len(content))
         plan = self._plan(job.message.id, job.message.plan)
         rendering = render_checked(content, plan, image_url(self._base_url, self._pixel.seal(job.recipient_id)))
         if rendering.defect:
             _log.error(kv(event="our-bug", queue_id=queue_id(job.message.id), reason=rendering.defect))
-        return rendering.content
+            return self._signer.signed(job.message, rendering.content, len(rendering.content))
+        return self._signer.signed(job.message, rendering.content, head_bytes(plan))
 
     def _plan(self, message_id: int, stored: bytes) -> Plan:
         plan = self._plans.get(message_id)

@@ -15,7 +15,8 @@ from typing import Any, Final
 
 from relay.compose import Composer
 from relay.deliver.delivery import Delivery
-from relay.deliver.settings import DeliverySettings, DnsSettings, RetrySettings
+from relay.deliver.keys import load
+from relay.deliver.settings import DeliverySettings, DkimSettings, DnsSettings, RetrySettings
 from relay.inject.plan import InjectOptions
 from relay.receive.accept import Acceptor
 from relay.receive.auth import Authenticator
@@ -23,6 +24,7 @@ from relay.receive.listener import BounceListener, SubmissionListener
 from relay.receive.settings import BounceSettings, SubmissionSettings
 from relay.receive.tls import server_context
 from relay.returns import Returns
+from relay.sign import Signer
 from storage.commit import StoreFailedError, StoreFullError
 from storage.kv import kv
 from storage.reader import Reader
@@ -52,6 +54,7 @@ class RelaySettings:
     dns: DnsSettings
     retry: RetrySettings
     retention: RetentionSettings
+    dkim: DkimSettings
     index: int = 0
     """Which of the relay processes this is; the first one also purges what is past its retention."""
 
@@ -60,11 +63,12 @@ class Rooms:
     """The rooms of a relay under one configuration, on a store that outlives them."""
 
     def __init__(self, at: RelaySettings, store: Store, reader: Reader) -> None:
-        """Build them; raises OSError or ssl.SSLError where the certificate cannot be used."""
+        """Build them; raises OSError or ssl.SSLError where the certificate, DkimKeyError where a key cannot be used."""
         secret = load_secret(at.server.state_dir)
         returns, pixel = TokenBox(secret, Purpose.RETURN_PATH), TokenBox(secret, Purpose.PIXEL)
         bounce_domain = at.bounce.domain or at.server.hostname
-        composer = Composer(pixel, returns, base_url=at.tracking.base_url, bounce_domain=bounce_domain)
+        signer = Signer(load(at.server.state_dir, at.dkim), at.dkim.expires)
+        composer = Composer(pixel, returns, signer, base_url=at.tracking.base_url, bounce_domain=bounce_domain)
         self._delivery = Delivery(store, composer.compose, at.delivery, at.dns, at.retry, at.server)
         url_length = len(image_url(at.tracking.base_url, "a" * TOKEN_CHARS))
         inject = InjectOptions(
@@ -74,7 +78,14 @@ class Rooms:
             leave_text_from=frozenset(at.tracking.leave_text_from),
             leave_text_to=frozenset(at.tracking.leave_text_to),
         )
-        acceptor = Acceptor(store, inject, at.server.hostname, self._delivery, lifetime_ms=at.retry.lifetime * 1000)
+        acceptor = Acceptor(
+            store,
+            inject,
+            at.server.hostname,
+            self._delivery,
+            lifetime_ms=at.retry.lifetime * 1000,
+            signing_domains=signer.domains,
+        )
         tls = server_context(at.submission.tls_cert, at.submission.tls_key, at.server.state_dir, at.server.hostname)
         self.submission = SubmissionListener(at.submission, at.server, acceptor, Authenticator(reader), tls)
         self._returns = Returns(store, reader, returns)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from pixel.settings import PixelSettings
-from relay.deliver.settings import DeliverySettings, DnsSettings, RetrySettings
+from relay.deliver.settings import DeliverySettings, DkimSettings, DnsSettings, RetrySettings
 from relay.receive.settings import BounceSettings, SubmissionSettings
 from report.settings import ReportSettings
 from storage.settings import RetentionSettings, Section, ServerSettings
@@ -36,6 +36,7 @@ class Config(Section):
     delivery: DeliverySettings = DeliverySettings()
     dns: DnsSettings = DnsSettings()
     retry: RetrySettings = RetrySettings()
+    dkim: DkimSettings = DkimSettings()
     tracking: TrackingSettings = TrackingSettings()
     pixel: PixelSettings = PixelSettings()
     report: ReportSettings = ReportSettings()

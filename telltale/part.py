@@ -60,6 +60,7 @@ def _relay(config: Config, index: int) -> Running:
             delivery=config.delivery,
             dns=config.dns,
             retry=config.retry,
+            dkim=config.dkim,
             retention=config.retention,
             index=index,
         )

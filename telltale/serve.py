@@ -11,12 +11,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
+from relay.deliver.keys import DkimKeyError
+from relay.deliver.keys import load as load_keys
 from relay.receive.tls import server_context
 from storage.secret import load_secret
 from storage.store import Store
 from telltale import announce
 from telltale.config import EMBEDDED, Config, load, locate, with_names
-from telltale.errors import FailureError, sentence_of
+from telltale.errors import ConfigError, FailureError, sentence_of
 from telltale.host import machine_name
 from telltale.locks import locked
 from telltale.logs import start_logging
@@ -53,6 +55,7 @@ def _prepare(config: Config, only: PartName | None) -> None:
     check_ports(listeners(config, only))
     if only in {None, PartName.RELAY}:
         _check_certificate(config)
+        _check_keys(config)
     warn_root(config.server.state_dir)
     asyncio.run(_made(config.server.state_dir))
 
@@ -62,6 +65,7 @@ def _supervisor(config: Config, only: PartName | None, read: Callable[[], Config
         new = read()
         if only in {None, PartName.RELAY}:
             _check_certificate(new)
+            _check_keys(new)
         return new
 
     source = str(path) if path else EMBEDDED
@@ -76,6 +80,14 @@ def _check_certificate(config: Config) -> None:
         server_context(given.tls_cert, given.tls_key, config.server.state_dir, config.server.hostname)
     except OSError as error:
         raise FailureError(sentence_of(error)) from error
+
+
+def _check_keys(config: Config) -> None:
+    """Raise ConfigError where a DKIM key that should sign cannot."""
+    try:
+        load_keys(config.server.state_dir, config.dkim)
+    except DkimKeyError as error:
+        raise ConfigError([str(error)]) from error
 
 
 async def _made(state_dir: Path) -> None:

@@ -5,7 +5,7 @@ Rule: `accept` returns a queue id only after the commit; what it returns otherwi
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final, Protocol
 
@@ -42,14 +42,25 @@ class Acceptor:
     """Accepts messages into one store; one object a process."""
 
     def __init__(
-        self, store: Store, options: InjectOptions, hostname: str, delivery: Delivery, *, lifetime_ms: int
+        self,
+        store: Store,
+        options: InjectOptions,
+        hostname: str,
+        delivery: Delivery,
+        *,
+        lifetime_ms: int,
+        signing_domains: Callable[[Sequence[bytes]], frozenset[str]] = lambda _: frozenset(),
     ) -> None:
-        """Store in `store` as `hostname`, give to `delivery`; recipients live for `lifetime_ms` in the queue."""
+        """Store in `store` as `hostname`, give to `delivery`; recipients live for `lifetime_ms` in the queue.
+
+        `signing_domains` tells by the From fields for which domain a message will be signed when it goes out.
+        """
         self._store = store
         self._options = options
         self._hostname = hostname
         self._delivery = delivery
         self._lifetime_ms = lifetime_ms
+        self._signing_domains = signing_domains
         self._promised = 0
         """Recipients that are being stored leased, and are not in delivery's count yet."""
 
@@ -109,6 +120,7 @@ class Acceptor:
             return b"", UntrackedReason.OPTED_OUT
         options = replace(
             self._options,
+            signing_domains=self._signing_domains(headers.from_fields),
             sender_domain=envelope.sender.domain if envelope.sender else "",
             recipient_domains=frozenset(recipient.address.domain for recipient in envelope.recipients),
         )

@@ -25,7 +25,13 @@ def verified(message: bytes, records: Records) -> list[bool]:
         value = records.get(name.decode().rstrip("."))
         return None if value is None else value.encode()
 
-    return [dkim.DKIM(message).verify(idx=index, dnsfunc=answer) for index in range(count)]
+    def verify(index: int) -> bool:
+        try:
+            return bool(dkim.DKIM(message).verify(idx=index, dnsfunc=answer))
+        except dkim.DKIMException:
+            return False
+
+    return [verify(index) for index in range(count)]
 
 
 def plain_body_hash(body: bytes) -> bytes:

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from relay.deliver.settings import DeliverySettings, DnsSettings, RetrySettings
+from relay.deliver.dkim import Algorithm
+from relay.deliver.keys import DkimKeyError, generate, key_file, write
+from relay.deliver.settings import DeliverySettings, DkimSettings, DnsSettings, RetrySettings
 from relay.receive.settings import BounceSettings, SubmissionSettings
 from relay.worker import RelaySettings, Worker
 from storage.model import LogFilter, LogRow
@@ -18,6 +20,7 @@ from storage.settings import RetentionSettings, ServerSettings
 from storage.status import Status
 from storage.token import Purpose, TokenBox
 from storage.tracking import TrackingSettings
+from tests.peers.dkim import records_of, verified
 from tests.peers.smtp import ScriptedServer, free_port
 
 HTML = b"From: a@sender.test\r\nSubject: s\r\nMIME-Version: 1.0\r\nContent-Type: text/html\r\n\r\n<p>hello</p>\r\n"
@@ -55,6 +58,7 @@ def settings(state_dir: Path, submission: int, bounce: int, route: int, **delive
         dns=DnsSettings(),
         retry=RetrySettings(),
         retention=RetentionSettings(),
+        dkim=DkimSettings(),
     )
 
 
@@ -181,3 +185,44 @@ async def test_a_null_sender_stays_null_and_is_still_tracked(tmp_path: Path, rea
             assert b"<img" in server.messages[0].content
         finally:
             await worker.drain()
+
+
+async def test_what_goes_out_is_signed_anew_for_the_author_only(tmp_path: Path, reader: Reader) -> None:
+    """A signature of the author's domain is replaced; one of another domain of ours would be lost, and stays."""
+    keys = [generate(Algorithm.ED25519, domain, "s1") for domain in ("sender.test", "other.test")]
+    for key in keys:
+        write(key_file(tmp_path, key.domain, "s1", key.algorithm), key)
+    old = b"DKIM-Signature: v=1; d=sender.test; b=AAAA\r\n"
+    submission, bounce = free_port(), free_port()
+    with ScriptedServer() as server:
+        worker = Worker(settings(tmp_path, submission, bounce, server.port))
+        await worker.start()
+        try:
+            for recipient, content in (
+                ("one@example.test", old + HTML),
+                ("two@example.test", old + HTML.replace(b"sender.test", b"other.test")),
+                ("three@example.test", HTML.replace(b"sender.test", b"nokey.test")),
+            ):
+                await asyncio.to_thread(submit, submission, recipient, content)
+                await row_of(reader, recipient, Status.SENT)
+        finally:
+            await worker.drain()
+        one, two, three = [message.content for message in server.messages]
+    records = records_of(keys)
+    assert verified(one, records) == [True]
+    assert b"<img" in one
+    assert old not in one
+    assert verified(two, records)[0]
+    assert old in two
+    assert b"<img" not in two
+    assert b"<img" in three
+    assert b"DKIM-Signature" not in three
+
+
+async def test_a_key_that_cannot_be_read_keeps_the_relay_from_starting(tmp_path: Path) -> None:
+    path = key_file(tmp_path, "sender.test", "s1", Algorithm.RSA)
+    path.parent.mkdir(parents=True)
+    path.write_text("nothing")
+    worker = Worker(settings(tmp_path, free_port(), free_port(), 1))
+    with pytest.raises(DkimKeyError, match="is no private key in PEM form"):
+        await worker.start()

@@ -1,0 +1,83 @@
+"""Signs copies with DKIM: whose message it is, which keys sign for it, and what all its copies share.
+
+Rule: a message is signed for its author, the domain of its From field, or goes as it is.
+"""
+
+import logging
+import re
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from relay.deliver.dkim import Key, Template, Unsigned, template
+from relay.deliver.keys import KeyRing
+from relay.receive.address import Fault, parse_domain
+from relay.receive.senders import from_addresses
+from storage.kv import kv
+from storage.model import Message, queue_id
+
+# As for plans: a broadcast shares one, and a few dozen cover the messages under way at once.
+_DRAFTS_KEPT: Final = 64
+# What programs write without the quotes that it needs ("Doe, John <j@example.org>") still names one address.
+_ONE_BRACKET: Final = re.compile(rb"[^<>@]*+<[^<>@]++@([^<>@\s]++)>\s*+")
+
+_log = logging.getLogger("telltale.relay")
+
+
+def author_domains(field: bytes) -> list[str]:
+    """Return the domains of an unfolded From value in lower-case A-labels, in order; [] where it cannot be read."""
+    addresses = from_addresses(field)
+    if addresses is not None:
+        return list(dict.fromkeys([address.rpartition("@")[2] for address in addresses]))
+    found = _ONE_BRACKET.fullmatch(field)
+    domain = parse_domain(found[1].decode("utf-8", "replace")) if found else Fault.SYNTAX
+    return [] if isinstance(domain, Fault) else [domain]
+
+
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """What all copies of a message share: nothing where it goes unsigned."""
+
+    shared: int
+    template: Template | None = None
+    keys: tuple[Key, ...] = ()
+
+
+class Signer:
+    """Signs the copies of one relay process."""
+
+    def __init__(self, ring: KeyRing, lifetime_seconds: int = 0, clock: Callable[[], float] = time.time) -> None:
+        """Take the keys, how long signatures hold (0: for ever), and the time in seconds since the epoch."""
+        self._ring = ring
+        self._lifetime = lifetime_seconds
+        self._clock = clock
+        self._drafts: OrderedDict[int, _Draft] = OrderedDict()
+
+    def domains(self, from_fields: Iterable[bytes]) -> frozenset[str]:
+        """Return the domain that a message with these unfolded From values will be signed for, in a set; or none."""
+        fields = list(from_fields)
+        keys = self._ring.choose(author_domains(fields[0])) if self._ring and len(fields) == 1 else ()
+        return frozenset(key.domain for key in keys)
+
+    def signed(self, message: Message, copy: bytes, shared: int) -> bytes:
+        """Return a copy with its signatures; the first `shared` bytes are the same in all copies of the message."""
+        if not self._ring:
+            return copy
+        draft = self._drafts.get(message.id)
+        if draft is None or draft.shared != shared:
+            draft = self._drafts[message.id] = self._drafted(message, copy, shared)
+            if len(self._drafts) > _DRAFTS_KEPT:
+                self._drafts.popitem(last=False)
+        if draft.template is None:
+            return copy
+        return draft.template.signatures(copy, draft.keys, int(self._clock()), self._lifetime) + copy
+
+    def _drafted(self, message: Message, copy: bytes, shared: int) -> _Draft:
+        found = template(copy, shared, utf8=message.smtputf8)
+        if isinstance(found, Unsigned):
+            _log.info(kv(event="not-signed", queue_id=queue_id(message.id), reason=found))
+            return _Draft(shared)
+        keys = self._ring.choose(author_domains(found.author))
+        return _Draft(shared, found, keys) if keys else _Draft(shared)
