@@ -16,7 +16,7 @@ from relay.bounce import dsn, feedback
 from relay.bounce.category import Category, Verdict, verdict_of
 from relay.bounce.families import FAMILIES
 from relay.bounce.families.family import Family
-from relay.bounce.finality import still_trying
+from relay.bounce.finality import still_trying, succeeded
 from relay.bounce.finding import Action, Finding, Kind, Parsed
 from relay.bounce.gate import ENOUGH, points, tells_failure
 from relay.bounce.mime import Headers, Mail, field, media_type, parameter, read_headers, take_apart, unencoded
@@ -169,7 +169,8 @@ def _by_layout(case: Case) -> list[Entry]:
 def _judged(found: list[Entry], case: Case) -> Parsed:
     context = case.notice.words if len(found) == 1 else ""
     action = _action(case)
-    return Parsed(Kind.DSN, tuple(finding(Seen(one.address, action, "", one.reason), context) for one in found))
+    seen = [Seen(one.address, succeeded(case.notice.words, one.reason) or action, "", one.reason) for one in found]
+    return Parsed(Kind.DSN, tuple(finding(one, context) for one in seen))
 
 
 def _failed_recipients(case: Case) -> list[Entry]:

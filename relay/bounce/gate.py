@@ -31,6 +31,8 @@ _SUBJECTS: Final = re.compile(
     r"|message (?:delayed|status)|delayed|^warning: |mail system error|user unknown|unknown user"
     r"|unzustellbar|unbestellbar|nicht zugestellt|zustellung|onbestelbaar|non remis"
     r"|chec de (?:la )?(?:remise|distr)|no entregad|no se (?:ha )?(?:podido|pudo)|devuelto|o entregue"
+    r"|verzögert|différée?|retrasad|retrasó"
+    r"|ritardat|atrasad|vertraagd|opóźnion|задерж|遅延|延遲|延迟"
     r"|entrega|mancat[ao] (?:recapito|consegna)|niedostarcz|nie dostarcz|dostarczen|zwrot|inte levereras"
     r"|недостав|не доставлено|не удалось|配信|エラー|未着|配送|不能送达|退信|投递|投遞|退回"
 )
@@ -42,17 +44,23 @@ _PHRASES: Final = re.compile(
     r"|rejected by|unreachable|not accept|refused|no longer|mailbox (?:is )?full|over quota|失敗|できません|無法|无法"
     r"|退回|退信|nicht zugestellt|n'a pas pu|no (?:se )?(?:ha podido|pudo|puede)|не может быть доставлено|nie został"
 )
+# Of notices of success. Shops have delivered things too, so these count from a mail system's own mailbox only.
+_SUCCESSES: Final = re.compile(r"(?:delivered|relayed|expanded): |successful mail delivery|return receipt")
+_OWN_MAILBOXES: Final = re.compile(r"mailer[-_.]?daemon|mail[-_.]?daemon|post[-_]?master")
 _REPORTERS_FIELDS: Final = ("x-failed-recipients", "x-bounced-address", "x-ms-exchange-message-is-ndr", "x-report-type")
 
 
 def points(mail: Mail, text: str) -> int:
     """Return how much speaks for a report, to be held against ENOUGH; `text` is the notice."""
     headers = mail.headers
+    sender = unencoded(field(headers, "from")[:_MAX_VALUE]).lower()
+    subject = unencoded(field(headers, "subject")[:_MAX_VALUE]).lower()
     marks = (
         (3, any(field(headers, name) for name in _REPORTERS_FIELDS)),
         (3, _declares_report(headers)),
-        (2, _from_reporter(unencoded(field(headers, "from")[:_MAX_VALUE]).lower())),
-        (2, _SUBJECTS.search(unencoded(field(headers, "subject")[:_MAX_VALUE]).lower()) is not None),
+        (2, _from_reporter(sender)),
+        (2, _SUBJECTS.search(subject) is not None),
+        (2, _SUCCESSES.match(subject) is not None and _OWN_MAILBOXES.match(_local_part(sender)) is not None),
         (1, field(headers, "return-path").lower().startswith(("<>", "mailer-daemon", "<mailer-daemon"))),
         (1, tells_failure(text)),
     )
@@ -71,6 +79,9 @@ def _declares_report(headers: Headers) -> bool:
 
 
 def _from_reporter(sender: str) -> bool:
-    name, _, address = sender.rpartition("<")
-    local = address.partition("@")[0].strip(" >\"'")
-    return "<>" in sender or bool(_LOCAL_PARTS.match(local) or _DISPLAY_NAMES.search(name))
+    name = sender.rpartition("<")[0]
+    return "<>" in sender or bool(_LOCAL_PARTS.match(_local_part(sender)) or _DISPLAY_NAMES.search(name))
+
+
+def _local_part(sender: str) -> str:
+    return sender.rpartition("<")[2].partition("@")[0].strip(" >\"'")

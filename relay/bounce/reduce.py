@@ -4,6 +4,7 @@ Rule: finality before reason. A report is soft only where the action or the word
 on; the digit 4 alone says nothing of that. A specific code beats x.0.0.
 """
 
+import re
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,6 +13,8 @@ from relay.bounce.classify import classify
 from relay.bounce.finding import Action, Finding
 from relay.bounce.text import clean, enhanced, reply_code, vague
 
+# Notices quote the message's subject; what is said of it is not said of the content.
+_LABEL: Final = re.compile(r"\bsubject\s?:", re.IGNORECASE)
 _ACTIONS: Final = {
     "failed": Action.FAILED,
     "failure": Action.FAILED,
@@ -66,9 +69,9 @@ def finding(seen: Seen, context: str = "") -> Finding:
         return Finding(
             seen.recipient, action, status, code, diagnostic, clean(seen.remote_mta), Category.OTHER, Verdict.DELIVERED
         )
-    category = classify(code or 0, status or None, words, seen.remote_mta)
+    category = classify(code or 0, status or None, _LABEL.sub(" ", words), seen.remote_mta)
     if category is Category.OTHER:
-        category = classify(code or 0, status or None, f"{words} {context}")
+        category = classify(code or 0, status or None, _LABEL.sub(" ", f"{words} {context}"))
     return Finding(
         recipient=seen.recipient,
         action=action,

@@ -26,6 +26,12 @@ def _table(*rows: tuple[Category, str]) -> Phrases:
 # (Comcast, Charter, Cox, OVH): csi.cloudmark.com; then the lists that gateways quote by zone.
 PROVIDER_CODES: Final[Phrases] = _table(
     (
+        Category.RATE_LIMITED,
+        """
+        adr.recipientlimit|message receive limit from specific sender
+        """,
+    ),
+    (
         Category.MAILBOX_FULL,
         """
         quotaexceededexception|overquotaperm|overquotatemp
@@ -507,6 +513,8 @@ SURE_DETAILS: Final = MappingProxyType(
         "1.90": Category.RATE_LIMITED,
         "2.2": Category.MAILBOX_FULL,
         "2.3": Category.MESSAGE_TOO_LARGE,
+        "2.121": Category.RATE_LIMITED,  # Microsoft: the recipient's limit for mail of one sender, of all
+        "2.122": Category.RATE_LIMITED,
         "3.4": Category.MESSAGE_TOO_LARGE,
         "4.4": Category.DOMAIN_UNKNOWN,  # no route by DNS
         "4.310": Category.DOMAIN_UNKNOWN,  # Microsoft: DNS domain does not exist

@@ -191,3 +191,42 @@ def test_a_detector_that_breaks_is_named_and_the_next_one_tries(monkeypatch: pyt
     assert parsed.troubles == ("broken: ValueError: a bug",)
     assert parsed.detector == "delivery status"
     assert parse(b"").troubles == ("broken: ValueError: a bug",)
+
+
+RETURNED = """\
+Return-Path: <Token@bounces.example>
+Received: from mx.far.example (far [192.0.2.9]) by mx.there.example (Postfix) with ESMTPS id 4XyZ1a2b3c
+\tfor <ada@rcpt.example>; Mon, 23 Nov 2026 14:00:01 +0000
+Received: from laptop (laptop.example [192.0.2.1])
+\tby relay.example (Telltale) with ESMTPSA id 1M0ZG9SH42300;
+\tMon, 23 Nov 2026 14:00:00 +0000
+Received: by other.example id 1M0ZG9SH4230A1 and id 1M0ZG9SH4230e
+Message-ID: <m1@sender.example> (added)
+To: Ada <ada@rcpt.example>
+"""
+
+
+OWN_HEADER = "Message-ID: <1@sender.example>\nTo: Ada <ada@rcpt.example>\n"
+
+
+@pytest.mark.parametrize(
+    "mail",
+    [
+        REPORT.format("Final-Recipient: rfc822; ada@rcpt.example\nAction: failed\n").replace(OWN_HEADER, RETURNED),
+        "From: MAILER-DAEMON@mx.example\nSubject: failure notice\n\n<ada@rcpt.example>:\nno such user\n\n"
+        "--- Below this line is a copy of the message.\n\n" + RETURNED,
+    ],
+    ids=["attached", "in the text"],
+)
+def test_what_a_bounce_can_be_matched_by_is_read_from_the_returned_header(mail: str) -> None:
+    parsed = parse(mail.encode())
+    assert parsed.kind is Kind.DSN
+    assert parsed.message_id == "<m1@sender.example>"
+    assert parsed.return_path == "Token@bounces.example"
+    assert parsed.queue_ids == ("1M0ZG9SH42300",)
+
+
+def test_without_a_returned_header_the_mail_answers_to_a_message_id() -> None:
+    report = REPORT.format("Final-Recipient: rfc822; ada@rcpt.example\n").replace(OWN_HEADER, "")
+    assert parse(f"In-Reply-To: <m1@sender.example>\n{report}".encode()).message_id == "<m1@sender.example>"
+    assert parse(f"In-Reply-To: m1@sender.example\n{report}".encode()).message_id == ""
