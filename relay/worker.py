@@ -38,6 +38,8 @@ from storage.tracking import TrackingSettings, image_url
 _GRACE_SECONDS: Final = 30.0
 _PURGE_EVERY_SECONDS: Final = 600
 _PURGE_STEP: Final = 500
+# What an operator waits for; asking costs one stat().
+_FLUSH_SEEN_SECONDS: Final = 0.5
 
 _log = logging.getLogger("telltale.relay")
 
@@ -64,6 +66,7 @@ class Rooms:
 
     def __init__(self, at: RelaySettings, store: Store, reader: Reader) -> None:
         """Build them; raises OSError or ssl.SSLError where the certificate, DkimKeyError where a key cannot be used."""
+        self._at = at
         secret = load_secret(at.server.state_dir)
         returns, pixel = TokenBox(secret, Purpose.RETURN_PATH), TokenBox(secret, Purpose.PIXEL)
         bounce_domain = at.bounce.domain or at.server.hostname
@@ -106,6 +109,8 @@ class Rooms:
     async def take_over(self, old: "Rooms") -> None:
         """Begin delivering, and accept what `old` has listened for; its sessions stay its own."""
         await self._delivery.start()
+        # What its sessions still bring goes by the new routes already.
+        old._delivery.reload(self._at.delivery)  # noqa: SLF001 - of this class
         self.submission.take_over(old.submission)
         self.bounces.take_over(old.bounces)
 
@@ -118,6 +123,10 @@ class Rooms:
         lingering.cancel()
         hurried.cancel()
         await self.drain(_GRACE_SECONDS)
+
+    def flush(self) -> None:
+        """Try again at once what rests: an operator has flushed the queue."""
+        self._delivery.flush_hint()
 
     async def resume(self) -> None:
         """Take up the bounce messages that an earlier process stored and did not settle."""
@@ -153,7 +162,7 @@ class Worker:
             await self._rooms.start()
             await self._rooms.resume()
             self._stack = stack.pop_all()
-        self._janitor = asyncio.create_task(self._purge_for_ever())
+        self._chores = [asyncio.create_task(self._purge_for_ever()), asyncio.create_task(self._watch_flushes())]
 
     async def reload(self, settings: RelaySettings) -> None:
         """Serve by new settings, on the same ports; raises as `start`, and then the old ones stay in force."""
@@ -166,11 +175,20 @@ class Worker:
 
     async def drain(self) -> None:
         """Take nothing new, finish what is under way, give back the rest, close."""
-        self._janitor.cancel()
+        for chore in self._chores:
+            chore.cancel()
         for rooms in self._retiring.values():
             rooms.hurry.set()
         await asyncio.gather(self._rooms.drain(_GRACE_SECONDS), *self._retiring)
         await self._stack.aclose()
+
+    async def _watch_flushes(self) -> None:
+        seen = self._store.flush_stamp()
+        while True:
+            await asyncio.sleep(_FLUSH_SEEN_SECONDS)
+            if (stamp := self._store.flush_stamp()) != seen:
+                seen = stamp
+                self._rooms.flush()
 
     async def _purge_for_ever(self) -> None:
         # One process of the host is enough; it is index 0 of the relay's.

@@ -18,6 +18,7 @@ from storage.reader import Reader
 from storage.secret import load_secret
 from storage.settings import RetentionSettings, ServerSettings
 from storage.status import Status
+from storage.store import Store
 from storage.token import Purpose, TokenBox
 from storage.tracking import TrackingSettings
 from tests.peers.dkim import records_of, verified
@@ -86,7 +87,6 @@ async def reader(tmp_path: Path) -> AsyncIterator[Reader]:
 
 
 async def _reader(state_dir: Path) -> Reader:
-    from storage.store import Store
 
     await (await Store.open(state_dir)).close()
     return await Reader.open(state_dir)
@@ -149,7 +149,6 @@ async def test_a_bounce_message_that_was_only_stored_is_settled_by_the_next_star
     tmp_path: Path, reader: Reader
 ) -> None:
     """The 250 of a bounce message is a promise that a crash before its reading does not break."""
-    from storage.store import Store
 
     submission, bounce = free_port(), free_port()
     with ScriptedServer() as server:
@@ -185,6 +184,24 @@ async def test_a_null_sender_stays_null_and_is_still_tracked(tmp_path: Path, rea
             assert b"<img" in server.messages[0].content
         finally:
             await worker.drain()
+
+
+async def test_a_flush_by_another_process_wakes_a_site_that_rests(tmp_path: Path, reader: Reader) -> None:
+    """An operator who mended the way does not wait for the site's rest to end."""
+    submission, closed = free_port(), free_port()
+    worker = Worker(settings(tmp_path, submission, free_port(), closed))
+    await worker.start()
+    try:
+        await asyncio.to_thread(submit, submission, "reader@example.test")
+        row = await row_of(reader, "reader@example.test", Status.SOFT_BOUNCED)
+        with ScriptedServer(port=closed) as server:
+            operator = await Store.open(tmp_path)
+            assert await operator.flush([row.recipient_id], time.time_ns() // 1_000_000) == 1
+            await operator.close()
+            assert (await row_of(reader, "reader@example.test", Status.SENT)).attempts == 2
+            assert len(server.messages) == 1
+    finally:
+        await worker.drain()
 
 
 async def test_what_goes_out_is_signed_anew_for_the_author_only(tmp_path: Path, reader: Reader) -> None:
