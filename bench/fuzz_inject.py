@@ -70,7 +70,7 @@ DKIM-Signature: v=1; d=x
 """.split(b"\n")[1:-1]
 BYTES = rb"""
 \r\n \n \r \r\n\r\n \n\n \x20 \t \0 \xff \x1b$B \x1b(B ~{ = =\r\n =\x20\r\n =3D =3d == -- --b --b-- \r\n--b\r\n
-\r--b\r\n \r\n--b\x20\x20\r\n < > <!-- --> " ( ) ; : </body> </html> </BODY\x20> <body> <script> <style> <div\x20hidden> 
+\r--b\r\n \r\n--b\x20\x20\r\n < > <!-- --> " ( ) ; : </body> </html> </BODY\x20> <body> <script> <style> <div\x20hidden>
 <template> -----BEGIN\x20PGP\x20MESSAGE----- PGh0bWw+ \xef\xbb\xbf \xc3\xa9 <!--[if\x20mso]> <![endif]-->
 """.split()
 BYTES = [piece.decode("unicode-escape").encode("latin-1") for piece in [*BYTES, b"x" * 1200]]

@@ -6,7 +6,7 @@ message stay. Text that programs or mailing lists read stays as it is.
 
 import re
 from binascii import b2a_base64, b2a_qp
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from hashlib import blake2b
 from typing import Final
 
@@ -46,15 +46,19 @@ _FOR_PROGRAMS: Final = re.compile(
     r"|begin [0-7]{3,4} \S|=ybegin )",
     re.MULTILINE,
 )
+_PROGRAMS_WORDS: Final = ("diff -", "--- a/", "@@ -", "Index: ", "begin ")
 _PGP: Final = re.compile(r"^-----BEGIN PGP (?:SIGNED )?MESSAGE", re.MULTILINE)
 # What HTML cannot show: C0 and C1 controls but for blanks and line ends, and what is no character at all.
 _UNSHOWN: Final = re.compile("[\x00-\x08\x0b\x0e-\x1f\x7f-\x84\x86-\x9f\ufffe\uffff]")
+_UNSHOWN_ASCII: Final = bytes(range(128)).translate(None, bytes(range(0x20, 0x7F)) + b"\t\n\x0c\r")
 _DOMAIN: Final = re.compile(rb"@([A-Za-z0-9.-]++)")
 
 _PAGE: Final = (
     '<!DOCTYPE html>\n<html><head><meta http-equiv="Content-Type" content="text/html; charset=utf-8"></head>\n<body>\n',
     "</body></html>\n",
 )
+# Easily read in a copy's source; RFC 5322, 2.1.1 wants 78, and breaking more changes more.
+_LONG_LINE: Final = 200
 _BASE64_LINE: Final = 57
 # Above this share of bytes, base64 is shorter than quoted-printable: 1 + 2s against 4/3 and line ends.
 _BASE64_SHARE: Final = 0.19
@@ -129,11 +133,23 @@ def _text(content: bytes, part: Part) -> str | UntrackedReason:
 def _why_not(text: str) -> UntrackedReason | None:
     if not text.strip():
         return UntrackedReason.NO_TEXT
-    if _PGP.search(text):
+    if "-----BEGIN PGP " in text and _PGP.search(text):
         return UntrackedReason.INLINE_PGP
-    if _UNSHOWN.search(text):
+    if _holds_unshown(text):
         return UntrackedReason.TEXT_UNREADABLE
-    return UntrackedReason.PATCH if _FOR_PROGRAMS.search(text) else None
+    return UntrackedReason.PATCH if _is_for_programs(text) else None
+
+
+def _holds_unshown(text: str) -> bool:
+    if not text.isascii():
+        return _UNSHOWN.search(text) is not None
+    source = text.encode("ascii")
+    return len(source.translate(None, _UNSHOWN_ASCII)) != len(source)
+
+
+def _is_for_programs(text: str) -> bool:
+    # A search for each word is far quicker than one for all at line starts.
+    return any(word in text for word in _PROGRAMS_WORDS) and _FOR_PROGRAMS.search(text) is not None
 
 
 def _edits(content: bytes, part: Part, page: str, eol: bytes) -> tuple[Edit, ...]:
@@ -170,21 +186,53 @@ def _boundary(content: bytes) -> bytes:
 def _html_part(page: str, eol: bytes) -> tuple[bytes, Slot, bytes]:
     """Return the HTML part around its image: header and content before, the slot, content after."""
     top, bottom = _PAGE
+    page = _folded(page) if page.isascii() else page
     long = len(page.encode()) > MAX_TEXT_BEFORE_IMAGE
     before, after = (top, page + bottom) if long else (top + page, bottom)
     whole = (before + after).encode()
-    in_base64 = _share(whole) > _BASE64_SHARE
-    name = b"base64" if in_base64 else b"quoted-printable"
+    name, form, width, write = _written(whole)
     header = eol.join((b"Content-Type: text/html; charset=utf-8", b"Content-Transfer-Encoding: " + name, b"", b""))
-    form = Form.BASE64 if in_base64 else Form.QUOTED_PRINTABLE
-    write = _base64 if in_base64 else _quoted_printable
-    slot = Slot(form, "ascii", eol, 0, 0, transfer.ENCODED_WIDTH)
+    slot = Slot(form, "ascii", eol, 0, 0, width)
     return header + write(before.encode(), eol), slot, eol + write(after.encode(), eol).removesuffix(eol)
+
+
+def _written(whole: bytes) -> tuple[bytes, Form, int, Callable[[bytes, bytes], bytes]]:
+    """Return how the HTML is encoded: a name for the header, the form, the width of its lines, and by what."""
+    if whole.isascii() and max(map(len, whole.split(b"\n"))) <= transfer.PLAIN_WIDTH:
+        # The image's URL stands unbroken in the copy, so that people can see and take it.
+        return b"7bit", Form.PLAIN, transfer.PLAIN_WIDTH, _plain
+    if _share(whole) > _BASE64_SHARE:
+        return b"base64", Form.BASE64, transfer.ENCODED_WIDTH, _base64
+    return b"quoted-printable", Form.QUOTED_PRINTABLE, transfer.ENCODED_WIDTH, _quoted_printable
+
+
+def _folded(page: str) -> str:
+    """Return HTML with long lines broken at blanks, where a line end is shown as one."""
+    if max(map(len, page.split("\n"))) <= _LONG_LINE:
+        return page
+    return "\n".join(piece for line in page.split("\n") for piece in _pieces(line))
+
+
+def _pieces(line: str) -> Iterator[str]:
+    start = 0
+    while len(line) - start > _LONG_LINE:
+        blank = line.rfind(" ", start + 1, start + _LONG_LINE)
+        if blank < 0 or line.startswith("From ", blank + 1):
+            blank = line.find(" ", start + _LONG_LINE)
+        if blank < 0 or line.startswith("From ", blank + 1):
+            break
+        yield line[start:blank]
+        start = blank + 1
+    yield line[start:]
 
 
 def _share(source: bytes) -> float:
     """Return the share of bytes that are not ASCII."""
     return 1 - len(source.decode().encode("ascii", "ignore")) / len(source)
+
+
+def _plain(source: bytes, eol: bytes) -> bytes:
+    return source.replace(b"\n", eol)
 
 
 def _quoted_printable(source: bytes, eol: bytes) -> bytes:

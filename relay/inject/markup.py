@@ -24,6 +24,13 @@ _CLOSED: Final = frozenset(
     }
 )  # fmt: skip
 _FOREIGN: Final = frozenset({b"svg", b"math"})
+# They end SVG and MathML around them, or begin HTML inside (13.2.6.5): what is text there depends on all before.
+_TEARING: Final = frozenset(
+    b"b big blockquote body br center code dd div dl dt em embed font h1 h2 h3 h4 h5 h6 head hr i img li listing menu"
+    b" meta nobr ol p pre ruby s small span strong strike sub sup table tt u ul var"
+    b" foreignobject desc mi mo mn ms mtext annotation-xml".split()
+)
+_TEARING_ENDS: Final = frozenset({b"p", b"br"})
 _VOID: Final = frozenset(
     {
         b"area", b"base", b"basefont", b"bgsound", b"br", b"col", b"embed", b"frame", b"hr", b"img", b"input",
@@ -225,6 +232,8 @@ class _Walk:
         return None
 
     def _declaration(self, start: int) -> int | None:
+        if self._torn and self.markup.startswith(b"<![CDATA[", start):
+            return None
         end = declaration_end(self.markup, start, foreign=self._foreign)
         if end is not None:
             text = self.markup[start + 1 : end].lower()
@@ -241,6 +250,10 @@ class _Walk:
     def _foreign(self) -> bool:
         return bool(self.closed) and self.closed[-1].name in _FOREIGN
 
+    @property
+    def _torn(self) -> bool:
+        return self._foreign and self.closed[-1].torn
+
     def _tag(self, start: int, tag: re.Match[bytes]) -> int | None:
         """Follow a start or end tag; return where reading goes on, None for never."""
         name, end = tag[2].lower(), tag.end()
@@ -256,10 +269,16 @@ class _Walk:
         elif name in _BARRIERS and self.closed:
             self.closed[-1].barriers[name] = self.closed[-1].barriers.get(name, 0) + 1
         if self._foreign:
-            return end
+            return self._inside_foreign(name, end)
         if name in _RAW:
             return raw_end(self.markup, name, end)
         return None if name == b"plaintext" else end
+
+    def _inside_foreign(self, name: bytes, end: int) -> int | None:
+        """Follow a start tag in SVG or MathML; None where it may begin text."""
+        inner = self.closed[-1]
+        inner.torn = inner.torn or name in _TEARING
+        return None if inner.torn and (name in _RAW or name == b"plaintext") else end
 
     def _close(self, name: bytes, tag: re.Match[bytes]) -> None:
         self.frameset = self.frameset or name == b"frameset"
@@ -272,6 +291,7 @@ class _Walk:
         if not self.closed:
             return
         inner = self.closed[-1]
+        inner.torn = inner.torn or name in _TEARING_ENDS
         if name in inner.barriers:
             inner.barriers[name] -= 1
             if not inner.barriers[name]:
@@ -301,6 +321,8 @@ class _Closed:
     """How many elements of its name are open, itself the first."""
     barriers: dict[bytes, int] = field(default_factory=dict)
     """How many of `_BARRIERS` are open inside it."""
+    torn: bool = False
+    """SVG and MathML: whether HTML may stand inside it, or it may be over."""
 
 
 def _is_lopsided(inside: bytes) -> bool:

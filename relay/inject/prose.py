@@ -23,6 +23,7 @@ _TRAILING: Final = ".,;:!?'*_|\\"
 _PAIRS: Final = {")": "(", "]": "[", "}": "{"}
 # A column or a drawing: a tab, or three blanks between words.
 _ALIGNED: Final = re.compile(r"\S(?:\t| {3,}+)\S")
+_MARKUP: Final = re.compile("[&<>\"']")
 _QUOTE_STYLE: Final = "margin:0 0 0 .8ex;border-left:1px solid #ccc;padding-left:1ex"
 
 
@@ -35,8 +36,12 @@ def to_html(text: str, *, flowed: bool = False, delete_space: bool = False) -> s
     if lines[-1] == "":
         lines.pop()
     paragraphs = _unflow(lines, delete_space=delete_space) if flowed else map(_unquote, lines)
-    style = ' style="font-family:monospace"' if _ALIGNED.search(text) else ""
+    style = ' style="font-family:monospace"' if _is_aligned(text) else ""
     return f'<div dir="auto"{style}>\n{"".join(_blocks(paragraphs))}</div>\n'
+
+
+def _is_aligned(text: str) -> bool:
+    return ("\t" in text or "   " in text) and _ALIGNED.search(text) is not None
 
 
 def _unquote(line: str) -> tuple[int, str]:
@@ -91,6 +96,8 @@ def _line(text: str) -> str:
 
 def _linked(text: str) -> str:
     """Return the text escaped, addresses in it as links."""
+    if "@" not in text and ":" not in text and "www." not in text.lower():
+        return _leading(_spaced(text))
     out: list[str] = []
     position = 0
     for found in _LINK.finditer(text):
@@ -130,8 +137,11 @@ def _trimmed(address: str) -> str:
 
 def _spaced(text: str) -> str:
     # All blanks of a run but its last may not collapse; the last lets the line wrap.
-    return html.escape(text).replace("  ", "&nbsp; ").replace("  ", "&nbsp; ")
+    escaped = html.escape(text) if _MARKUP.search(text) else text
+    return escaped.replace("  ", "&nbsp; ").replace("  ", "&nbsp; ") if "  " in escaped else escaped
 
 
 def _leading(text: str) -> str:
+    if text.startswith("From "):  # mailboxes put a ">" before it
+        return f"&#70;{text[1:]}"
     return f"&nbsp;{text[1:]}" if text.startswith(" ") else text

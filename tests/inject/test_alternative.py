@@ -38,11 +38,42 @@ def test_text_gets_an_html_alternative_and_keeps_its_bytes(encoding: str, eol: b
     assert content.partition(eol + eol)[2] in rendered
     assert b"X-Kept: a" + eol + b" b" + eol in rendered
     assert eol in rendered
-    assert max(map(len, rendered.split(eol))) <= 78
+    assert max(map(len, rendered.split(eol))) <= (200 if encoding == "7bit" else 78)
+    # Where all is ASCII, the URL stands in the copy so that it can be seen and taken.
+    assert encoding != "7bit" or URL.encode() in rendered
     kept, shown = _parts(rendered)
     assert kept.replace(b"\r\n", b"\n") == text.replace(b"\r\n", b"\n")
     assert shown.count(URL) == 1
     assert '<a href="http://x.org/">' in shown
+
+
+@pytest.mark.parametrize(
+    ("text", "longest"),
+    [
+        (b"word " * 400, 200),
+        (b"x" * 300 + b" y", 320),
+        (b"x " + b"y" * 900, 907),
+        (b"x" * 150 + b" From " + b"y" * 180, 350),
+        (b"From here\r\n" + b"x" * 90, 200),
+    ],
+)
+def test_text_in_ascii_gets_html_in_lines_that_need_no_encoding(text: bytes, longest: int) -> None:
+    """Long lines are broken at blanks; no line begins as mailboxes mask it."""
+    content = message(text)
+    rendered = render(content, plan_message(content, ADD), URL)
+    page = rendered[rendered.index(b"<!DOCTYPE") :]
+    assert b"Content-Transfer-Encoding: 7bit\r\n\r\n<!DOCTYPE" in rendered
+    assert max(map(len, page.split(b"\r\n"))) <= longest
+    assert b"\nFrom " not in page
+    shown = re.sub(r"<[^>]*>|\s", "", _parts(rendered)[1].partition("<body>")[2]).replace("&#70;", "F")
+    assert shown.replace("&nbsp;", "") == re.sub(r"\s", "", text.decode())
+
+
+def test_a_word_longer_than_any_line_is_encoded() -> None:
+    content = message(b"x" * 1200)
+    rendered = render(content, plan_message(content, ADD), URL)
+    assert b"Content-Transfer-Encoding: quoted-printable" in rendered
+    assert "x" * 1200 in _parts(rendered)[1]
 
 
 def test_a_multipart_of_8bit_parts_says_so_and_mime_version_is_added_once() -> None:

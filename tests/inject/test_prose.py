@@ -26,6 +26,7 @@ def _inner(text: str, *, flowed: bool = False, delete_space: bool = False) -> st
         ("a  b   c", "a&nbsp; b&nbsp;&nbsp; c<br>\n"),
         ("> q\n>> r\n> > s\nt", "[q<br>\n[r<br>\ns<br>\n]]t<br>\n"),
         (">From here", "&gt;From here<br>\n"),
+        ("From here", "&#70;rom here<br>\n"),
         ("", ""),
         ("-- \nsig", "-- <br>\nsig<br>\n"),
     ],
