@@ -331,3 +331,28 @@ async def test_what_is_no_longer_kept_and_what_was_before_the_time_stay(desk: De
     assert [some async for some in changes(desk.reader)] == []
     # Somebody else judged it meanwhile.
     assert await desk.store.recategorise([(replace(fact, category="policy"), "spam", 0)]) == 0
+
+
+async def test_a_complaint_judged_anew_leaves_the_last_replys_category(desk: Desk) -> None:
+    (job,) = await desk.sent("bob@there.example")
+    path = BOX.seal(job.recipient_id)
+    await desk.bring(dsn("bob@there.example"), path)
+    await desk.bring(COMPLAINT.format(type="abuse", fields=""), path)
+    facts = [fact async for some in desk.reader.judged(0) for fact in some]
+    (complaint,) = [fact for fact in facts if fact.kind is TimelineKind.COMPLAINT]
+    assert await desk.store.recategorise([(complaint, "other", 0)]) == 1
+    assert (await desk.row(job.recipient_id)).category == "user unknown"
+    ((changed, category),) = [change async for some in changes(desk.reader) for change in some]
+    assert (changed.kind, category) == (TimelineKind.COMPLAINT, "spam")
+
+
+async def test_a_report_on_several_is_read_anew_for_each(desk: Desk) -> None:
+    await desk.sent("ann@there.example", "bob@there.example", message_id="<m@s.example>")
+    await desk.bring(dsn("ann@there.example", "bob@there.example", returned="Message-ID: <m@s.example>"))
+    facts = [fact async for some in desk.reader.judged(0) for fact in some]
+    assert await desk.store.recategorise([(fact, "other", 0) for fact in facts]) == 2
+    changed = [change async for some in changes(desk.reader) for change in some]
+    assert [(fact.recipient, category) for fact, category in changed] == [
+        ("ann@there.example", "user unknown"),
+        ("bob@there.example", "user unknown"),
+    ]
