@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from relay.inject import alternative, charset, choose, transfer
-from relay.inject.header import Header, body_of, read_value
+from relay.inject.header import Field, Header, body_of, read_value
 from relay.inject.image import attribute, encode, tag
 from relay.inject.markup import find_place
 from relay.inject.parts import Part, Scan, scan
@@ -61,31 +61,39 @@ class InjectOptions:
 
 
 def plan_message(content: bytes, options: InjectOptions) -> Plan:
-    """Return the plan for a message; one that leaves it untouched, with the reason, wherever in doubt."""
-    edits = _edits(content, options)
-    if isinstance(edits, UntrackedReason):
-        return Plan(edits)
-    return Plan(None, edits, len(content), zlib.crc32(content))
+    """Return the plan for a message; wherever in doubt one that puts nothing in, with the reason.
 
-
-def _edits(content: bytes, options: InjectOptions) -> tuple[Edit, ...] | UntrackedReason:
+    Signatures of domains that we sign for are taken out in either case.
+    """
     found = scan(content)
+    signatures = _Signatures.read(content, found.header, options.signing_domains)
+    edits = _edits(content, found, signatures, options)
+    if not isinstance(edits, UntrackedReason):
+        removed = (*signatures.ours, *signatures.foreign) if options.foreign_dkim is _REMOVE else signatures.ours
+        return _plan(None, content, (*map(_removal, removed), *edits))
+    return _plan(edits, content, tuple(map(_removal, signatures.ours))) if signatures.ours else Plan(edits)
+
+
+def _plan(reason: UntrackedReason | None, content: bytes, edits: tuple[Edit, ...]) -> Plan:
+    in_order = tuple(sorted(edits, key=lambda edit: edit.offset)) if len(edits) > 1 else edits
+    return Plan(reason, in_order, len(content), zlib.crc32(content))
+
+
+def _edits(
+    content: bytes, found: Scan, signatures: "_Signatures", options: InjectOptions
+) -> tuple[Edit, ...] | UntrackedReason:
+    """Return the edits that put an image in, or why there are none."""
     if not _wants(content, found.header, options):
         return UntrackedReason.OPTED_OUT
     if found.doubt is not None or found.header is None:
         return found.doubt or UntrackedReason.TOO_COMPLEX
-    dkim = _signatures(content, found.header, options)
-    if isinstance(dkim, UntrackedReason):
-        return dkim
+    if signatures.foreign and options.foreign_dkim is ForeignDkim.KEEP:
+        return UntrackedReason.FOREIGN_DKIM
     part = choose.find(found, b"text/html")
-    if part is None:
-        reason = choose.why_none(found)
-        edits = _text_edits(content, found, options) if reason is UntrackedReason.TEXT_ONLY else reason
-    else:
-        edits = _html_edits(content, found, part, options)
-    if isinstance(edits, UntrackedReason):
-        return edits
-    return tuple(sorted((*dkim, *edits), key=lambda edit: edit.offset))
+    if part is not None:
+        return _html_edits(content, found, part, options)
+    reason = choose.why_none(found)
+    return _text_edits(content, found, options) if reason is UntrackedReason.TEXT_ONLY else reason
 
 
 def _text_edits(content: bytes, found: Scan, options: InjectOptions) -> tuple[Edit, ...] | UntrackedReason:
@@ -128,19 +136,40 @@ def _wants(content: bytes, header: Header | None, options: InjectOptions) -> boo
     return options.track and not any(body_of(content, field).lower() in (b"no", b"false", b"0") for field in fields)
 
 
-def _signatures(content: bytes, header: Header, options: InjectOptions) -> tuple[Edit, ...] | UntrackedReason:
-    """Return the edits that take signatures out that the image would break; the reason where they forbid it."""
-    edits = []
-    for field in header.named(b"dkim-signature"):
-        domain = (
-            read_value(b"dkim;" + content[field.body : field.end]).parameters.get(b"d", b"").decode("latin-1").lower()
+_REMOVE: Final = ForeignDkim.REMOVE
+
+
+@dataclass(frozen=True, slots=True)
+class _Signatures:
+    """The DKIM-Signature fields of a message: of domains that we sign for, and of others."""
+
+    ours: tuple[Field, ...] = ()
+    foreign: tuple[Field, ...] = ()
+
+    @classmethod
+    def read(cls, content: bytes, header: Header | None, signing_domains: frozenset[str]) -> "_Signatures":
+        """Read them from a message's header."""
+        fields = header.named(b"dkim-signature") if header else []
+        if not fields:
+            return _NO_SIGNATURES
+        ours = [_domain(content, field) in signing_domains for field in fields]
+        return cls(
+            tuple(field for field, own in zip(fields, ours, strict=True) if own),
+            tuple(field for field, own in zip(fields, ours, strict=True) if not own),
         )
-        ours = domain in options.signing_domains
-        if not ours and options.foreign_dkim is ForeignDkim.KEEP:
-            return UntrackedReason.FOREIGN_DKIM
-        if ours or options.foreign_dkim is ForeignDkim.REMOVE:
-            edits.append(Edit(field.start, field.end - field.start))
-    return tuple(edits)
+
+
+_NO_SIGNATURES: Final = _Signatures()
+
+
+def _domain(content: bytes, signature: Field) -> str:
+    """Return the domain that signed (RFC 6376, 3.5), in lower case; "" where it says none."""
+    tags = read_value(b"dkim;" + content[signature.body : signature.end]).parameters
+    return tags.get(b"d", b"").decode("latin-1").lower()
+
+
+def _removal(field: Field) -> Edit:
+    return Edit(field.start, field.end - field.start)
 
 
 @dataclass(frozen=True, slots=True)

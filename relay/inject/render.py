@@ -51,28 +51,39 @@ def pieces(content: bytes, plan: Plan) -> Pieces | None:
 
 
 def head_bytes(plan: Plan) -> int:
-    """Return the length of the head that `pieces` gives, and all renders begin with; 0 for a plan without an image."""
+    """Return the length of the head that `pieces` gives, and all renders begin with; of all where there is no image."""
     shift = 0
     for edit in plan.edits:
         if edit.slot is not None:
             return edit.offset + shift + len(edit.literal)
         shift += len(edit.literal) - edit.removed
-    return 0
+    return plan.size + shift
 
 
 def render_checked(content: bytes, plan: Plan, url: str) -> Rendering:
     """Return the content with the image for `url`; the stored bytes, and why, where the self-check fails."""
-    if not plan.tracked:
+    if not plan.tracked and not plan.edits:
         return Rendering(content)
     if not plan.fits(content):
         return Rendering(content, "the splice plan was made for another content")
     split = pieces(content, plan)
-    if split is None:
-        return Rendering(content, "the splice plan has no place for an image")
-    rendered = split.render(url)
-    if not gives_back(rendered, content, plan, len(rendered) - len(split.head) - len(split.tail)):
+    if (split is None) is plan.tracked:
+        return Rendering(content, "the splice plan has no place for an image, or one too many")
+    rendered = split.render(url) if split else without_image(content, plan)
+    image_length = len(rendered) - len(split.head) - len(split.tail) if split else 0
+    if not gives_back(rendered, content, plan, image_length):
         return Rendering(content, "the inserted bytes taken out do not give the stored bytes")
     return Rendering(rendered)
+
+
+def without_image(content: bytes, plan: Plan) -> bytes:
+    """Return the content by a plan that only takes out, or puts in, what is the same for all recipients."""
+    out: list[bytes] = []
+    position = 0
+    for edit in plan.edits:
+        out += (content[position : edit.offset], edit.literal)
+        position = edit.offset + edit.removed
+    return b"".join((*out, content[position:]))
 
 
 def gives_back(rendered: bytes, content: bytes, plan: Plan, image_length: int) -> bool:

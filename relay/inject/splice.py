@@ -1,7 +1,8 @@
 """The splice plan: which bytes go where, computed once a message, kept with it, compact.
 
 Rule: a plan is a list of edits in ascending order that do not overlap; each takes some bytes out and puts
-literal bytes, or the recipient's image, in their place. Exactly one edit holds the image.
+literal bytes, or the recipient's image, in their place. Exactly one edit holds the image, none where the
+message is not tracked.
 """
 
 import zlib
@@ -58,7 +59,7 @@ class Edit:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to do with a message's content; untouched, with a reason, where there is no edit."""
+    """What to do with a message's content. With a reason no image is put in; without an edit all stays as it is."""
 
     untracked_reason: UntrackedReason | None
     edits: tuple[Edit, ...] = ()
@@ -79,10 +80,9 @@ class Plan:
     def to_bytes(self) -> bytes:
         """Return the plan in a compact form, a version first."""
         out = bytearray((_VERSION,))
-        if self.untracked_reason is not None:
-            _put_bytes(out, self.untracked_reason.encode())
+        _put_bytes(out, (self.untracked_reason or "").encode())
+        if self.untracked_reason is not None and not self.edits:
             return bytes(out)
-        _put_bytes(out, b"")
         for number in (self.size, self.checksum, len(self.edits)):
             _put(out, number)
         for edit in self.edits:
@@ -155,12 +155,15 @@ class _Take:
         return self.stored[start : self.position]
 
     def plan(self) -> Plan:
-        reason = self.text()
-        if reason:
-            return Plan(UntrackedReason(reason.decode("ascii")))
+        text = self.text()
+        reason = UntrackedReason(text.decode("ascii")) if text else None
+        if reason is not None and self.position == len(self.stored):
+            return Plan(reason)
         size, checksum, count = self.number(), self.number(), self.number()
         edits = tuple(self.edit() for _ in range(count))
-        return Plan(None, edits, size, checksum)
+        if reason is not None and not edits:
+            raise ValueError(reason)
+        return Plan(reason, edits, size, checksum)
 
     def edit(self) -> Edit:
         return Edit(self.number(), self.number(), self.text(), self.slot() if self.number() else None)

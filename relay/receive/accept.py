@@ -115,11 +115,10 @@ class Acceptor:
         ), mended
 
     def _plan(self, envelope: Envelope, headers: Headers, content: bytes) -> tuple[bytes, str | None]:
-        """Return the plan's bytes and why there is none."""
-        if headers.opted_out:
-            return b"", UntrackedReason.OPTED_OUT
+        """Return the plan's bytes, b"" where nothing changes, and why there is no image."""
         options = replace(
             self._options,
+            track=not headers.opted_out,
             signing_domains=self._signing_domains(headers.from_fields),
             sender_domain=envelope.sender.domain if envelope.sender else "",
             recipient_domains=frozenset(recipient.address.domain for recipient in envelope.recipients),
@@ -129,7 +128,7 @@ class Acceptor:
         except Exception:  # noqa: BLE001 - a bug in what is only an image must not cost the message
             _log.exception(kv(event="plan-failed"))
             return b"", UntrackedReason.SELF_CHECK
-        return (b"", plan.untracked_reason) if plan.untracked_reason else (plan.to_bytes(), None)
+        return plan.to_bytes() if plan.edits else b"", plan.untracked_reason
 
     def _recipients(self, envelope: Envelope) -> list[NewRecipient]:
         return [

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -156,6 +158,24 @@ def test_signatures_that_an_image_would_break(options: InjectOptions, tracked: b
     assert (b"DKIM-Signature: v=1; a=rsa-sha256; d=Example.org; s=s; bh=x;\r\n b=y\r\n" in rendering.content) is kept
     assert (b" b=y" in rendering.content) is kept
     assert (URL.encode() in rendering.content.replace(b"=\r\n", b"")) is tracked
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        multipart("signed", HTML_PART, TEXT_PART, fields=(_SIGNATURE,)),
+        multipart("mixed", part(b"--=_bx"), fields=(_SIGNATURE,)),
+        message(b"text", _SIGNATURE),
+    ],
+)
+def test_our_signatures_come_out_of_what_is_not_tracked_and_foreign_ones_stay(content: bytes) -> None:
+    """We sign again what goes out; a foreign signature is broken by nothing there."""
+    ours = replace(LEAVE, signing_domains=frozenset({"example.org"}), foreign_dkim=ForeignDkim.REMOVE)
+    plan = plan_message(content, ours)
+    assert plan.untracked_reason is not None
+    assert render(content, plan, URL) == content.replace(_SIGNATURE.encode() + b"\r\n", b"")
+    for options in (LEAVE, InjectOptions(text_only=TextOnly.LEAVE, foreign_dkim=ForeignDkim.REMOVE)):
+        assert render(content, plan_message(content, options), URL) == content
 
 
 def test_an_edit_that_does_not_prove_is_our_bug_and_goes_out_untouched(monkeypatch: pytest.MonkeyPatch) -> None:

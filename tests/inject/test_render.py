@@ -1,5 +1,7 @@
+import pytest
+
 from relay.inject.plan import InjectOptions, plan_message
-from relay.inject.render import gives_back, pieces, render, render_checked
+from relay.inject.render import gives_back, head_bytes, pieces, render, render_checked
 from relay.inject.splice import Edit, Form, Plan, Slot
 from storage.untracked import UntrackedReason
 from tests.inject.messages import URL, html, message
@@ -26,6 +28,32 @@ def test_a_plan_for_another_content_is_not_applied_and_told() -> None:
     rendering = render_checked(other, PLAN, URL)
     assert rendering.content == other
     assert rendering.defect is not None
+
+
+SIGNED = message(b"text\r\n", "DKIM-Signature: d=example.com;\r\n b=x", "X-Track-Opens: no")
+
+
+def test_a_signature_of_ours_comes_out_of_what_is_not_tracked() -> None:
+    """All recipients share such a copy whole."""
+    plan = plan_message(SIGNED, InjectOptions(signing_domains=frozenset({"example.com"})))
+    assert plan.untracked_reason is UntrackedReason.OPTED_OUT
+    rendering = render_checked(SIGNED, Plan.from_bytes(plan.to_bytes()), URL)
+    assert rendering.defect is None
+    assert rendering.content == SIGNED.replace(b"DKIM-Signature: d=example.com;\r\n b=x\r\n", b"")
+    assert head_bytes(plan) == len(rendering.content)
+
+
+def test_an_image_where_the_plan_says_none_is_not_applied_and_told() -> None:
+    rendering = render_checked(CONTENT, Plan(UntrackedReason.SIGNED, PLAN.edits, PLAN.size, PLAN.checksum), URL)
+    assert (rendering.content, rendering.defect is None) == (CONTENT, False)
+
+
+@pytest.mark.parametrize("content", [CONTENT, message(b"text\r\n", mime=False)])
+def test_the_head_is_as_long_as_said(content: bytes) -> None:
+    plan = plan_message(content, InjectOptions())
+    split = pieces(content, plan)
+    assert split is not None
+    assert head_bytes(plan) == len(split.head)
 
 
 def test_a_plan_without_a_place_is_not_applied_and_told() -> None:

@@ -12,8 +12,12 @@ _slots = st.builds(
     st.binary(max_size=2), st.binary(max_size=2),
 )  # fmt: skip
 _edits = st.builds(Edit, _numbers, _numbers, st.binary(max_size=300), st.none() | _slots)
-_plans = st.builds(Plan, st.none(), st.lists(_edits, max_size=4).map(tuple), _numbers, _numbers) | st.builds(
-    Plan, st.sampled_from(UntrackedReason)
+_plans = (
+    st.builds(Plan, st.none(), st.lists(_edits, max_size=4).map(tuple), _numbers, _numbers)
+    | st.builds(Plan, st.sampled_from(UntrackedReason))
+    | st.builds(
+        Plan, st.sampled_from(UntrackedReason), st.lists(_edits, min_size=1, max_size=2).map(tuple), _numbers, _numbers
+    )
 )
 
 
