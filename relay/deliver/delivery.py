@@ -17,6 +17,7 @@ from relay.deliver.client import Timeouts
 from relay.deliver.connect import Dialer
 from relay.deliver.contents import Contents
 from relay.deliver.copy import Copy
+from relay.deliver.copy_room import CopyRoom
 from relay.deliver.dns import Resolver
 from relay.deliver.means import Entry, Means
 from relay.deliver.places import Places
@@ -67,6 +68,7 @@ class Delivery:
         server: ServerSettings,
         *,
         timeouts: Timeouts | None = None,
+        copy_room: CopyRoom | None = None,
         chance: Callable[[], float] = random.random,
         clock: Callable[[], float] = time.monotonic,
         now_ms: Callable[[], int] = _now_ms,
@@ -98,6 +100,7 @@ class Delivery:
             compose,
             self._results,
             Slots(settings.max_connections),
+            copy_room or CopyRoom(),
             policy,
             settings.max_connections_per_site,
             clock,

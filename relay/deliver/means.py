@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from relay.deliver.connect import Dialer
 from relay.deliver.contents import Contents
 from relay.deliver.copy import Copy
+from relay.deliver.copy_room import CopyRoom
 from relay.deliver.results import Results
 from relay.deliver.retry import RetryPolicy
 from relay.deliver.slots import Slots
@@ -36,6 +37,7 @@ class Means:
     compose: Compose
     results: Results
     slots: Slots
+    copy_room: CopyRoom
     policy: RetryPolicy
     connections_per_site: int
     clock: Callable[[], float]

@@ -40,6 +40,9 @@ _TROUBLE_KEPT_SECONDS: Final = 3600.0
 # Used connections in a row that may turn out to be gone under one recipient.
 _MOST_STALE: Final = 5
 _CLOSING: Final = 421
+# How long a large copy may keep its connection waiting for room in memory, and when it is tried again then.
+_ROOM_SECONDS: Final = 5.0
+_NO_ROOM_MS: Final = 10_000
 
 _log = logging.getLogger("telltale.deliver")
 
@@ -293,8 +296,20 @@ class Site:
             self._means.slots.works(ready)
 
     async def _deliver(self, entry: Entry, connection: Connection) -> None:
-        """One attempt of one recipient, to its settling."""
+        """One attempt of one recipient, to its settling; none where its copy finds no room."""
         self._under_way[entry] = connection
+        room, size = self._means.copy_room, entry.job.message.size
+        if not await room.take(self, size, _ROOM_SECONDS):
+            del self._under_way[entry]
+            why = ours("4.3.1", "large messages under way fill our memory")
+            self._means.results.give_back([entry.job], self._means.now_ms() + _NO_ROOM_MS, why)
+            return
+        try:
+            await self._attempt(entry, connection)
+        finally:
+            room.give(self, size)
+
+    async def _attempt(self, entry: Entry, connection: Connection) -> None:
         began_ms, began = self._means.now_ms(), self._means.clock()
         job = entry.job
         try:

@@ -8,6 +8,7 @@ import pytest
 
 from relay.deliver.client import Timeouts
 from relay.deliver.copy import Copy
+from relay.deliver.copy_room import CopyRoom
 from relay.deliver.settings import DeliverySettings
 from storage.model import Job, Phase, Result, Settled
 from storage.status import Status
@@ -304,6 +305,36 @@ async def test_a_dead_site_delays_no_other(world: World) -> None:
         async with asyncio.timeout(5):
             await world.send("bob@example.test")
             assert (await world.settled("bob@example.test")).status is Status.DELIVERED
+
+
+async def test_large_copies_that_servers_do_not_take_fill_no_memory_and_delay_no_other(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that never says 354 holds its copy; many of them would hold any amount."""
+    monkeypatch.setattr("relay.deliver.site._ROOM_SECONDS", 0.01)
+    composed: list[str] = []
+
+    def compose(job: Job, content: bytes) -> Copy:
+        composed.append(job.address)
+        return Copy("r@relay.test", content)
+
+    world.compose = compose
+    for n in range(4):
+        world.dns.mx(f"dead{n}.test", "mx.dead.test")
+        world.dns.add("mx.dead.test", "A", "127.0.0.2")
+    port = free_port("127.0.0.1", "127.0.0.2")
+    with ScriptedServer(port=port), ScriptedServer(Script(data=HANG), "127.0.0.2", port):
+        world.make(port=port, timeouts=Timeouts(), copy_room=CopyRoom(most_bytes=500, free_bytes=50))
+        await world.send(*(f"r@dead{n}.test" for n in range(4)), content=CONTENT * 8)
+        await world.until(lambda: world.delivery.room() == 5000 - len(composed) == 4999)
+        await world.send("bob@example.test", content=CONTENT * 8)
+        await world.send("small@dead0.test")
+        assert (await world.settled("bob@example.test")).status is Status.DELIVERED
+        await world.until(lambda: "small@dead0.test" in composed)
+        assert len(composed) == 3
+        waiting = [row for row in await world.rows() if row.status is Status.UNSENT]
+        assert sorted(row.attempts for row in waiting) == [0] * 5
+        await world.delivery.drain(0)
 
 
 async def test_a_domain_that_dns_is_slow_for_delays_no_other(world: World) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from relay.deliver.client import Timeouts
 from relay.deliver.copy import Copy
+from relay.deliver.copy_room import CopyRoom
 from relay.deliver.delivery import Delivery
 from relay.deliver.settings import DeliverySettings, DnsSettings, RetrySettings
 from storage.model import BodyType, Job, LogFilter, LogRow, Message, NewRecipient, TimelineEntry
@@ -45,6 +46,7 @@ class World:
         schedule: tuple[int, ...] = (60,),
         timeouts: Timeouts = SOON,
         store: Store | None = None,
+        copy_room: CopyRoom | None = None,
         **settings: Any,
     ) -> Delivery:
         """Make the delivery anew, with these settings of `[delivery]`."""
@@ -56,6 +58,7 @@ class World:
             RetrySettings(schedule=schedule),
             ServerSettings(hostname="relay.test"),
             timeouts=timeouts,
+            copy_room=copy_room,
             chance=lambda: 0.5,
             clock=self.clock,
             now_ms=self.now_ms,
