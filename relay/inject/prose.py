@@ -101,9 +101,9 @@ def _linked(text: str) -> str:
     out: list[str] = []
     position = 0
     for found in _LINK.finditer(text):
-        address = _trimmed(found[0])
-        if len(address) > _MAX_LINK_CHARS:
+        if found.end() - found.start() > _MAX_LINK_CHARS:
             continue
+        address = _trimmed(found[0])
         end = found.start() + len(address)
         out += (
             _spaced(text[position : found.start()]),

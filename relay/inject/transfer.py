@@ -3,6 +3,7 @@
 Rule: bytes before the cut are never encoded again; in base64 only the group of four that the cut divides.
 """
 
+import binascii
 import re
 from binascii import a2b_base64, a2b_qp
 from typing import Final
@@ -28,7 +29,6 @@ _QP_ODD: Final = re.compile(rb"=(?![0-9A-Fa-f]{2}|\r?\n)")
 # The soft break at the end of a part: its line end belongs to the delimiter.
 _QP_ESCAPE: Final = re.compile(rb"=(?:([0-9A-Fa-f]{2})|[ \t]*+(?:\r?\n|\Z))")
 _QP_SOFT_BREAK: Final = re.compile(rb"=[ \t]*+\r?\n")
-_BASE64: Final = re.compile(rb"[A-Za-z0-9+/]*+={0,2}")
 _BASE64_RUN: Final = re.compile(rb"[A-Za-z0-9+/=]++")
 
 
@@ -43,9 +43,17 @@ def decode(form: Form, body: bytes) -> bytes | None:
         # The C decoder agrees with RFC 2045 where nothing is odd; what is odd stays as it is.
         return _QP_ESCAPE.sub(_unescaped, body) if _QP_ODD.search(body) else a2b_qp(body)
     if form is Form.BASE64:
-        compact = body.translate(None, _BLANKS)
-        return a2b_base64(compact) if not len(compact) % _GROUP and _BASE64.fullmatch(compact) else None
+        return _decoded_base64(body.translate(None, _BLANKS))
     return body
+
+
+def _decoded_base64(compact: bytes) -> bytes | None:
+    if len(compact) % _GROUP or compact.endswith(b"==="):  # more padding than there may be, that the decoder lets pass
+        return None
+    try:
+        return a2b_base64(compact, strict_mode=True)
+    except binascii.Error:
+        return None
 
 
 def _unescaped(found: re.Match[bytes]) -> bytes:
