@@ -58,7 +58,7 @@ _SENTENCES: Final = MappingProxyType(
         _R.ENCRYPTED: "The message is encrypted.",
         _R.INLINE_PGP: "The text is signed or encrypted with inline PGP.",
         _R.FOREIGN_DKIM: "The message carries a DKIM signature that is not ours, and a change would break it.",
-        _R.TEXT_ONLY: "The message has no HTML, and the settings leave plain text as it is.",
+        _R.TEXT_ONLY: "The message has no HTML, and its plain text is left as it is.",
         _R.PATCH: "The message is plain text that programs read: a patch or an encoded file.",
         _R.MAILING_LIST: "The message is plain text to a mailing list.",
         _R.TEXT_WANTED: "The message is plain text, and the settings keep it so for this sender or recipient.",
