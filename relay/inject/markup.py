@@ -24,12 +24,13 @@ _CLOSED: Final = frozenset(
     }
 )  # fmt: skip
 _FOREIGN: Final = frozenset({b"svg", b"math"})
-# They end SVG and MathML around them, or begin HTML inside (13.2.6.5): what is text there depends on all before.
+# They end SVG and MathML around them, or where HTML may stand inside, keep their end tags from ending them (13.2.6.5).
 _TEARING: Final = frozenset(
     b"b big blockquote body br center code dd div dl dt em embed font h1 h2 h3 h4 h5 h6 head hr i img li listing menu"
-    b" meta nobr ol p pre ruby s small span strong strike sub sup table tt u ul var"
-    b" foreignobject desc mi mo mn ms mtext annotation-xml".split()
+    b" meta nobr ol p pre ruby s small span strong strike sub sup table tt u ul var".split()
 )
+# HTML may stand inside these.
+_HTML_INSIDE: Final = frozenset(b"foreignobject desc title mi mo mn ms mtext annotation-xml".split())
 _TEARING_ENDS: Final = frozenset({b"p", b"br"})
 _VOID: Final = frozenset(
     {
@@ -275,10 +276,12 @@ class _Walk:
         return None if name == b"plaintext" else end
 
     def _inside_foreign(self, name: bytes, end: int) -> int | None:
-        """Follow a start tag in SVG or MathML; None where it may begin text."""
+        """Follow a start tag in SVG or MathML; None where what follows depends on all before."""
         inner = self.closed[-1]
-        inner.torn = inner.torn or name in _TEARING
-        return None if inner.torn and (name in _RAW or name == b"plaintext") else end
+        if name in _TEARING or (inner.torn and (name in _RAW or name == b"plaintext")):
+            return None
+        inner.torn = inner.torn or name in _HTML_INSIDE
+        return end
 
     def _close(self, name: bytes, tag: re.Match[bytes]) -> None:
         self.frameset = self.frameset or name == b"frameset"
@@ -291,7 +294,8 @@ class _Walk:
         if not self.closed:
             return
         inner = self.closed[-1]
-        inner.torn = inner.torn or name in _TEARING_ENDS
+        if name in _TEARING_ENDS and inner.name in _FOREIGN:
+            inner.name = b""
         if name in inner.barriers:
             inner.barriers[name] -= 1
             if not inner.barriers[name]:
@@ -322,7 +326,7 @@ class _Closed:
     barriers: dict[bytes, int] = field(default_factory=dict)
     """How many of `_BARRIERS` are open inside it."""
     torn: bool = False
-    """SVG and MathML: whether HTML may stand inside it, or it may be over."""
+    """SVG and MathML: whether HTML may stand inside it, so that text elements may be some."""
 
 
 def _is_lopsided(inside: bytes) -> bool:
