@@ -78,6 +78,8 @@ _WIDE: Final = 110
 _RECIPIENT: Final = (20, 48)
 _SUBJECT: Final = (11, 48)
 _WHY_LEAST: Final = 18
+# A subject may have any length; one that is a page long would leave no other row on the screen.
+_SUBJECT_LINES: Final = 3
 
 
 def widths(total: int, rows: Sequence[LogRow]) -> Widths:
@@ -135,13 +137,16 @@ class TableWriter:
         made.add_column("Why", width=size.why, overflow="fold")
         now_ms = self.clock_ms()
         for row in rows:
-            made.add_row(*self._cells(row, now_ms))
+            made.add_row(*self._cells(row, size, now_ms))
         return made
 
-    def _cells(self, row: LogRow, now_ms: int) -> tuple[Text, ...]:
+    def _cells(self, row: LogRow, size: Widths, now_ms: int) -> tuple[Text, ...]:
+        subject = Text(plain(row.subject))
+        # By columns, not characters: half of the world's letters are two columns wide.
+        subject.truncate(_SUBJECT_LINES * size.subject - 1, overflow="ellipsis")
         return (
             Text(plain(row.recipient)),
-            Text(plain(row.subject), style="" if row.subject else "dim"),
+            subject,
             Text(str(row.attempts)),
             Text(short_time(row.last_attempt_ms, now_ms, self.zone), style="dim"),
             Text(row.status.value, style=STYLES[row.status]),

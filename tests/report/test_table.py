@@ -53,3 +53,16 @@ def test_the_columns_fill_the_terminal_and_none_is_starved(total: int, texts: li
     assert size.recipient >= 18
     assert size.subject >= 10
     assert size.why >= 16
+
+
+@pytest.mark.parametrize("subject", ["=?utf-8?b?" * 5000, "word " * 10_000, "漢字" * 300])
+def test_no_subject_takes_the_screen(subject: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    table = printed(io.StringIO(), subject=subject)
+    assert len(table.splitlines()) < 9
+    assert "…" in table
+
+
+def test_a_subject_that_fits_is_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert "…" not in printed(io.StringIO(), subject="The weekly report")
