@@ -79,6 +79,9 @@ _PARAMETER: Final = re.compile(
 _ESCAPED: Final = re.compile(rb"\\(.)", re.DOTALL)
 _COMMENT: Final = re.compile(rb"\([^()]*+\)")
 _BOUNDARY: Final = re.compile(rb"[\s;]boundary[ \t\r\n]*+[*=]", re.IGNORECASE)
+_GOES_ON: Final = re.compile(
+    rb"boundary[ \t\r\n]*+=[ \t\r\n]*+\"(?:[^\"\\]|\\.)*+\"[ \t\r\n]*+[^\s;(]", re.IGNORECASE | re.DOTALL
+)
 _PERCENT: Final = re.compile(rb"%([0-9A-Fa-f]{2})")
 
 
@@ -120,9 +123,9 @@ def _read(body: bytes) -> Value:
 
 
 def _is_doubtful(body: bytes) -> bool:
-    """Whether a boundary is named in the form of RFC 2231, which few readers know, or more than once, in any form."""
+    """Whether a boundary is named more than once, with words after it, or as in RFC 2231, which few readers know."""
     named = _BOUNDARY.findall(body)
-    return len(named) > 1 or any(name.endswith(b"*") for name in named)
+    return len(named) > 1 or any(name.endswith(b"*") for name in named) or _GOES_ON.search(body) is not None
 
 
 _read_cached: Final = lru_cache(_CACHED)(_read)

@@ -63,6 +63,8 @@ def test_values_are_read_as_rfc_2045_and_2231_say(body: bytes, value: bytes, par
         b'multipart/mixed; boundary="x"\r\n\tboundary="x"',
         b"multipart/mixed; boundary=x\r\n\tboundary=y",
         b"multipart/mixed; boundary*=us-ascii''x",
+        b'multipart/mixed; boundary="-" a multi-part message',
+        b'multipart/mixed; boundary="a"b',
         b"multipart/mixed; Boundary*0=x; boundary*1=y",
         b"multipart/mixed; boundary=x; boundary*=us-ascii''y",
     ],
@@ -79,6 +81,8 @@ def test_what_readers_take_differently_is_doubtful(body: bytes) -> None:
         b"a/b; boundary*=x",
         b'multipart/mixed; boundary="boundary=1"',
         b"multipart/mixed; boundary = x; type=y",
+        b'multipart/mixed; boundary="x" ; type=y',
+        b'multipart/mixed; boundary="x\\"y" (a comment)\r\n',
         b"multipart/mixed",
     ],
 )
