@@ -70,6 +70,8 @@ MAX_NAMES: Final = 100
 _MORE: Final = {**dict.fromkeys(ALWAYS, 1), **dict.fromkeys(WHERE_PRESENT, 1), **dict.fromkeys(AS_PRESENT, 0)}
 
 _LINE_BYTES: Final = 72
+# Most of a large message is base64: a block without blanks is left as it is after one look.
+_BLOCK_BYTES: Final = 64 * 1024
 _FOLD: Final = b"\r\n\t"
 _PADDING: Final = PKCS1v15()
 _PREHASHED: Final = Prehashed(SHA256())
@@ -133,28 +135,37 @@ _RUNS: Final = tuple(b" " * width for width in (8192, 128, 16, 6, 3, 2, 2, 2))
 class BodyHash:
     """The hash of a body in its relaxed form (RFC 6376, 3.4.4), fed in pieces that may be cut anywhere."""
 
-    __slots__ = ("_blank", "_empty", "_hash")
+    __slots__ = ("_blank", "_empty", "_hash", "_line_ends")
 
     def __init__(self) -> None:
         self._hash: _Hash = hashlib.sha256()
-        self._blank = b""
-        """Blanks and line ends at the end so far, relaxed: what follows decides whether they count."""
         self._empty = True
+        # Line ends, and what stands after the last of them, blank so far: what follows decides whether they count.
+        self._line_ends = 0
+        self._blank = b""
 
     def copy(self) -> "BodyHash":
         """Return another one that has been fed the same."""
         twin = BodyHash()
-        twin._hash, twin._blank, twin._empty = self._hash.copy(), self._blank, self._empty
+        twin._hash, twin._empty = self._hash.copy(), self._empty
+        twin._line_ends, twin._blank = self._line_ends, self._blank
         return twin
 
     def feed(self, piece: bytes) -> None:
-        """Take what follows."""
-        text = relaxed(self._blank + piece if self._blank else piece)
+        """Take what follows; line ends are CRLF."""
+        for cut in range(0, len(piece), _BLOCK_BYTES):
+            self._feed(piece[cut : cut + _BLOCK_BYTES])
+
+    def _feed(self, block: bytes) -> None:
+        text = relaxed(self._blank + block)
         kept = text.rstrip(b" \r\n")
-        self._blank = text[len(kept) :]
         if kept:
-            self._hash.update(kept)
-            self._empty = False
+            self._hash.update(b"\r\n" * self._line_ends + kept)
+            self._empty, self._line_ends = False, 0
+        rest = text[len(kept) :]
+        line_ends = rest.count(b"\r\n")
+        self._line_ends += line_ends
+        self._blank = rest[2 * line_ends :]
 
     def digest(self) -> bytes:
         """Return the hash of what was fed, which ends here."""

@@ -89,6 +89,18 @@ def test_a_body_may_be_cut_anywhere(body: bytes, cuts: list[int]) -> None:
     assert pieces.digest() == pieces.digest()
 
 
+@pytest.mark.parametrize(
+    "middle", [b"x" * 200_000, b" " * 200_001, b"\r\n" * 100_000, b" \r\n" * 70_000, b"x \r\n" * 50_000]
+)
+@pytest.mark.parametrize("end", [b"", b"x", b" x \r\n"])
+def test_large_bodies_are_hashed_in_blocks(middle: bytes, end: bytes) -> None:
+    body = b"a" + middle + end
+    for shift in range(3):
+        whole = BodyHash()
+        whole.feed(b"y" * shift + body)
+        assert whole.digest() == plain_body_hash(b"y" * shift + body)
+
+
 def test_a_copy_goes_on_by_itself() -> None:
     head = BodyHash()
     head.feed(b"a \r\n")

@@ -37,7 +37,7 @@ def verified(message: bytes, records: Records) -> list[bool]:
 def plain_body_hash(body: bytes) -> bytes:
     """Return the hash of the relaxed body, line by line as RFC 6376, 3.4.4 tells it."""
     lines = body.split(b"\r\n")
-    lines = [re.sub(rb"[ \t]+", b" ", re.sub(rb"[ \t]+\Z", b"", line)) for line in lines]
+    lines = [re.sub(rb"[ \t]+", b" ", line.rstrip(b" \t")) for line in lines]
     while lines and not lines[-1]:
         lines.pop()
     return hashlib.sha256(b"".join(line + b"\r\n" for line in lines)).digest()
