@@ -1,7 +1,8 @@
 """A recipient's own copy: its tracking image in the content, its signed return path in the envelope.
 
-Rule: what the sender wrote goes out whole. Where a render does not give the stored bytes back, the
-stored bytes go out untouched, and that is logged as our bug. DKIM signs last, what goes out byte for byte.
+Rule: what the sender wrote goes out whole. Where a plan cannot be read, or a render does not give the stored
+bytes back, the stored bytes go out untouched, and that is logged as our bug. DKIM signs last, what goes out byte
+for byte.
 """
 
 import logging
@@ -9,7 +10,7 @@ from collections import OrderedDict
 from typing import Final
 
 from relay.deliver.copy import Copy
-from relay.inject.plan import Plan
+from relay.inject.plan import Plan, PlanError
 from relay.inject.render import head_bytes, render_checked
 from relay.sign import Signer
 from storage.kv import kv
@@ -50,7 +51,11 @@ class Composer:
     def _content(self, job: Job, content: bytes) -> bytes:
         if not job.message.plan:
             return self._signer.signed(job.message, content, len(content))
-        plan = self._plan(job.message.id, job.message.plan)
+        try:
+            plan = self._plan(job.message.id, job.message.plan)
+        except PlanError as error:  # damaged, or a later version's: the message is worth more than its image
+            _log.error(kv(event="our-bug", queue_id=queue_id(job.message.id), reason=str(error)))
+            return self._signer.signed(job.message, content, len(content))
         rendering = render_checked(content, plan, image_url(self._base_url, self._pixel.seal(job.recipient_id)))
         if rendering.defect:
             _log.error(kv(event="our-bug", queue_id=queue_id(job.message.id), reason=rendering.defect))
