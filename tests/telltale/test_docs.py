@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from relay.inject.plan import InjectOptions, plan_message
+from relay.inject.render import render
 from storage.status import Status
 
 ROOT = Path(__file__).parents[2]
@@ -51,15 +53,16 @@ def test_the_changelog_knows_this_version() -> None:
     )
 
 
-def test_the_first_message_s_image_is_found_by_the_readme_s_own_line(tmp_path: Path) -> None:
-    """A newcomer copies the line and pastes it: also where the copy breaks the address of the image."""
+@pytest.mark.parametrize("text", ["Hello you!", "Grüße! " + "A line that is longer than others. " * 8])
+def test_the_first_message_s_image_is_found_by_the_readme_s_own_line(tmp_path: Path, text: str) -> None:
+    """A newcomer copies the line and pastes it: also where the copy is quoted-printable."""
+    url = "http://127.0.0.1:8025/o/ovpmou53ttp4y7a4p3asah3dae.gif"
+    content = f"Subject: Hello\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n{text}\r\n".encode()
+    copy = render(content, plan_message(content, InjectOptions(url_length=len(url))), url)
+    assert (b"quoted-printable" in copy) is not text.isascii()
     line = next(line for line in (ROOT / "README.md").read_text().splitlines() if line.startswith("   image=$("))
-    (tmp_path / "copies.txt").write_text(
-        'an earlier copy: <img src="http://127.0.0.1:8025/o/first.gif">\n'
-        "Hello you!<br>\n"
-        '<img src=3D"http://127.0.0.1:8025/o/ovpmou53ttp4y7=\na4p3asah3dae.gif" alt=3D"=\n" width=3D"1">\n'
-    )
+    (tmp_path / "copies.txt").write_bytes(url.encode() + b'"\n' + copy.replace(b"\r\n", b"\n"))
     found = subprocess.run(
         ["sh", "-ec", f'{line}\necho "$image"'], cwd=tmp_path, capture_output=True, text=True, check=True, timeout=30
     )
-    assert found.stdout == "http://127.0.0.1:8025/o/ovpmou53ttp4y7a4p3asah3dae.gif\n"
+    assert found.stdout == f"{url}\n"
