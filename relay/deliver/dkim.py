@@ -65,8 +65,8 @@ AS_PRESENT: Final = (
     b"resent-cc",
     b"resent-message-id",
 )
-# Real mail has each of these once, and some Resent fields: 100 names are a h= of a kilobyte.
-MAX_NAMES: Final = 100
+# Some programs give each Cc a field of its own, up to 97 in real mail; these are a h= of some kilobytes.
+MAX_NAMES: Final = 300
 _MORE: Final = {**dict.fromkeys(ALWAYS, 1), **dict.fromkeys(WHERE_PRESENT, 1), **dict.fromkeys(AS_PRESENT, 0)}
 
 _LINE_BYTES: Final = 72
