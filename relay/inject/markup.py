@@ -115,17 +115,15 @@ def find_place(markup: bytes, *, near_top: bool = False) -> int | UntrackedReaso
     if near_top:
         return UntrackedReason.FRAMESET if b"<frameset" in markup.lower() else _top(markup)
     walk = _Walk(markup)
-    if walk.frameset:
+    # What was not read to its end may hold one.
+    if walk.frameset or (walk.read < len(markup) and b"<frameset" in walk.folded):
         return UntrackedReason.FRAMESET
     place = walk.place()
     if _leaves_marquee_open(walk.folded):
         place = None
     if place is not None and not _has_text_around(markup, walk.folded, place):
         place = _Walk(markup, every_tag=True).steady(place)
-    if place is not None:
-        return place
-    # What was not read to its end may hold one.
-    return UntrackedReason.FRAMESET if b"<frameset" in walk.folded else _top(markup)
+    return _top(markup) if place is None else place
 
 
 def _leaves_marquee_open(folded: bytes) -> bool:

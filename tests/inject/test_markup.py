@@ -101,7 +101,9 @@ def test_no_place_near_the_top(markup: str) -> None:
 
 
 @pytest.mark.parametrize("near_top", [False, True])
-@pytest.mark.parametrize("markup", ["<html><FRAMESET><frame></FRAMESET></html>", "<svg><i><![CDATA[<frameset>"])
+@pytest.mark.parametrize(
+    "markup", ["<html><FRAMESET><frame></FRAMESET></html>", "<svg><i><![CDATA[<frameset>", "</html><svg><i><frameset>"]
+)
 def test_a_frameset_shows_no_image(near_top: bool, markup: str) -> None:
     assert find_place(markup.encode(), near_top=near_top) is R.FRAMESET
 
