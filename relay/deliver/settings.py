@@ -2,6 +2,7 @@
 
 import ipaddress
 from enum import StrEnum
+from typing import Final
 
 from pydantic import field_validator
 
@@ -92,7 +93,14 @@ class RetrySettings(Section):
         return schedule
 
 
-_LEAST_LIFE_SECONDS = 3600
+_LEAST_LIFE_SECONDS: Final = 3600
+
+
+def _domain(text: str) -> str:
+    try:
+        return parse_domain(text)
+    except ValueError:
+        raise ValueError(f'"{text}" is no domain such as "example.org"') from None
 
 
 class DkimSettings(Section):
@@ -108,7 +116,7 @@ class DkimSettings(Section):
     @field_validator("selectors")
     @classmethod
     def _by_domain(cls, selectors: dict[str, str]) -> dict[str, str]:
-        return {parse_domain(domain): selector.lower() for domain, selector in selectors.items()}
+        return {_domain(domain): selector.lower() for domain, selector in selectors.items()}
 
     @field_validator("expires")
     @classmethod

@@ -72,6 +72,11 @@ def told(text: str) -> list[str]:
         ("[submission]\nlisten = 'x:1'", '[submission] listen is "x:1", but must be a list, such as ["…", "…"]'),
         ("[submission]\nmax_recipients = 0", "[submission] max_recipients is 0, but must be 1 or more"),
         (
+            "[dkim]\nexpires = '5m'",
+            '[dkim] expires is "5m", but must be 0 or at least an hour: the next server may keep a message for days',
+        ),
+        ("[dkim]\nselectors = {'a b' = 's1'}", '[dkim] selectors: "a b" is no domain such as "example.org"'),
+        (
             "[submission]\nmax_message_bytes = '25Q'",
             '[submission] max_message_bytes is "25Q", but must be bytes or a size such as 26214400 or "25M"',
         ),
