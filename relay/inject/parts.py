@@ -23,6 +23,8 @@ _MAX_LINE_BYTES: Final = MAX_BOUNDARY_BYTES + 80
 _BLANK_LINE: Final = b"\r\n\r\n"
 _SHORT_HEADER_BYTES: Final = 400
 _KNOWN: Final = 100
+# The beginnings of kinds that are text or hold it.
+_WANTED: Final = (b"text/", b"multi")
 
 _IDENTITY: Final = (b"", b"7bit", b"8bit", b"binary")
 
@@ -52,7 +54,7 @@ class Part:
     """Content-ID, in lower case."""
     doubt: UntrackedReason | None
     children: "tuple[Part, ...] | list[Part]" = ()
-    """A list in a multipart, in the order of the content."""
+    """A list in a multipart, in the order of the content, as far as they are listed."""
 
     def again(self, head: int, start: int, end: int) -> "Part":
         """Return a part with the same header and parent at another place, without children."""
@@ -71,7 +73,10 @@ class Part:
 
 @dataclass(slots=True)
 class Scan:
-    """All parts in the order of the content, the root first; `doubt` where their bounds are in doubt."""
+    """All parts in the order of the content, the root first; `doubt` where their bounds are in doubt.
+
+    Of parts of a multipart that are no text and have the same header only the first is listed.
+    """
 
     parts: list[Part]
     header: Header | None
@@ -140,6 +145,8 @@ class _Walk:
         """What a line begins with to be worth a look, the line end before it included."""
         self.known: dict[bytes, Part] = {}
         """Short headers seen, with the part that they made: in messages of many parts they are few."""
+        self.alike = 0
+        """Parts that are not listed, since one like them is."""
         self.last: Part | None = root
         """The leaf whose end is still to come; None in a preamble or epilogue."""
 
@@ -156,7 +163,7 @@ class _Walk:
             if dash < 0:
                 break
             seen += 1
-            if seen > MAX_DASH_LINES or len(self.parts) > MAX_PARTS:
+            if seen > MAX_DASH_LINES or len(self.parts) + self.alike > MAX_PARTS:
                 return UntrackedReason.TOO_COMPLEX
             position, doubt = self._line(dash)
         return doubt or self._bare_return()
@@ -194,6 +201,10 @@ class _Walk:
         text = self.content[start:blank]
         known = self.known.get(text)
         if known is not None and known.parent is multipart:
+            if known.kind[:5] not in _WANTED:
+                # One of many attachments alike: nothing about it is ever asked, only that it is there.
+                self.alike += 1
+                return blank - 1, None
             part = known.again(start, blank, len(self.content))
         else:
             header = read_header(self.content, start)

@@ -62,6 +62,14 @@ def test_parts_of_the_same_header_are_parts_of_their_own() -> None:
     assert len(set(parents)) == 3
 
 
+def test_of_attachments_alike_one_is_listed_and_all_are_counted() -> None:
+    alike = part(b"1", "Content-Type: image/png")
+    content = multipart("mixed", HTML_PART, alike, alike, TEXT_PART, alike)
+    assert [kind for kind, _ in _bodies(content)] == [b"text/html", b"image/png", b"text/plain"]
+    assert [body for kind, body in _bodies(content) if kind == b"text/plain"] == [b"shown"]
+    assert scan(multipart("mixed", *([alike] * (MAX_PARTS + 1)))).doubt is R.TOO_COMPLEX
+
+
 def test_a_bare_return_before_other_dashes_is_data() -> None:
     assert _bodies(multipart("mixed", part(b"x\r--y"))) == [(b"text/plain", b"x\r--y")]
 
