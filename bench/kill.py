@@ -11,7 +11,8 @@ import tempfile
 from pathlib import Path
 
 from tests.peers import keeper, killing
-from tests.peers.telltale import configured, free_port
+from tests.peers.smtp import free_port
+from tests.peers.telltale import configured
 
 
 def one_round(seed: int, messages: int) -> killing.Outcome:

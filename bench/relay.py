@@ -27,17 +27,12 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from tests.peers import postfix as postfix_peer  # noqa: E402 - the path is set above
+from tests.peers.smtp import free_port  # noqa: E402 - as above
 
 SINK = shutil.which("smtp-sink", path="/usr/sbin:/usr/bin") or "smtp-sink"
 SOURCE = shutil.which("smtp-source", path="/usr/sbin:/usr/bin") or "smtp-source"
 TELLTALE = Path(sys.executable).parent / "telltale"
 DEADLINE_SECONDS = 240
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def await_port(port: int, child: subprocess.Popen[bytes] | None = None) -> None:

@@ -8,7 +8,8 @@ import pytest
 
 from tests.peers import keeper
 from tests.peers.dkim import verified
-from tests.peers.telltale import HTML, Telltale, free_port, image_of, wait_for
+from tests.peers.smtp import free_port
+from tests.peers.telltale import HTML, Telltale, image_of, wait_for
 
 pytestmark = pytest.mark.e2e
 

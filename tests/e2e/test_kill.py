@@ -6,7 +6,8 @@ from collections.abc import Callable
 import pytest
 
 from tests.peers import keeper, killing
-from tests.peers.telltale import Telltale, free_port
+from tests.peers.smtp import free_port
+from tests.peers.telltale import Telltale
 
 pytestmark = pytest.mark.e2e
 

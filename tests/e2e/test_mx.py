@@ -8,8 +8,8 @@ from typing import Protocol
 import pytest
 
 from tests.peers.dns import DnsServer
-from tests.peers.smtp import DROP, HANG, Script, ScriptedServer
-from tests.peers.telltale import HTML, Telltale, fetch, free_port, image_of
+from tests.peers.smtp import DROP, HANG, Script, ScriptedServer, free_port
+from tests.peers.telltale import HTML, Telltale, fetch, image_of
 
 pytestmark = pytest.mark.e2e
 

@@ -11,7 +11,8 @@ from typing import Protocol
 import pytest
 
 from tests.peers import postfix
-from tests.peers.telltale import HTML, Telltale, fetch, free_port, image_of, listening, require, wait_for
+from tests.peers.smtp import free_port
+from tests.peers.telltale import HTML, Telltale, fetch, image_of, listening, require, wait_for
 
 pytestmark = pytest.mark.e2e
 

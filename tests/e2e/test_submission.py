@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.peers import keeper
-from tests.peers.telltale import HTML, Telltale, fetch, free_port, image_of, require, wait_for
+from tests.peers.smtp import free_port
+from tests.peers.telltale import HTML, Telltale, fetch, image_of, require, wait_for
 
 pytestmark = pytest.mark.e2e
 

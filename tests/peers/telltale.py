@@ -21,6 +21,8 @@ from typing import Any, TypeVar
 
 import pytest
 
+from tests.peers.smtp import free_port
+
 TELLTALE = Path(sys.executable).parent / "telltale"
 DEADLINE_SECONDS = 45.0
 T = TypeVar("T")
@@ -40,12 +42,6 @@ def require(program: str) -> str:
             pytest.fail(f"{program} is missing; .ci/run installs it")
         pytest.skip(f"{program} is not installed")
     return found
-
-
-def free_port(address: str = "127.0.0.1") -> int:
-    with socket.socket() as probe:
-        probe.bind((address, 0))
-        return int(probe.getsockname()[1])
 
 
 def wait_for(what: str, ask: Callable[[], T | None], seconds: float = DEADLINE_SECONDS) -> T:

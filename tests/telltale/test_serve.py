@@ -13,14 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.peers.smtp import free_port
+
 TELLTALE = str(Path(sys.executable).parent / "telltale")
 SECONDS = 30.0
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Serve:
