@@ -11,15 +11,15 @@ import logging
 from collections import deque
 from typing import Final
 
-from relay.deliver.client import Transaction
+from relay.deliver.attempt import attempted
+from relay.deliver.backoff import Backoff
 from relay.deliver.connect import Connection, Failure
-from relay.deliver.copy import Copy
 from relay.deliver.destination import Destination
 from relay.deliver.means import Entry, Means
 from relay.deliver.reply import ours
 from relay.deliver.verdict import judge
 from storage.kv import kv
-from storage.model import Attempt, Job, Phase, Reply, queue_id
+from storage.model import Attempt, Phase, Reply
 
 # Postfix's smtp_connection_cache_time_limit is 2 s; servers give an idle client minutes, but each is a slot.
 IDLE_SECONDS: Final = 5.0
@@ -29,14 +29,6 @@ MOST_AGE_SECONDS: Final = 300.0
 MOST_TRANSACTIONS: Final = 500
 # Connections that one recipient may break before that is its attempt: Postfix's smtp_mx_session_limit.
 MOST_SESSIONS: Final = 2
-# A host that broke a transaction is asked after the others for so long.
-_AVOIDED_SECONDS: Final = 300.0
-# A site that refuses further connections while others live is not asked for more for so long.
-_ENOUGH_SECONDS: Final = 30.0
-# Retries are hours apart in the end; a site that is back should not wait for them.
-_MOST_REST_MS: Final = 600_000
-# Beyond a site's rest, its failures are remembered for so long: its next one lets it rest longer.
-_TROUBLE_KEPT_SECONDS: Final = 3600.0
 # Used connections in a row that may turn out to be gone under one recipient.
 _MOST_STALE: Final = 5
 _CLOSING: Final = 421
@@ -63,10 +55,7 @@ class Site:
         self._dialing: set[asyncio.Task[None]] = set()
         self._live: set[Connection] = set()
         self._leaving: set[Connection] = set()
-        self._failures = 0
-        self._rests_until = 0.0
-        self._enough_until = 0.0
-        self._avoided: dict[str, float] = {}
+        self._backoff = Backoff(means.policy)
         self._last = ours("4.4.1", "no connection yet")
         self._draining = False
 
@@ -80,13 +69,12 @@ class Site:
     @property
     def unused(self) -> bool:
         """Whether nothing of this site is worth keeping: no work, no connection, no trouble of late."""
-        troubled = self._failures and self._means.clock() < self._rests_until + _TROUBLE_KEPT_SECONDS
-        return not (self._waiting or self._tasks or troubled)
+        return not (self._waiting or self._tasks or self._backoff.troubled(self._means.clock()))
 
     @property
     def resting(self) -> bool:
         """Whether the site's last connection failed not long ago."""
-        return self._means.clock() < self._rests_until
+        return self._backoff.resting(self._means.clock())
 
     @property
     def last(self) -> Reply:
@@ -95,12 +83,11 @@ class Site:
 
     def rest_ends_ms(self) -> int:
         """Return when the site may be tried again, as a time of day."""
-        return self._means.now_ms() + max(0, round((self._rests_until - self._means.clock()) * 1000))
+        return self._means.now_ms() + max(0, round((self._backoff.rests_until - self._means.clock()) * 1000))
 
     def forget_trouble(self) -> None:
         """Try again at once what rests."""
-        self._failures, self._rests_until, self._enough_until = 0, 0.0, 0.0
-        self._avoided.clear()
+        self._backoff.forget()
 
     def put(self, entry: Entry) -> None:
         """Take a recipient: to a connection that is idle, or to wait for one."""
@@ -117,7 +104,7 @@ class Site:
             # The one used last, so that those beyond need go away.
             ready, _ = self._idle.popitem()
             ready.set_result(entry)
-        while self._may_open() and self._means.slots.take(self, self.pump, suspect=self._failures > 0):
+        while self._may_open() and self._means.slots.take(self, self.pump, suspect=self._backoff.failures > 0):
             task = asyncio.get_running_loop().create_task(self._run())
             self._tasks.add(task)
             self._dialing.add(task)
@@ -163,7 +150,7 @@ class Site:
             len(self._waiting) > opening
             and opening < max(1, live)
             and opening + live < self._means.connections_per_site
-            and not (live and self._means.clock() < self._enough_until)
+            and not (live and self._backoff.refuses_more(self._means.clock()))
             and not self._means.results.troubled
             and not self._draining
         )
@@ -175,14 +162,14 @@ class Site:
         if not task.cancelled() and (error := task.exception()) is not None:
             # A bug of ours must stop neither the site nor, by trying on and on, the worker.
             _log.error(kv(event="connection-task-failed", site=self.destination.name), exc_info=error)
-            self._rest()
+            self._backoff.fail(self._means.clock())
             self._means.results.give_back([entry.job for entry in self._take_all()], self.rest_ends_ms(), self._last)
         self.pump()
 
     async def _run(self) -> None:
         """Have one connection, from dialing to its end."""
         began_ms, began = self._means.now_ms(), self._means.clock()
-        dialed = await self._means.dialer.dial(self.destination, self._avoided_now())
+        dialed = await self._means.dialer.dial(self.destination, self._avoided())
         task = asyncio.current_task()
         if task is not None:
             self._dialing.discard(task)
@@ -207,22 +194,20 @@ class Site:
             await gone
             self._leaving.discard(connection)
 
-    def _avoided_now(self) -> frozenset[str]:
-        now = self._means.clock()
-        self._avoided = {host: until for host, until in self._avoided.items() if until > now}
-        return frozenset(self._avoided)
+    def _avoided(self) -> frozenset[str]:
+        return self._backoff.avoided(self._means.clock())
 
     def _not_reached(self, failure: Failure, began_ms: int, began: float) -> None:
         """Settle who waited for the connection that no host gave us."""
         self._last = failure.reply
         if self._live:
             # Others of ours are served: the site has enough of us for now.
-            self._enough_until = self._means.clock() + _ENOUGH_SECONDS
+            self._backoff.refuse_more(self._means.clock())
             return
         if self._dialing:
             return
         if not failure.final:
-            self._rest()
+            self._backoff.fail(self._means.clock())
         ended = self._means.clock()
         for entry in self._take_all():
             # Its attempt begins when it joined those who waited.
@@ -231,12 +216,6 @@ class Site:
             self._settle(
                 entry, Attempt(at_ms, duration_ms, failure.phase, failure.reply, failure.host, failure.address)
             )
-
-    def _rest(self) -> None:
-        """Leave the site alone for a time that grows with its failures, as its recipients' own waits do."""
-        self._failures += 1
-        wait_ms = min(self._means.policy.wait_ms(self._failures, -1.0), _MOST_REST_MS)
-        self._rests_until = self._means.clock() + wait_ms / 1000
 
     def _take_all(self) -> list[Entry]:
         entries, self._waiting = list(self._waiting), deque()
@@ -263,7 +242,11 @@ class Site:
             and not connection.spent
             and connection.used < MOST_TRANSACTIONS
             and self._means.clock() - connection.born < MOST_AGE_SECONDS
-            and (connection.served or connection.host not in self._avoided or not self._others())
+            and (
+                connection.served
+                or connection.host not in self._backoff.avoided(self._means.clock())
+                or not self._others()
+            )
         )
 
     def _next(self) -> Entry | None:
@@ -310,47 +293,17 @@ class Site:
             room.give(self, size)
 
     async def _attempt(self, entry: Entry, connection: Connection) -> None:
-        began_ms, began = self._means.now_ms(), self._means.clock()
-        job = entry.job
         try:
-            copy = await self._copy(job)
-            if isinstance(copy, Reply):
-                self._settle(entry, Attempt(began_ms, 0, Phase.CONTENT, copy))
-                return
-            transaction = Transaction(copy.return_path, job.address, copy.content, job.message.smtputf8)
-            connection.used += 1
-            outcome = await connection.session.start(transaction)
+            attempt = await attempted(self._means, entry.job, connection)
         except BaseException:
-            self._means.results.give_back([job], self.rest_ends_ms())
+            self._means.results.give_back([entry.job], self.rest_ends_ms())
             raise
         finally:
             del self._under_way[entry]
-        attempt = Attempt(
-            began_ms,
-            round((self._means.clock() - began) * 1000),
-            outcome.phase,
-            outcome.reply,
-            connection.host,
-            connection.address,
-            connection.tls,
-            outcome.in_doubt,
-        )
-        self._conclude(entry, connection, attempt)
-
-    async def _copy(self, job: Job) -> Copy | Reply:
-        """Return the recipient's copy, or our words why there is none now."""
-        try:
-            content = self._means.contents.at_hand(job)
-            if content is None:
-                content = await self._means.contents.get(job)
-            if content is None:
-                return ours("4.3.0", "the content of the message is missing in the store")
-            return self._means.compose(job, content)
-        except Exception:  # noqa: BLE001 - see below
-            # The one place where a message's own bytes meet our code: whatever they do to it, the worker,
-            # the connection and the other recipients go on, and this one is tried again.
-            _log.exception(kv(event="no-copy", queue_id=queue_id(job.message.id), to=job.address))
-            return ours("4.3.0", "the copy could not be made; the log of the relay says why")
+        if attempt.mx is None:
+            self._settle(entry, attempt)
+        else:
+            self._conclude(entry, connection, attempt)
 
     def _conclude(self, entry: Entry, connection: Connection, attempt: Attempt) -> None:
         """Settle the attempt, or try again at once where that costs nobody anything."""
@@ -360,7 +313,7 @@ class Site:
         verdict = judge(attempt.reply, attempt.phase, final_hop=self.destination.final_hop)
         if not verdict.other_host:
             connection.served = True
-            self._failures = 0
+            self._backoff.succeed()
             self._settle(entry, attempt)
             return
         connection.spent = True
@@ -370,7 +323,7 @@ class Site:
             self._waiting.appendleft(entry)
             return
         if not connection.served and len(self._live) == 1:
-            self._rest()
+            self._backoff.fail(self._means.clock())
             self._means.results.give_back([e.job for e in self._take_all()], self.rest_ends_ms(), self._last)
         self._settle(entry, attempt)
 
@@ -382,12 +335,12 @@ class Site:
         """
         if connection.used > 1 and attempt.phase is Phase.MAIL and attempt.reply.code in {0, _CLOSING}:
             return entry.sessions < _MOST_STALE
-        self._avoided[connection.host] = self._means.clock() + _AVOIDED_SECONDS
+        self._backoff.avoid(connection.host, self._means.clock())
         return self._others() and entry.sessions + 1 < MOST_SESSIONS
 
     def _others(self) -> bool:
         """Whether there are hosts that are not to be avoided."""
-        avoided = self._avoided_now()
+        avoided = self._avoided()
         return any(host not in avoided for group in self.destination.hosts.groups for host in group)
 
     def _settle(self, entry: Entry, attempt: Attempt) -> None:

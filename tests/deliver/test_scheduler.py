@@ -253,7 +253,7 @@ async def test_a_site_rests_longer_with_each_failure(world: World) -> None:
     for attempts in (1, 2, 3, 4):
         row = await world.settled("bob@example.test", attempts=attempts)
         (site,) = world.delivery._places.sites()
-        rests.append(round((site._rests_until - world.clock()) / 10) * 10)
+        rests.append(round((site._backoff.rests_until - world.clock()) / 10) * 10)
         assert row.next_attempt_ms is not None
         world.jump((row.next_attempt_ms - world.now_ms()) / 1000 + 0.1)
         world.delivery._wake.set()

@@ -1,0 +1,54 @@
+"""One attempt of one recipient on a connection: its copy, the transaction, what came of it.
+
+Rule: whatever a message's own bytes do to our code, it is this recipient's trouble alone.
+"""
+
+import logging
+from typing import Final
+
+from relay.deliver.client import Transaction
+from relay.deliver.connect import Connection
+from relay.deliver.copy import Copy
+from relay.deliver.means import Means
+from relay.deliver.reply import ours
+from storage.kv import kv
+from storage.model import Attempt, Job, Phase, Reply, queue_id
+
+_log: Final = logging.getLogger("telltale.deliver")
+
+
+async def attempted(means: Means, job: Job, connection: Connection) -> Attempt:
+    """Return the attempt; one without an MX host is our own trouble, no server had a part in it."""
+    began_ms, began = means.now_ms(), means.clock()
+    copy = await _copy(means, job)
+    if isinstance(copy, Reply):
+        return Attempt(began_ms, 0, Phase.CONTENT, copy)
+    transaction = Transaction(copy.return_path, job.address, copy.content, job.message.smtputf8)
+    connection.used += 1
+    outcome = await connection.session.start(transaction)
+    return Attempt(
+        began_ms,
+        round((means.clock() - began) * 1000),
+        outcome.phase,
+        outcome.reply,
+        connection.host,
+        connection.address,
+        connection.tls,
+        outcome.in_doubt,
+    )
+
+
+async def _copy(means: Means, job: Job) -> Copy | Reply:
+    """Return the recipient's copy, or our words why there is none now."""
+    try:
+        content = means.contents.at_hand(job)
+        if content is None:
+            content = await means.contents.get(job)
+        if content is None:
+            return ours("4.3.0", "the content of the message is missing in the store")
+        return means.compose(job, content)
+    except Exception:  # noqa: BLE001 - see below
+        # The one place where a message's own bytes meet our code: whatever they do to it, the worker,
+        # the connection and the other recipients go on, and this one is tried again.
+        _log.exception(kv(event="no-copy", queue_id=queue_id(job.message.id), to=job.address))
+        return ours("4.3.0", "the copy could not be made; the log of the relay says why")

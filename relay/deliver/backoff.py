@@ -1,0 +1,72 @@
+"""When a site is left alone, and which of its hosts are asked last. Pure: the clock is an argument.
+
+Rule: the wait grows with failures in a row, as recipients' own waits do, and one answer about mail ends it.
+"""
+
+from typing import Final
+
+from relay.deliver.retry import RetryPolicy
+
+# A host that broke a transaction is asked after the others for so long.
+_AVOIDED_SECONDS: Final = 300.0
+# A site that refuses further connections while others live is not asked for more for so long.
+_ENOUGH_SECONDS: Final = 30.0
+# Retries are hours apart in the end; a site that is back should not wait for them.
+_MOST_REST_MS: Final = 600_000
+# Beyond a site's rest, its failures are remembered for so long: its next one lets it rest longer.
+_TROUBLE_KEPT_SECONDS: Final = 3600.0
+
+
+class Backoff:
+    """One site's trouble; times are seconds of a clock that only rises."""
+
+    __slots__ = ("_avoided", "_enough_until", "_policy", "failures", "rests_until")
+
+    def __init__(self, policy: RetryPolicy) -> None:
+        """Take how recipients wait: the site waits as they do, ten minutes at most."""
+        self._policy = policy
+        self.failures = 0
+        """Failed connections in a row."""
+        self.rests_until = 0.0
+        self._enough_until = 0.0
+        self._avoided: dict[str, float] = {}
+
+    def fail(self, now: float) -> None:
+        """Leave the site alone for a time that grows with its failures."""
+        self.failures += 1
+        self.rests_until = now + min(self._policy.wait_ms(self.failures, -1.0), _MOST_REST_MS) / 1000
+
+    def succeed(self) -> None:
+        """Note an answer that spoke of mail."""
+        self.failures = 0
+
+    def forget(self) -> None:
+        """Try again at once what rests."""
+        self.failures, self.rests_until, self._enough_until = 0, 0.0, 0.0
+        self._avoided.clear()
+
+    def resting(self, now: float) -> bool:
+        """Return whether the last connection failed not long ago."""
+        return now < self.rests_until
+
+    def troubled(self, now: float) -> bool:
+        """Return whether there were failures that the next one should be added to."""
+        return self.failures > 0 and now < self.rests_until + _TROUBLE_KEPT_SECONDS
+
+    def refuse_more(self, now: float) -> None:
+        """Note that the site serves our connections and refused a further one."""
+        self._enough_until = now + _ENOUGH_SECONDS
+
+    def refuses_more(self, now: float) -> bool:
+        """Return whether a further connection would be refused, as far as we know."""
+        return now < self._enough_until
+
+    def avoid(self, host: str, now: float) -> None:
+        """Ask a host after the others for a while."""
+        self._avoided[host] = now + _AVOIDED_SECONDS
+
+    def avoided(self, now: float) -> frozenset[str]:
+        """Return the hosts to ask last."""
+        if self._avoided:
+            self._avoided = {host: until for host, until in self._avoided.items() if until > now}
+        return frozenset(self._avoided)
