@@ -25,6 +25,8 @@ from relay.receive.settings import BounceSettings, SubmissionSettings
 from relay.receive.tls import server_context
 from relay.returns import Returns
 from relay.sign import Signer
+from storage import broadcast_settings
+from storage.broadcast_settings import BroadcastSettings
 from storage.commit import StoreFailedError, StoreFullError
 from storage.kv import kv
 from storage.reader import Reader
@@ -57,6 +59,7 @@ class RelaySettings:
     retry: RetrySettings
     retention: RetentionSettings
     dkim: DkimSettings
+    broadcast: BroadcastSettings = broadcast_settings.DEFAULT
     index: int = 0
     """Which of the relay processes this is; the first one also purges what is past its retention."""
 
@@ -88,6 +91,7 @@ class Rooms:
             self._delivery,
             lifetime_ms=at.retry.lifetime * 1000,
             signing_domains=signer.domains,
+            broadcasts=at.broadcast,
         )
         tls = server_context(at.submission.tls_cert, at.submission.tls_key, at.server.state_dir, at.server.hostname)
         self.submission = SubmissionListener(at.submission, at.server, acceptor, Authenticator(reader), tls)
@@ -205,4 +209,6 @@ class Worker:
         while await self._store.purge(now_ms - keep.log * 1000, _PURGE_STEP):
             continue
         while await self._store.purge_dsns(now_ms - keep.dsn * 1000):
+            continue
+        while await self._store.purge_broadcasts(now_ms - keep.broadcasts * 1000):
             continue

@@ -113,3 +113,29 @@ def purge_dsns(transaction: Transaction, wanted: Sequence[tuple[int, int]]) -> l
         run(_OLD_DSNS, (before_ms, limit)).rowcount or run(_EXCESS_DSNS, (_MOST_UNMATCHED, limit)).rowcount
         for before_ms, limit in wanted
     ]
+
+
+_OLD_BROADCAST: Final = (
+    "SELECT id FROM broadcast WHERE used_ms < ? AND NOT EXISTS (SELECT 1 FROM broadcast_run"
+    " WHERE broadcast_id = broadcast.id AND state IN ('draft', 'scheduled', 'sending', 'paused')) LIMIT 1"
+)
+_FORGET: Final = (
+    "DELETE FROM broadcast_ledger WHERE broadcast_id = ? AND key IN"
+    " (SELECT key FROM broadcast_ledger WHERE broadcast_id = ? LIMIT ?)"
+)
+
+
+def purge_broadcasts(transaction: Transaction, wanted: Sequence[tuple[int, int]]) -> list[int]:
+    """Forget whom broadcasts last used before a time were sent to: (before, limit); 0 when none is left."""
+    return [_purge_broadcast(transaction.connection, before_ms, limit) for before_ms, limit in wanted]
+
+
+def _purge_broadcast(connection: sqlite3.Connection, before_ms: int, limit: int) -> int:
+    old = connection.execute(_OLD_BROADCAST, (before_ms,)).fetchone()
+    if old is None:
+        return 0
+    gone = connection.execute(_FORGET, (old[0], old[0], limit)).rowcount
+    if gone < limit:
+        connection.execute("DELETE FROM broadcast_run WHERE broadcast_id = ?", old)
+        connection.execute("DELETE FROM broadcast WHERE id = ?", old)
+    return gone + 1

@@ -7,7 +7,7 @@ from functools import partial
 from itertools import islice
 from typing import Any, Final
 
-from storage import owners
+from storage import broadcast_ledger, large, owners
 from storage.model import Job, Message, NewRecipient
 from storage.owners import SLOT_MASK
 from storage.recipient import Recipient, claim, give_back, renew_lease
@@ -31,6 +31,8 @@ class Acceptance:
     recipients: Sequence[NewRecipient]
     lifetime_ms: int
     leased: bool
+    once: bool = False
+    """Whether an address gets the message's broadcast once."""
 
 
 _MESSAGE: Final = Rows.insert(
@@ -46,6 +48,8 @@ _RECIPIENT: Final = Rows.insert(
 
 def accept(transaction: Transaction, wanted: Sequence[Acceptance]) -> list[list[Job]]:
     """Insert messages with all that belongs to them; the answers are the leased jobs."""
+    if any(acceptance.once for acceptance in wanted):
+        wanted = broadcast_ledger.entered(transaction, wanted)
     leases = [transaction.ids.next() if acceptance.leased else None for acceptance in wanted]
     rows = []
     for acceptance, lease in zip(wanted, leases, strict=True):
@@ -55,6 +59,9 @@ def accept(transaction: Transaction, wanted: Sequence[Acceptance]) -> list[list[
     connection = transaction.connection
     _MESSAGE.run(connection, [_message_values(acceptance) for acceptance in wanted])
     _CONTENT.run(connection, [_content_values(acceptance) for acceptance in wanted if _waited_for(acceptance)])
+    for acceptance in wanted:
+        if acceptance.file and not _waited_for(acceptance):
+            transaction.after.append(partial(large.remove, transaction.place.state_dir, acceptance.file))
     _RECIPIENT.run(connection, rows)
     transaction.received(map(_bounds, wanted))
     transaction.accepted([row[0] for row in rows])

@@ -119,3 +119,5 @@ class RetentionSettings(Section):
     """Messages whose recipients are all done are deleted with their history after this."""
     dsn: Seconds = 30 * 86400
     """Bounce messages as they came, matched or not."""
+    broadcasts: Seconds = 365 * 86400
+    """To whom a broadcast was sent, after it was sent to anybody last: as long as that, an address gets it once."""

@@ -48,6 +48,15 @@ class Rows:
             changed += connection.execute(self._form(row, _SIZE_FOR[len(part)]), values).rowcount
         return changed
 
+    def returned(self, connection: sqlite3.Connection, rows: Sequence[Row]) -> list[Any]:
+        """Execute for all rows; return the rows of RETURNING."""
+        found: list[Any] = []
+        for start in range(0, len(rows), _SIZES[-1]):
+            part = rows[start : start + _SIZES[-1]]
+            row, values = _bound(part)
+            found += connection.execute(self._form(row, _SIZE_FOR[len(part)]), values).fetchall()
+        return found
+
 
 class Keys:
     """A statement over any number of keys; `{}` in its SQL stands for `?,?`, and a key met twice is met once."""

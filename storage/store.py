@@ -121,14 +121,22 @@ class Store:
         return self._ids.next()
 
     async def accept(
-        self, message: Message, content: bytes, recipients: Sequence[NewRecipient], *, lifetime_ms: int, leased: bool
+        self,
+        message: Message,
+        content: bytes,
+        recipients: Sequence[NewRecipient],
+        *,
+        lifetime_ms: int,
+        leased: bool,
+        once: bool = False,
     ) -> list[Job]:
         """Store message, content and recipients; return the jobs of those to be sent.
 
         `leased`: the UNSENT recipients are leased to this process (their jobs carry `content`);
         otherwise they are stored due at once for whoever claims them, and no job is returned.
+        `once`: whom the message's broadcast was sent to before (of the same user) is Duplicate.
         """
-        wanted = Acceptance(message, content, None, recipients, lifetime_ms, leased)
+        wanted = Acceptance(message, content, None, recipients, lifetime_ms, leased, once)
         if len(content) <= large.LARGE_BYTES or not any(new.status is Status.UNSENT for new in recipients):
             return await self._writer.call(queue_verbs.accept, wanted, len(content))
         # Shielded, since a task that stops waiting must not stop half-way here either.
@@ -270,6 +278,13 @@ class Store:
         Of those that speak of nobody that we know, which anybody may send, only the newest 10,000 are kept.
         """
         return await self._writer.call(purge.purge_dsns, (before_ms, limit))
+
+    async def purge_broadcasts(self, before_ms: int, limit: int = 2000) -> int:
+        """Forget whom broadcasts that were last sent before `before_ms` went to; 0: there is nothing left to forget.
+
+        From then on their names are new.
+        """
+        return await self._writer.call(purge.purge_broadcasts, (before_ms, limit))
 
     async def add_user(self, user: User) -> bool:
         """Add a user; False where the name is taken."""

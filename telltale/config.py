@@ -14,6 +14,7 @@ from pixel.settings import PixelSettings
 from relay.deliver.settings import DeliverySettings, DkimSettings, DnsSettings, RetrySettings
 from relay.receive.settings import BounceSettings, SubmissionSettings
 from report.settings import ReportSettings
+from storage.broadcast_settings import BroadcastSettings
 from storage.settings import RetentionSettings, Section, ServerSettings
 from storage.tracking import TrackingSettings
 from telltale.config_checks import problems
@@ -40,6 +41,7 @@ class Config(Section):
     tracking: TrackingSettings = TrackingSettings()
     pixel: PixelSettings = PixelSettings()
     report: ReportSettings = ReportSettings()
+    broadcast: BroadcastSettings = BroadcastSettings()
     retention: RetentionSettings = RetentionSettings()
 
 

@@ -62,6 +62,7 @@ def _relay(config: Config, index: int) -> Running:
             retry=config.retry,
             dkim=config.dkim,
             retention=config.retention,
+            broadcast=config.broadcast,
             index=index,
         )
 

@@ -11,10 +11,13 @@ from typing import Final, Protocol
 
 from relay.inject.plan import InjectOptions, plan_message
 from relay.receive import replies
+from relay.receive.association import Association
 from relay.receive.encoded_words import decode_value
 from relay.receive.envelope import Envelope
 from relay.receive.headers import MAX_RECEIVED, HeaderFault, Headers, Trace, mend, protocol, scan
 from relay.receive.senders import permits_from
+from storage import broadcast_settings
+from storage.broadcast_settings import BroadcastSettings
 from storage.kv import kv
 from storage.model import BodyType, Job, Message, NewRecipient, Reply, queue_id
 from storage.status import Status
@@ -50,6 +53,7 @@ class Acceptor:
         *,
         lifetime_ms: int,
         signing_domains: Callable[[Sequence[bytes]], frozenset[str]] = lambda _: frozenset(),
+        broadcasts: BroadcastSettings = broadcast_settings.DEFAULT,
     ) -> None:
         """Store in `store` as `hostname`, give to `delivery`; recipients live for `lifetime_ms` in the queue.
 
@@ -61,6 +65,7 @@ class Acceptor:
         self._delivery = delivery
         self._lifetime_ms = lifetime_ms
         self._signing_domains = signing_domains
+        self._broadcasts = broadcasts
         self._promised = 0
         """Recipients that are being stored leased, and are not in delivery's count yet."""
 
@@ -80,7 +85,8 @@ class Acceptor:
             message, mended = self._prepared(message_id, envelope, headers, trace, content)
         else:
             message, mended = await asyncio.to_thread(self._prepared, message_id, envelope, headers, trace, content)
-        refusal = await self._stored(message, mended, self._recipients(envelope))
+        once = headers.broadcast.by in self._broadcasts.once
+        refusal = await self._stored(message, mended, self._recipients(envelope), once=once)
         if refusal:
             return refusal
         _tell(message, trace.queue_id, len(envelope.recipients))
@@ -110,9 +116,14 @@ class Acceptor:
             from_header=decode_value(b", ".join(headers.from_fields)),
             subject=headers.subject,
             untracked_reason=reason,
-            broadcast=headers.broadcast,
-            broadcast_type=headers.broadcast_type,
+            broadcast=headers.broadcast.name,
+            broadcast_type=self._type(headers.broadcast),
         ), mended
+
+    def _type(self, broadcast: Association) -> str | None:
+        """Return the type of a message; a tag alone, which transactional mail has too, makes no type."""
+        named = broadcast.by in self._broadcasts.once
+        return broadcast.type or (self._broadcasts.default_type if named else None)
 
     def _plan(self, envelope: Envelope, headers: Headers, content: bytes) -> tuple[bytes, str | None]:
         """Return the plan's bytes, b"" where nothing changes, and why there is no image."""
@@ -144,12 +155,16 @@ class Acceptor:
             for recipient in envelope.recipients
         ]
 
-    async def _stored(self, message: Message, content: bytes, recipients: list[NewRecipient]) -> Reply | None:
+    async def _stored(
+        self, message: Message, content: bytes, recipients: list[NewRecipient], *, once: bool
+    ) -> Reply | None:
         to_send = sum(recipient.status is Status.UNSENT for recipient in recipients)
         leased = self._delivery.room() - self._promised >= to_send
         self._promised += to_send if leased else 0
         try:
-            jobs = await self._store.accept(message, content, recipients, lifetime_ms=self._lifetime_ms, leased=leased)
+            jobs = await self._store.accept(
+                message, content, recipients, lifetime_ms=self._lifetime_ms, leased=leased, once=once
+            )
         except StoreFullError:
             _log.error(kv(event="store-full", client=message.client))
             return replies.STORE_FULL

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Final
 
+from relay.receive.association import CONTROL_FIELDS, READ_FIELDS, Association, associate
 from relay.receive.encoded_words import decode_value
 
 MAX_SECTION_BYTES: Final = 512 * 1024
@@ -25,10 +26,8 @@ _NOT_OF_A_NAME: Final = re.compile(r"[^A-Za-z0-9._:\[\]-]")
 _DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
-_REMOVED: Final = frozenset(
-    {b"bcc", b"resent-bcc", b"return-path", b"x-track-opens", b"x-broadcast", b"x-broadcast-type"}
-)
-_READ: Final = frozenset({b"from", b"subject", b"message-id", b"x-track-opens", b"x-broadcast", b"x-broadcast-type"})
+_REMOVED: Final = frozenset({b"bcc", b"resent-bcc", b"return-path", b"x-track-opens"}) | CONTROL_FIELDS
+_READ: Final = frozenset({b"from", b"subject", b"message-id", b"x-track-opens"}) | READ_FIELDS
 _NOTED: Final = _REMOVED | _READ | {b"received", b"date"}
 
 
@@ -78,8 +77,7 @@ class Headers:
     has_message_id: bool
     track_opens: str | None
     """Value of X-Track-Opens."""
-    broadcast: str | None
-    broadcast_type: str | None
+    broadcast: Association
     removed: tuple[tuple[int, int], ...]
     """Byte ranges of fields that do not go out, in order."""
 
@@ -146,8 +144,7 @@ def _facts(content: bytes, begins: int, end: int, line_end: bytes, separated: bo
         _first_token(values.get(b"message-id", b"")),
         has_message_id,
         _text(values.get(b"x-track-opens")),
-        _text(values.get(b"x-broadcast")),
-        _text(values.get(b"x-broadcast-type")),
+        associate(values),
         tuple(removed),
     )
 

@@ -45,7 +45,7 @@ def test_what_a_header_says() -> None:
     assert headers.subject == "Grüße and more"
     assert headers.message_id == "<id@a.example>"
     assert headers.from_fields == (b"Ann <ann@a.example>",)
-    assert (headers.track_opens, headers.broadcast, headers.broadcast_type) == ("No", "Spring", "general")
+    assert (headers.track_opens, headers.broadcast.name, headers.broadcast.type) == ("No", "Spring", "general")
     assert headers.opted_out
     assert headers.has_date
     assert headers.has_message_id

@@ -123,8 +123,9 @@ async def test_an_old_sqlite_is_refused_in_a_sentence(tmp_path: Path, monkeypatc
         await Store.open(tmp_path)
 
 
-def test_migrations_are_numbered_without_gaps() -> None:
-    assert [version for version, _ in database._migrations()] == list(range(1, database.newest_version() + 1))
+def test_no_two_migrations_have_one_number() -> None:
+    numbers = [version for version, _ in database._migrations()]
+    assert sorted(set(numbers)) == numbers
 
 
 async def test_a_migration_that_fails_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
