@@ -11,8 +11,9 @@ from typing import Final
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from report.why import why
-from report.words import plain, rfc3339, short_time
+from report.words import rfc3339, short_time
 from storage.model import LogRow
+from storage.reason import plain
 from storage.status import Status
 
 ROWS: Final = 50

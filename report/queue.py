@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from report.why import reason
-from report.words import plain, rfc3339, short_time, size, span
+from report.words import rfc3339, short_time, size, span
 from storage.model import LogRow
+from storage.reason import plain, reason
 
 _DOMAINS_SHOWN: Final = 20
 

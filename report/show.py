@@ -11,8 +11,9 @@ from rich.console import Console
 from rich.text import Text
 
 from report.why import why
-from report.words import count, full_time, plain, size, span
+from report.words import count, full_time, size, span
 from storage.model import LogRow, TimelineEntry
+from storage.reason import plain
 from storage.status import Status
 from storage.untracked import in_words
 

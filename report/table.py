@@ -19,8 +19,9 @@ from rich.text import Text
 from report.output import Told
 from report.show import entry_lines
 from report.why import why
-from report.words import plain, short_time
+from report.words import short_time
 from storage.model import LogRow
+from storage.reason import plain
 from storage.status import Status
 
 NARROWEST: Final = 80

@@ -1,4 +1,4 @@
-"""How facts are written: times, sizes, and texts from elsewhere.
+"""How facts are written: times, sizes and numbers.
 
 Rule: pure; the time zone and the present are arguments.
 """
@@ -57,14 +57,6 @@ def size(n_bytes: int) -> str:
         if value < _KIB:
             break
     return f"{value:.1f} {unit}"
-
-
-def plain(text: str) -> str:
-    """Return a text on one line without what a terminal could obey or a reader not see.
-
-    Controls, escape sequences, direction marks and surrogates become blanks; blanks in a row become one.
-    """
-    return " ".join("".join(char if char.isprintable() else " " for char in text).split())
 
 
 def count(number: int, one: str, many: str = "") -> str:

@@ -8,8 +8,9 @@ from typing import Final
 
 from relay.bounce.classify import VERSION
 from relay.bounce.finding import Parsed
-from report.words import full_time, plain, rfc3339
+from report.words import full_time, rfc3339
 from storage.model import Judged, StoredDsn, queue_id
+from storage.reason import plain
 
 _UNMATCHED: Final = "{:<13}  {:<19}  {:<9}  {:<32}  {}"
 _CHANGE: Final = "{:<13}  {:<32}  {:<9}  {} → {}  ({})"

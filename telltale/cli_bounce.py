@@ -83,7 +83,7 @@ def show(
     if raw is None:
         raise FailureError(f'no bounce message "{id_}" is kept')
     if sys.stdout.isatty():
-        from report.words import plain
+        from storage.reason import plain
 
         print(*(plain(line) for line in raw.decode("utf-8", "replace").splitlines()), sep="\n")
         return

@@ -6,7 +6,7 @@ Rule: `accept` returns a queue id only after the commit; what it returns otherwi
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
 from relay.inject.plan import InjectOptions, plan_message
@@ -41,6 +41,18 @@ class Delivery(Protocol):
         """Deliver these."""
 
 
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A message as the store takes it."""
+
+    message: Message
+    content: bytes = field(repr=False)
+    """Mended: with our Received field, without our control fields."""
+    recipients: tuple[NewRecipient, ...]
+    once: bool = False
+    """Whether an address that had a message of this broadcast gets none again."""
+
+
 class Acceptor:
     """Accepts messages into one store; one object a process."""
 
@@ -71,6 +83,18 @@ class Acceptor:
 
     async def accept(self, envelope: Envelope, content: bytes, now_ms: int) -> str | Reply:
         """Take responsibility for a message. When this returns a queue id, answer 250."""
+        prepared = await self.prepare(envelope, content, now_ms)
+        if isinstance(prepared, Reply):
+            return prepared
+        refusal = await self._stored(prepared)
+        if refusal:
+            return refusal
+        known_as = queue_id(prepared.message.id)
+        _tell(prepared.message, known_as, len(envelope.recipients))
+        return known_as
+
+    async def prepare(self, envelope: Envelope, content: bytes, now_ms: int) -> Prepared | Reply:
+        """Return what `accept` would store, and store nothing; a Reply is why the message is refused."""
         headers = scan(content)
         if isinstance(headers, HeaderFault):
             return Reply(552, "5.3.4", headers)
@@ -86,11 +110,7 @@ class Acceptor:
         else:
             message, mended = await asyncio.to_thread(self._prepared, message_id, envelope, headers, trace, content)
         once = headers.broadcast.by in self._broadcasts.once
-        refusal = await self._stored(message, mended, self._recipients(envelope), once=once)
-        if refusal:
-            return refusal
-        _tell(message, trace.queue_id, len(envelope.recipients))
-        return trace.queue_id
+        return Prepared(message, mended, self._recipients(envelope), once)
 
     def _prepared(
         self, message_id: int, envelope: Envelope, headers: Headers, trace: Trace, content: bytes
@@ -127,6 +147,8 @@ class Acceptor:
 
     def _plan(self, envelope: Envelope, headers: Headers, content: bytes) -> tuple[bytes, str | None]:
         """Return the plan's bytes, b"" where nothing changes, and why there is no image."""
+        if envelope.is_report:
+            return b"", UntrackedReason.REPORT
         options = replace(
             self._options,
             track=not headers.opted_out,
@@ -141,29 +163,35 @@ class Acceptor:
             return b"", UntrackedReason.SELF_CHECK
         return plan.to_bytes() if plan.edits else b"", plan.untracked_reason
 
-    def _recipients(self, envelope: Envelope) -> list[NewRecipient]:
-        return [
-            NewRecipient(
-                self._store.next_id(),
-                str(recipient.address),
-                recipient.address.domain,
-                recipient.admitted.status,
-                recipient.admitted.diagnostic,
-                recipient.notify,
-                recipient.orcpt,
-            )
-            for recipient in envelope.recipients
-        ]
+    def _recipients(self, envelope: Envelope) -> tuple[NewRecipient, ...]:
+        return tuple(
+            [
+                NewRecipient(
+                    self._store.next_id(),
+                    str(recipient.address),
+                    recipient.address.domain,
+                    recipient.admitted.status,
+                    recipient.admitted.diagnostic,
+                    recipient.notify,
+                    recipient.orcpt,
+                )
+                for recipient in envelope.recipients
+            ]
+        )
 
-    async def _stored(
-        self, message: Message, content: bytes, recipients: list[NewRecipient], *, once: bool
-    ) -> Reply | None:
+    async def _stored(self, prepared: Prepared) -> Reply | None:
+        message, recipients = prepared.message, prepared.recipients
         to_send = sum(recipient.status is Status.UNSENT for recipient in recipients)
         leased = self._delivery.room() - self._promised >= to_send
         self._promised += to_send if leased else 0
         try:
             jobs = await self._store.accept(
-                message, content, recipients, lifetime_ms=self._lifetime_ms, leased=leased, once=once
+                message,
+                prepared.content,
+                recipients,
+                lifetime_ms=self._lifetime_ms,
+                leased=leased,
+                once=prepared.once,
             )
         except StoreFullError:
             _log.error(kv(event="store-full", client=message.client))

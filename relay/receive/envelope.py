@@ -1,6 +1,7 @@
 """What a session hands over with the content: who sent it, to whom, and how it came."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from relay.receive.address import Address
 from relay.receive.admission import Admitted
@@ -22,6 +23,7 @@ class Client:
     """Who is at the other end."""
 
     address: str
+    """"" where there is no other end: the message was made here."""
     helo: str
     extended: bool
     """It greeted with EHLO."""
@@ -29,6 +31,10 @@ class Client:
     """e.g. "TLSv1.3 with cipher TLS_AES_256_GCM_SHA384"; None in clear."""
     user: User | None
     """Who it proved to be; None for a trusted network."""
+
+
+HERE: Final = Client("", "", extended=True, tls=None, user=None)
+"""The client of messages that this program makes itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,3 +48,5 @@ class Envelope:
     smtputf8: bool = False
     ret: str | None = None
     envid: str | None = None
+    is_report: bool = False
+    """A report of ours: it says what became of mail, and is no mail to be tracked."""

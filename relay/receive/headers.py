@@ -38,7 +38,7 @@ class Trace:
     helo: str
     """What the client called itself; anything."""
     client: str
-    """Its address."""
+    """Its address; "" where no client brought it: the message was made here."""
     protocol: str
     """The word after "with" (RFC 3848, RFC 6531)."""
     tls: str | None
@@ -192,11 +192,7 @@ def mend(content: bytes, headers: Headers, trace: Trace) -> bytes:
 
 def _added(headers: Headers, trace: Trace) -> bytes:
     date = mail_date(trace.at_ms)
-    tls = f"\r\n\t(using {trace.tls})" if trace.tls else ""
-    lines = (
-        f"Received: from {_name(trace.helo)} ([{_literal(trace.client)}]){tls}"
-        f"\r\n\tby {trace.hostname} (Telltale) with {trace.protocol} id {trace.queue_id};\r\n\t{date}\r\n"
-    )
+    lines = f"Received: {_way(trace)} id {trace.queue_id};\r\n\t{date}\r\n"
     if not headers.has_message_id:
         lines += f"Message-ID: <{trace.queue_id}@{trace.hostname}>\r\n"
     if not headers.has_date:
@@ -205,6 +201,14 @@ def _added(headers: Headers, trace: Trace) -> bytes:
         lines += "\r\n"
     added = lines.encode()
     return added if headers.line_end == b"\r\n" else added.replace(b"\r\n", b"\n")
+
+
+def _way(trace: Trace) -> str:
+    if not trace.client:
+        return f"by {trace.hostname} (Telltale)"
+    tls = f"\r\n\t(using {trace.tls})" if trace.tls else ""
+    came = f"from {_name(trace.helo)} ([{_literal(trace.client)}]){tls}"
+    return f"{came}\r\n\tby {trace.hostname} (Telltale) with {trace.protocol}"
 
 
 def _name(helo: str) -> str:

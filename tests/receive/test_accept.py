@@ -9,11 +9,15 @@ from typing import Any
 import pytest
 
 from relay.inject.plan import InjectOptions, Plan
+from relay.receive.accept import Acceptor
+from relay.receive.address import Address
+from relay.receive.admission import Admitted
+from relay.receive.envelope import HERE, Envelope, Recipient
 from relay.receive.headers import MAX_RECEIVED
-from storage.model import BodyType, Job, Message
+from storage.model import BodyType, Job, Message, queue_id
 from storage.status import Status
 from storage.store import StoreFullError
-from tests.receive.conftest import CONTENT, Build, Outbox, Place
+from tests.receive.conftest import CONTENT, HOST, Build, Outbox, Place
 
 
 async def accepted(place: Place, content: bytes, *recipients: str, mail: str = "<ann@a.example>") -> Message:
@@ -247,3 +251,16 @@ async def test_the_log_says_who_it_was(build: Build, caplog: pytest.LogCaptureFi
     await accepted(place, CONTENT, mail="<>")
     assert " from=<> " in caplog.text
     assert "user=" not in caplog.text
+
+
+async def test_a_report_of_ours_goes_out_untracked_and_says_that_it_was_made_here(place: Place) -> None:
+    """What the program makes itself takes the way of all mail, but for the image."""
+    acceptor = Acceptor(place.store, InjectOptions(), HOST, place.outbox, lifetime_ms=1000)
+    to = Recipient(Address("ann", "a.example"), Admitted(Status.UNSENT))
+    envelope = Envelope(HERE, None, (to,), is_report=True)
+    report = b"From: d@relay.example\r\nContent-Type: text/html\r\n\r\n<p>Hello</p>\r\n"
+    taken = await acceptor.accept(envelope, report, 1_700_000_000_000)
+    message = place.outbox.jobs[0].message
+    assert taken == queue_id(message.id)
+    assert (message.plan, message.untracked_reason, message.sender, message.client) == (b"", "report", "", "")
+    assert (await place.content()).startswith(b"Received: by relay.example (Telltale) id ")

@@ -236,3 +236,11 @@ def test_hostile_sections_cost_linear_time(piece: bytes) -> None:
     if isinstance(headers, Headers):
         mend(content, headers, TRACE)
     assert time.perf_counter() - begun < 1
+
+
+def test_a_message_made_here_came_from_nobody() -> None:
+    trace = Trace("", "", "ESMTP", None, "relay.example", "QID", 1_700_000_000_123)
+    mended = mend(b"Subject: x\r\n\r\n", scanned(b"Subject: x\r\n\r\n"), trace)
+    assert mended.startswith(
+        b"Received: by relay.example (Telltale) id QID;\r\n\tTue, 14 Nov 2023 22:13:20 +0000\r\nMessage-ID: <QID@"
+    )

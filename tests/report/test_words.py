@@ -1,10 +1,8 @@
 from datetime import timedelta, timezone
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from report.words import count, full_time, plain, rfc3339, short_time, size, span
+from report.words import count, full_time, rfc3339, short_time, size, span
 
 # 2026-11-23T14:00:00.123Z
 AT = 1_795_442_400_123
@@ -66,24 +64,3 @@ def test_a_size_is_told_in_its_unit(n_bytes: int, text: str) -> None:
 def test_a_number_agrees_with_its_noun() -> None:
     assert [count(number, "open") for number in (0, 1, 2)] == ["0 opens", "1 open", "2 opens"]
     assert count(2, "entry", "entries") == "2 entries"
-
-
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        ("a\x1b[31mred\x07", "a [31mred"),
-        ("two\r\nlines\u2028more", "two lines more"),
-        ("\u202egnp.exe", "gnp.exe"),
-        ("lone \udcff surrogate", "lone surrogate"),
-        ("  many   blanks ", "many blanks"),
-        ("Grüße 😀 [red]", "Grüße 😀 [red]"),
-    ],
-)
-def test_text_from_elsewhere_loses_what_a_terminal_could_obey(text: str, shown: str) -> None:
-    assert plain(text) == shown
-
-
-@given(st.text())
-def test_plain_text_is_one_printable_line(text: str) -> None:
-    assert plain(text).isprintable()
-    assert plain(plain(text)) == plain(text)
