@@ -159,6 +159,9 @@ class Attempt:
     """Why the reply refused, of a closed set (`relay.bounce.category`); None where the copy was taken."""
     rules: int | None = None
     """Version of the table that gave the category."""
+    dsn_passed: bool = False
+    """The server offers DSN (RFC 3461): what the sender asked for by NOTIFY went on to it, and is its duty once it
+    has taken the copy. Not stored."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,21 +9,26 @@ from typing import Final
 from relay.deliver.client import Transaction
 from relay.deliver.connect import Connection
 from relay.deliver.copy import Copy
+from relay.deliver.dsn import NOTHING, parameters
 from relay.deliver.means import Means
 from relay.deliver.reply import ours
+from relay.deliver.settings import DeliveredOn
 from storage.kv import kv
 from storage.model import Attempt, Job, Phase, Reply, queue_id
 
 _log: Final = logging.getLogger("telltale.deliver")
 
 
-async def attempted(means: Means, job: Job, connection: Connection) -> Attempt:
+async def attempted(means: Means, job: Job, connection: Connection, delivered_on: DeliveredOn) -> Attempt:
     """Return the attempt; one without an MX host is our own trouble, no server had a part in it."""
     began_ms, began = means.now_ms(), means.clock()
     copy = await _copy(means, job)
     if isinstance(copy, Reply):
         return Attempt(began_ms, 0, Phase.CONTENT, copy)
-    transaction = Transaction(copy.return_path, job.address, copy.content, job.message.smtputf8)
+    offered, asked = connection.session.extensions, NOTHING
+    if offered.dsn:
+        asked = parameters(job, copy.return_path, delivered_on, smtputf8=offered.smtputf8)
+    transaction = Transaction(copy.return_path, job.address, copy.content, job.message.smtputf8, *asked)
     connection.used += 1
     outcome = await connection.session.start(transaction)
     return Attempt(
@@ -35,6 +40,7 @@ async def attempted(means: Means, job: Job, connection: Connection) -> Attempt:
         connection.address,
         connection.tls,
         outcome.in_doubt,
+        dsn_passed=offered.dsn,
     )
 
 

@@ -43,6 +43,7 @@ class Extensions:
     pipelining: bool = False
     eight_bit: bool = False
     smtputf8: bool = False
+    dsn: bool = False
     size: int | None = None
     """The largest message it takes in bytes; 0: no fixed limit; None: SIZE is not offered (RFC 1870, 4)."""
 
@@ -52,7 +53,11 @@ class Extensions:
         size = offered.get("size")
         limit = int(size) if size and size.isascii() and size.isdigit() and len(size) < 20 else 0  # noqa: PLR2004 - RFC 1870, 3: at most 20 digits
         return cls(
-            "pipelining" in offered, "8bitmime" in offered, "smtputf8" in offered, limit if size is not None else None
+            pipelining="pipelining" in offered,
+            eight_bit="8bitmime" in offered,
+            smtputf8="smtputf8" in offered,
+            dsn="dsn" in offered,
+            size=limit if size is not None else None,
         )
 
 
@@ -65,6 +70,9 @@ class Transaction:
     content: bytes = field(repr=False)
     smtputf8: bool = False
     """Whether the sender declared it with SMTPUTF8 (RFC 6531)."""
+    mail_parameters: str = ""
+    rcpt_parameters: str = ""
+    """The DSN parameters (`dsn.parameters`), each after a blank; "" where the server does not offer DSN."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +123,8 @@ def commands(transaction: Transaction, offered: Extensions) -> tuple[bytes, byte
         mail += " BODY=8BITMIME"
     if offered.smtputf8 and (transaction.smtputf8 or not (transaction.return_path + transaction.recipient).isascii()):
         mail += " SMTPUTF8"
-    return f"{mail}\r\n".encode(), f"RCPT TO:<{transaction.recipient}>\r\n".encode(), b"DATA\r\n"
+    rcpt = f"RCPT TO:<{transaction.recipient}>{transaction.rcpt_parameters}\r\n"
+    return f"{mail}{transaction.mail_parameters}\r\n".encode(), rcpt.encode(), b"DATA\r\n"
 
 
 def stuffed(content: bytes) -> bytes:

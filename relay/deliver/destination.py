@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from relay.deliver.mx import Hosts
 from relay.deliver.route import Route
-from relay.deliver.settings import TlsPolicy
+from relay.deliver.settings import DeliveredOn, TlsPolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,12 +15,18 @@ class Destination:
     port: int
     tls: TlsPolicy
     final_hop: bool
-    """Whether these are the recipients' own servers: their 250 is Delivered; a route's is Sent."""
+    """Whether these are the recipients' own servers, not a route's."""
     any_address: bool = False
     """Whether private addresses may be connected to: the operator named this host, no stranger."""
     implicit_tls: bool = False
     user: str | None = None
     password: str | None = field(default=None, repr=False)
+    delivered_on: DeliveredOn = DeliveredOn.MX
+
+    @property
+    def confirms(self) -> bool:
+        """Whether a 250 from here is Delivered; elsewhere it is Sent."""
+        return self.final_hop and self.delivered_on is DeliveredOn.MX
 
     @property
     def name(self) -> str:
@@ -28,7 +34,7 @@ class Destination:
         return self.hosts.groups[0][0]
 
 
-def of_route(route: Route, tls: TlsPolicy) -> Destination:
+def of_route(route: Route, tls: TlsPolicy, delivered_on: DeliveredOn = DeliveredOn.MX) -> Destination:
     """Return the destination that a route leads to."""
     return Destination(
         Hosts(((route.host,),)),
@@ -39,9 +45,12 @@ def of_route(route: Route, tls: TlsPolicy) -> Destination:
         implicit_tls=route.implicit_tls,
         user=route.user,
         password=route.password,
+        delivered_on=delivered_on,
     )
 
 
-def of_hosts(hosts: Hosts, port: int, tls: TlsPolicy, *, allow_private: bool) -> Destination:
+def of_hosts(
+    hosts: Hosts, port: int, tls: TlsPolicy, delivered_on: DeliveredOn = DeliveredOn.MX, *, allow_private: bool
+) -> Destination:
     """Return the destination that MX hosts are."""
-    return Destination(hosts, port, tls, final_hop=True, any_address=allow_private)
+    return Destination(hosts, port, tls, final_hop=True, any_address=allow_private, delivered_on=delivered_on)

@@ -140,7 +140,8 @@ class Places:
         route = self._routes.match(domain)
         address = literal(domain) if route is None else None
         if route is not None:
-            self._found(domain, place, of_route(route, self._settings.tls), self._means.clock() + _KNOWN_SECONDS)
+            destination = of_route(route, self._settings.tls, self._settings.delivered_on)
+            self._found(domain, place, destination, self._means.clock() + _KNOWN_SECONDS)
         elif address is not None:
             self._found(domain, place, self._of_hosts(Hosts(((address,),))), self._means.clock() + _KNOWN_SECONDS)
         else:
@@ -151,7 +152,7 @@ class Places:
 
     def _of_hosts(self, hosts: Hosts) -> Destination:
         at = self._settings
-        return of_hosts(hosts, at.port, at.tls, allow_private=at.allow_private_destinations)
+        return of_hosts(hosts, at.port, at.tls, at.delivered_on, allow_private=at.allow_private_destinations)
 
     async def _ask(self, domain: str, place: _Place) -> None:
         began_ms, began = self._means.now_ms(), self._means.clock()

@@ -19,6 +19,15 @@ class TlsPolicy(StrEnum):
     VERIFY = "verify"
 
 
+class DeliveredOn(StrEnum):
+    """Whose word makes a recipient Delivered."""
+
+    MX = "mx"
+    """The 250 of an MX host of its domain."""
+    DSN = "dsn"
+    """A success DSN (RFC 3464); a 250 is Sent."""
+
+
 class DeliverySettings(Section):
     """`[delivery]`: how copies leave."""
 
@@ -29,6 +38,8 @@ class DeliverySettings(Section):
     routes: dict[str, str] = {}  # noqa: RUF012 - frozen model
     """Domain pattern ("example.org", "*.example", "*") to "smtp[s]://[user:password@]host[:port]"."""
     tls: TlsPolicy = TlsPolicy.MAY
+    delivered_on: DeliveredOn = DeliveredOn.MX
+    """"mx": the 250 of an MX host is Delivered; "dsn": it is Sent, and a success DSN, asked for where offered, is."""
     max_connections: int = 500
     """Of one worker, to all sites."""
     max_connections_per_site: int = 20

@@ -294,7 +294,7 @@ class Site:
 
     async def _attempt(self, entry: Entry, connection: Connection) -> None:
         try:
-            attempt = await attempted(self._means, entry.job, connection)
+            attempt = await attempted(self._means, entry.job, connection, self.destination.delivered_on)
         except BaseException:
             self._means.results.give_back([entry.job], self.rest_ends_ms())
             raise
@@ -310,7 +310,7 @@ class Site:
         if self._draining and attempt.reply.code == 0 and not attempt.in_doubt:
             self._means.results.give_back([entry.job], self._means.now_ms())
             return
-        verdict = judge(attempt.reply, attempt.phase, final_hop=self.destination.final_hop)
+        verdict = judge(attempt.reply, attempt.phase, final_hop=self.destination.confirms)
         if not verdict.other_host:
             connection.served = True
             self._backoff.succeed()
@@ -347,6 +347,6 @@ class Site:
         self._means.results.attempted(
             entry.job,
             attempt,
-            final_hop=self.destination.final_hop,
+            final_hop=self.destination.confirms,
             not_before_ms=self.rest_ends_ms() if self.resting else 0,
         )

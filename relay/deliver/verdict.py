@@ -77,7 +77,8 @@ def judge(reply: Reply, phase: Phase, *, final_hop: bool, host: str | None = Non
     """Return what `reply` means where it ended an attempt in `phase`.
 
     A reply with code 0 is our own: final where its enhanced code begins with 5, else the lack of a reply.
-    `final_hop`: the server is an MX host of the recipient's domain, not a smarthost or a route. `host` is
+    `final_hop`: the server's 250 is Delivered: it is an MX host of the recipient's domain, not a smarthost or a
+    route, and we do not wait for a DSN. `host` is
     the server's name, where one was reached by name.
     """
     if phase is Phase.AFTER_DOT and reply.code // 100 == 2:  # noqa: PLR2004 - positive completion

@@ -1,8 +1,7 @@
 """The arguments of MAIL and RCPT: a path and its parameters (RFC 5321, 4.1.1.11), each with its own case kept.
 
 Known parameters: SIZE (RFC 1870), BODY (RFC 6152), SMTPUTF8 (RFC 6531), AUTH (RFC 4954), and RET, ENVID,
-NOTIFY, ORCPT (RFC 3461). The DSN extension is not advertised yet, but clients that send its parameters anyway
-get them kept where they are well-formed: xtext is checked down to what it decodes to, since it is passed on.
+NOTIFY, ORCPT (RFC 3461). What is in xtext is checked down to what it decodes to, since it is passed on as it came.
 
 Rule: pure, linear, and nothing raises: a refusal is a Reply.
 """
@@ -25,8 +24,15 @@ _VALUE: Final = re.compile(r"[^= ]++")
 _SIZE: Final = re.compile(r"[0-9]{1,20}")  # RFC 1870, 4
 # RFC 3461, 4: what "+XX" stands for must be printable ASCII, or a CR LF could travel inside.
 _XTEXT: Final = re.compile(r"(?:[!-*,-<>-~]|\+(?:[2-6][0-9A-F]|7[0-9A-E]))++")
-_UNITEXT: Final = re.compile(r"(?:[!-*,-<>-~\x80-\U0010ffff]|\+(?:[2-6][0-9A-F]|7[0-9A-E]))++")  # RFC 6533, 3
-_ORCPT: Final = re.compile(r"([A-Za-z0-9-]++);(.++)")
+# RFC 6533, 3: "\x{…}" stands for what the text itself may not hold, and for Unicode where only ASCII may travel.
+# Controls are left out, and surrogates: undecodable bytes of the line have become some.
+_EMBEDDED: Final = (
+    r"\\x\{(?:20|2B|3D|5C|[A-F][0-9A-F]|[1-9A-F][0-9A-F]{2}|[1-9A-CE-F][0-9A-F]{3}|D[0-7][0-9A-F]{2}"
+    r"|[1-9A-F][0-9A-F]{4}|10[0-9A-F]{4})\}"
+)
+_ADDR_XTEXT: Final = re.compile(rf"(?:[!-*,-<>-\[\]-~]|{_EMBEDDED})++")
+_UNITEXT: Final = re.compile(rf"(?:[!-*,-<>-\[\]-~\xa0-\ud7ff\ue000-\U0010ffff]|{_EMBEDDED})++")
+_ORCPT: Final = re.compile(r"([A-Za-z0-9!#$%&'*/?^_`{|}~-]++);(.++)")  # RFC 3461, 4.2: an atom, and xtext
 _ON_EVENTS: Final = frozenset({"SUCCESS", "FAILURE", "DELAY"})
 
 # RFC 3463: who is at fault is in the digits, so a sender's address has other codes than a recipient's.
@@ -212,15 +218,19 @@ def _is_notify(value: str | None) -> bool:
 
 
 def _is_orcpt(value: str | None) -> bool:
-    found = _ORCPT.fullmatch(value or "")
-    return found is not None and len(found[0]) <= MAX_ORCPT_CHARS and _is(_XTEXT, found[2])
+    return _is_original(value, _ADDR_XTEXT)
 
 
 def _is_orcpt_utf8(value: str | None) -> bool:
+    return _is_original(value, _UNITEXT)
+
+
+def _is_original(value: str | None, of_utf8: re.Pattern[str]) -> bool:
+    """Whether an address type and an address in its encoding; `of_utf8` is that of the type utf-8 (RFC 6533, 3)."""
     found = _ORCPT.fullmatch(value or "")
-    if found is None or found[1].lower() != "utf-8":
-        return _is_orcpt(value)
-    return len(found[0]) <= MAX_ORCPT_CHARS and _is(_UNITEXT, found[2])
+    if found is None or len(found[0]) > MAX_ORCPT_CHARS:
+        return False
+    return _is(of_utf8 if found[1].lower() == "utf-8" else _XTEXT, found[2])
 
 
 _OF_MAIL: Final = MappingProxyType(

@@ -76,8 +76,8 @@ class SubmissionSession(SmtpSession):
     # Who may send what.
 
     def extensions(self) -> list[str]:
-        """AUTH is offered inside TLS only."""
-        return ["AUTH PLAIN LOGIN"] if self.session.ssl is not None else []
+        """DSN (RFC 3461); AUTH inside TLS only."""
+        return ["DSN", "AUTH PLAIN LOGIN"] if self.session.ssl is not None else ["DSN"]
 
     def permission(self) -> Reply | None:
         """Users may send, and the trusted networks."""

@@ -2,6 +2,7 @@ import asyncio
 import itertools
 import socket
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -319,6 +320,9 @@ def test_commands_say_what_the_server_offers() -> None:
     assert eight[0] == b"MAIL FROM:<> SIZE=4 BODY=8BITMIME\r\n"
     utf8 = commands(Transaction("", "ö@example.test", b"x\r\n"), OFFERED)
     assert utf8[:2] == (b"MAIL FROM:<> SIZE=3 SMTPUTF8\r\n", "RCPT TO:<ö@example.test>\r\n".encode())
+    dsn = commands(replace(copy(), mail_parameters=" RET=HDRS", rcpt_parameters=" NOTIFY=NEVER"), OFFERED)
+    assert dsn[0].endswith(b" RET=HDRS\r\n")
+    assert dsn[1] == b"RCPT TO:<to@example.test> NOTIFY=NEVER\r\n"
     # "Just send 8": not declared where it is not offered.
     assert commands(copy("é\r\n".encode()), Extensions())[0] == b"MAIL FROM:<from@relay.test>\r\n"
 

@@ -2,6 +2,7 @@ import asyncio
 import logging
 import socket
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,57 @@ async def test_what_was_accepted_is_delivered(world: World) -> None:
         assert world.delivery.room() == 5000
         entry = (await world.timeline("bob@example.test"))[-1]
         assert (entry.phase, entry.address) == (Phase.AFTER_DOT, "127.0.0.1")
+
+
+OFFERING_DSN = Script(extensions=("PIPELINING", "8BITMIME", "SMTPUTF8", "DSN", "SIZE 0"))
+
+
+async def test_what_the_sender_asked_of_dsns_goes_on_where_they_are_offered(world: World) -> None:
+    """RFC 3461, 5.2.1 and 5.2.2."""
+    with ScriptedServer(OFFERING_DSN) as dsn, ScriptedServer() as none:
+        routes = {"dsn.test": f"smtp://127.0.0.1:{dsn.port}", "none.test": f"smtp://127.0.0.1:{none.port}"}
+        world.make(routes=routes)
+        jobs = await world.accept("bob@dsn.test", "bob@none.test", ret="HDRS", envid="Q1")
+        asked = [replace(job, notify="SUCCESS,DELAY", orcpt="rfc822;Bob@x.test") for job in jobs]
+        world.delivery.submit(asked)
+        await world.done(2)
+        _, mail, rcpt, *_ = dsn.commands
+        assert (mail.split(" RET=")[1], rcpt) == (
+            "HDRS ENVID=Q1",
+            "RCPT TO:<bob@dsn.test> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;Bob@x.test",
+        )
+        assert not [command for command in none.commands if "RET" in command or "NOTIFY" in command]
+
+
+async def test_results_tell_whether_the_next_hop_sends_the_dsns(world: World) -> None:
+    """A DSN that says "relayed" is ours to send exactly where it does not (RFC 3461, 5.2.2)."""
+    passed: dict[str, bool] = {}
+
+    class Noting(Store):
+        async def settle(self, result: Result) -> Settled:
+            passed[result.job.address] = result.attempt.dsn_passed
+            return await super().settle(result)
+
+    store = await Noting.open(world.state_dir)
+    with ScriptedServer(OFFERING_DSN) as dsn, ScriptedServer() as none:
+        routes = {"dsn.test": f"smtp://127.0.0.1:{dsn.port}", "none.test": f"smtp://127.0.0.1:{none.port}"}
+        world.make(store=store, routes=routes)
+        world.store, mine = store, world.store
+        await world.send("bob@dsn.test", "bob@none.test")
+        await world.done(2)
+        await world.delivery.drain(0)
+    world.store = mine
+    await store.close()
+    assert passed == {"bob@dsn.test": True, "bob@none.test": False}
+
+
+async def test_where_a_dsn_is_waited_for_a_250_is_sent(world: World) -> None:
+    """`delivered_on = "dsn"`: the MX host is asked for a success DSN, and its 250 is not the last word."""
+    with ScriptedServer(OFFERING_DSN) as server:
+        world.make(port=server.port, delivered_on="dsn")
+        await world.send("bob@example.test")
+        assert (await world.settled("bob@example.test")).status is Status.SENT
+        assert "NOTIFY=SUCCESS,FAILURE,DELAY" in server.commands[2]
 
 
 async def test_what_a_route_takes_is_sent_and_not_delivered(world: World) -> None:

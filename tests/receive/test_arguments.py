@@ -129,6 +129,34 @@ def test_an_original_recipient_may_hold_what_smtputf8_lets_through() -> None:
 
 
 @pytest.mark.parametrize(
+    ("orcpt", "utf8", "taken"),
+    [
+        ("utf-8;\\x{FC}@b.example", False, True),
+        ("UTF-8;\\x{1F600}\\x{5C}\\x{2B}@b.example", False, True),
+        ("utf-8;\\x{10FFFF}\\x{D7FF}\\x{FFF}", True, True),
+        ("utf-8;ü\\x{3D}", True, True),
+        ("utf-8;a+2Bb@b.example", False, False),
+        ("utf-8;a\\b@b.example", False, False),
+        ("utf-8;\\x{0A}", False, False),
+        ("utf-8;\\x{0D}\\x{0A}", True, False),
+        ("utf-8;\\x{41}", False, False),
+        ("utf-8;\\x{85}", False, False),
+        ("utf-8;\\x{D800}", False, False),
+        ("utf-8;\\x{110000}", False, False),
+        ("utf-8;\\x{fc}", False, False),
+        ("utf-8;\udcff", True, False),
+        ("utf-8;\x85", True, False),
+        ("x_local!;a", False, True),
+        ("x.400;a", False, False),
+        ("rfc822;a\\x{FC}", False, True),  # xtext, in which a backslash is only that
+    ],
+)
+def test_original_recipients_of_rfc_6533(orcpt: str, utf8: bool, taken: bool) -> None:
+    """RFC 6533, 3: Unicode in its own form or embedded; no control, surrogate or plain character is embedded."""
+    assert isinstance(parse_rcpt(f"TO:<a@b.example> ORCPT={orcpt}", utf8=utf8), RcptTo) is taken
+
+
+@pytest.mark.parametrize(
     ("argument", "code", "enhanced"),
     [
         ("", 501, "5.5.4"),

@@ -27,7 +27,8 @@ async def test_the_greeting_and_what_is_offered(place: Place) -> None:
         "250-SMTPUTF8",
         "250-PIPELINING",
         "250-ENHANCEDSTATUSCODES",
-        "250 STARTTLS",
+        "250-STARTTLS",
+        "250 DSN",
     ]
 
 
