@@ -85,6 +85,7 @@ def event_object(entry: TimelineEntry) -> dict[str, Any]:
         "hit": entry.hit and entry.hit.value,
         "category": entry.category,
         "bounce": None if entry.dsn_id is None else queue_id(entry.dsn_id),
+        "source": entry.source,
     }
 
 

@@ -92,6 +92,7 @@ def _how(entry: TimelineEntry) -> str:
     server = " ".join(part for part in (plain(entry.mx or ""), f"[{entry.address}]" if entry.address else "") if part)
     parts = [
         server,
+        f"from {entry.source}" if entry.source else "",
         f"phase {entry.phase}" if entry.phase else "",
         f"category {entry.category}" if entry.category else "",
         plain(entry.tls) if entry.tls else "in clear" if entry.phase and entry.mx else "",

@@ -162,6 +162,8 @@ class Attempt:
     dsn_passed: bool = False
     """The server offers DSN (RFC 3461): what the sender asked for by NOTIFY went on to it, and is its duty once it
     has taken the copy. Not stored."""
+    source: str | None = None
+    """The address of ours that the connection came from; None where the system chose it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,6 +288,8 @@ class TimelineEntry:
     """Why an attempt's or report's reply refused."""
     dsn_id: int | None = None
     """The stored bounce message that a report or a complaint came in."""
+    source: str | None = None
+    """The address of ours that an attempt went out from, where the operator chose one."""
 
 
 @dataclass(frozen=True, slots=True)

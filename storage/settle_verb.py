@@ -41,7 +41,7 @@ _moved = attrgetter(*_MOVED)
 
 _ATTEMPT: Final = Rows.insert(
     "attempt",
-    "recipient_id,id,at_ms,duration_ms,phase,code,enhanced,text,category,rules,mx,address,tls,in_doubt,status",
+    "recipient_id,id,at_ms,duration_ms,phase,code,enhanced,text,category,rules,mx,address,tls,in_doubt,status,source",
 )
 
 
@@ -137,4 +137,5 @@ def _attempt_values(transaction: Transaction, row: Recipient, result: Result) ->
         attempt.tls,
         int(attempt.in_doubt),
         row.status,
+        attempt.source,
     )

@@ -13,7 +13,7 @@ ACCEPTED: Final = (
     " JOIN message m ON m.id = r.message_id WHERE r.id = ?"
 )
 ATTEMPTS: Final = (
-    "SELECT at_ms, id, phase, code, enhanced, text, mx, address, tls, duration_ms, in_doubt, status, category"
+    "SELECT at_ms, id, phase, code, enhanced, text, mx, address, tls, duration_ms, in_doubt, status, category, source"
     " FROM attempt WHERE recipient_id = ? ORDER BY id"
 )
 EVENTS: Final = (
@@ -35,7 +35,7 @@ def accepted_entry(row: tuple[Any, ...], *, tried: bool) -> TimelineEntry:
 
 def attempt_entries(row: tuple[Any, ...]) -> list[TimelineEntry]:
     """Return the entry of an attempt, and one of the end of the queue's patience where it was the last."""
-    at_ms, _, phase, code, enhanced, text, mx, address, tls, duration_ms, in_doubt, status, category = row
+    at_ms, _, phase, code, enhanced, text, mx, address, tls, duration_ms, in_doubt, status, category, source = row
     reply = Reply(code, enhanced, text)
     after = Status(status)
     words = _said(reply) + (" (in doubt: the connection broke after the final dot)" if in_doubt else "")
@@ -51,6 +51,7 @@ def attempt_entries(row: tuple[Any, ...]) -> list[TimelineEntry]:
         tls=tls,
         duration_ms=duration_ms,
         category=category,
+        source=source,
     )
     if after is Status.BOUNCED and _temporary(reply):
         gave_up = TimelineEntry(

@@ -36,6 +36,7 @@ def problems(config: "Config") -> Iterator[str]:
     """Yield one sentence for each law that `config` breaks."""
     yield from _numbers(config)
     yield from _names(config)
+    yield from _pools(config)
     yield from _tls(config)
     yield from _trust(config)
     yield from _clashes(config)
@@ -59,6 +60,14 @@ def _names(config: "Config") -> Iterator[str]:
             yield f'[{section}] {key} must be a domain name such as "mail.example.org" (other scripts as xn--…)'
     if not _BASE_URL.fullmatch(config.tracking.base_url):
         yield '[tracking] base_url must be an http or https address such as "https://t.example.org", without query'
+
+
+def _pools(config: "Config") -> Iterator[str]:
+    sources = config.delivery.sources
+    for pattern, pool in config.delivery.pools.items():
+        for name in pool.keys() - sources.keys():
+            known = f"the sources are {', '.join(sources)}" if sources else "there is none"
+            yield f'[delivery] pools: "{pattern}" names {name}, which is no source; {known}'
 
 
 def _tls(config: "Config") -> Iterator[str]:

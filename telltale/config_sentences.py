@@ -26,6 +26,7 @@ _EXPECTED: Final = {
 }
 _EXACT: Final = {int: "a whole number", bool: "true or false"}
 _VALUE_CHARS: Final = 60
+_IN_TABLE: Final = 2
 # Where values may hold passwords they are not repeated: sentences end up in logs.
 _SECRET: Final = frozenset({"routes"})
 
@@ -120,6 +121,8 @@ def _key(where: Where) -> str:
 def _unknown(sections: _Sections, where: Where) -> str:
     if len(where) == 1:
         return _unknown_section(sections, str(where[0]))
+    if len(where) > _IN_TABLE:
+        return f"{_key(where[:-1])} has an unknown key, {where[-1]}"
     section, key = str(where[0]), str(where[1])
     start = f"[{section}] {key} is not a known key"
     if meant := nearest(key, sections[section]):

@@ -8,6 +8,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from pydantic import BaseModel
+
 if TYPE_CHECKING:
     from telltale.config import Config
 
@@ -42,6 +44,8 @@ def _value(value: Any) -> str:
         return str(value)
     if isinstance(value, tuple):
         return "[" + ", ".join([_value(each) for each in value]) + "]"
+    if isinstance(value, BaseModel):
+        value = dict(value)
     if isinstance(value, Mapping):
         inner = ", ".join([f"{_key(key)} = {_value(each)}" for key, each in value.items()])
         return f"{{{inner}}}" if inner else "{}"

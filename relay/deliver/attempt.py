@@ -41,6 +41,7 @@ async def attempted(means: Means, job: Job, connection: Connection, delivered_on
         connection.tls,
         outcome.in_doubt,
         dsn_passed=offered.dsn,
+        source=connection.source,
     )
 
 

@@ -5,6 +5,7 @@ has the transport. Rule: what fails comes back as a Failure, with the phase and 
 """
 
 import asyncio
+import errno
 import ipaddress
 import os
 import socket
@@ -23,6 +24,7 @@ from relay.deliver.dns import Resolver
 from relay.deliver.mx import Found, in_turn, is_public
 from relay.deliver.reply import from_text, garbled, ours
 from relay.deliver.settings import TlsPolicy
+from relay.deliver.source import Source
 from relay.deliver.tls import TlsClient, facts
 from storage.model import Phase, Reply
 
@@ -51,6 +53,8 @@ class Failure:
     phase: Phase
     host: str | None = None
     address: str | None = None
+    source: str | None = None
+    """The address of ours that it was tried from, where one was chosen."""
 
     @property
     def final(self) -> bool:
@@ -73,6 +77,10 @@ class Connection:
     """Whether the server gave an answer that spoke of the mail, not of itself."""
     spent: bool = False
     """Whether no further transaction should be begun."""
+    source: str | None = None
+    """The address of ours that it comes from, where one was chosen."""
+    other_four: bool = False
+    """Whether it went to an IPv6 address and the host has an IPv4 address, too."""
 
 
 class _StopError(Exception):
@@ -118,8 +126,13 @@ class Dialer:
         self._clock = clock
         self._unreached: OrderedDict[str, float] = OrderedDict()
 
-    async def dial(self, destination: Destination, avoided: Collection[str] = ()) -> Connection | Failure:
-        """Return a connection to the first host that takes us, in RFC 5321, 5.1's order; those `avoided` last."""
+    async def dial(
+        self, destination: Destination, avoided: Collection[str] = (), *, without_six: bool = False
+    ) -> Connection | Failure:
+        """Return a connection to the first host that takes us, in RFC 5321, 5.1's order; those `avoided` last.
+
+        `without_six`: to no IPv6 address of a host that has an IPv4 address.
+        """
         hosts = destination.hosts.in_order(self._chance)
         hosts.sort(key=lambda host: host in avoided)
         failure: Failure | None = None
@@ -129,10 +142,12 @@ class Dialer:
             if isinstance(addresses, Reply):
                 failure = _worse(failure, Failure(addresses, Phase.DNS, host))
                 continue
-            for address in addresses[:tries_left]:
+            fours = [address for address in addresses if ":" not in address]
+            for address in (fours or addresses if without_six else addresses)[:tries_left]:
                 tries_left -= 1
                 tried = await self._open(destination, host, address)
                 if isinstance(tried, Connection):
+                    tried.other_four = ":" in address and bool(fours)
                     return tried
                 failure = _worse(failure, tried)
                 sessions_left -= tried.phase is not Phase.CONNECT
@@ -158,6 +173,15 @@ class Dialer:
         allowed = [address for address in found if destination.any_address or is_public(address)]
         if not allowed:
             return ours("5.7.1", f"mail host {host} has private addresses only ({found[0]}); they are not connected to")
+        source = destination.source
+        if source is not None:
+            allowed = [address for address in allowed if source.towards(address) is not None]
+            if not allowed:
+                family = "an IPv6" if source.six is None else "an IPv4"
+                return ours(
+                    "4.4.4",
+                    f"mail host {host} is reached from {family} address only: {source.name} has none",
+                )
         now = self._clock()
         return sorted(allowed, key=lambda address: self._unreached.get(address, 0.0) > now)
 
@@ -185,11 +209,11 @@ class Dialer:
     async def _try(self, destination: Destination, host: str, address: str, *, starttls: bool) -> Connection | Failure:
         smtp: _Smtp | None = None
         try:
-            smtp = self._smtp(await self._connected(host, address, destination.port), destination, host)
+            smtp = self._smtp(await self._connected(host, address, destination), destination, host)
             tls = await self._greet(smtp, destination, address, starttls=starttls)
-            return self._take_over(smtp, host, address, tls)
+            return self._take_over(smtp, host, address, tls, _source_of(destination, address))
         except _StopError as stop:
-            failure = Failure(stop.reply, stop.phase, host, address)
+            failure = Failure(stop.reply, stop.phase, host, address, _source_of(destination, address))
         except BaseException:
             if smtp is not None:
                 smtp.close()
@@ -198,12 +222,15 @@ class Dialer:
             smtp.close()
         return failure
 
-    async def _connected(self, host: str, address: str, port: int) -> socket.socket:
+    async def _connected(self, host: str, address: str, destination: Destination) -> socket.socket:
+        port = destination.port
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         try:
             # Commands and content are written whole; a delay for more would only add a round trip.
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if destination.source is not None:
+                _bind(sock, destination.source, address)
             async with asyncio.timeout(self._timeouts.connect):
                 await asyncio.get_running_loop().sock_connect(sock, (address, port))
         except OSError as error:  # TimeoutError is one
@@ -226,7 +253,7 @@ class Dialer:
     def _smtp(self, sock: socket.socket, destination: Destination, host: str) -> _Smtp:
         return _Smtp(
             hostname=host,
-            local_hostname=self._ehlo_name,
+            local_hostname=(destination.source and destination.source.ehlo) or self._ehlo_name,
             sock=sock,
             timeout=self._timeouts.greeting,
             use_tls=destination.implicit_tls,
@@ -246,12 +273,29 @@ class Dialer:
             await _log_in(smtp, destination, address, tls)
         return tls
 
-    def _take_over(self, smtp: _Smtp, host: str, address: str, tls: str | None) -> Connection:
+    def _take_over(self, smtp: _Smtp, host: str, address: str, tls: str | None, source: str | None) -> Connection:
         transport = smtp.transport
         if transport is None or transport.is_closing():
             raise _StopError(ours("4.4.2", f"lost connection {_WHILE[Phase.EHLO]}"), Phase.EHLO)
         session = Session(cast("asyncio.Transport", transport), Extensions.read(smtp.esmtp_extensions), self._timeouts)
-        return Connection(session, host, address, tls, self._clock())
+        return Connection(session, host, address, tls, self._clock(), source=source)
+
+
+def _source_of(destination: Destination, address: str) -> str | None:
+    return destination.source.towards(address) if destination.source is not None else None
+
+
+def _bind(sock: socket.socket, source: Source, address: str) -> None:
+    """Let a connection come from the source; raises _StopError where that is no address of this host."""
+    own = source.towards(address)
+    try:
+        # The kernel chooses a port once it knows the other end: one of ours may serve many servers (ip(7)).
+        sock.setsockopt(socket.IPPROTO_IP, socket.IP_BIND_ADDRESS_NO_PORT, 1)
+        sock.bind((own, 0))
+    except OSError as error:
+        why = "it is no address of this host" if error.errno == errno.EADDRNOTAVAIL else os.strerror(error.errno or 0)
+        text = f"cannot send from {own} (source {source.name}): {why}"
+        raise _StopError(ours("4.3.5", text), Phase.CONNECT) from None
 
 
 async def _hello(smtp: _Smtp) -> None:

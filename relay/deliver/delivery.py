@@ -157,12 +157,12 @@ class Delivery:
         if self._draining:
             self._results.give_back([entry.job], self._now_ms())
             return
-        load = self._places.load_of(entry.job.domain)
+        load = self._places.load_of(entry.job)
         # No site may hold more than what is free for all others: a slow one fills half of the memory, a
         # second one half of the rest, and so on, and there is always room for those that are quick.
         if load > 0 and load >= self._most - self._held:
             self._rejected = True
-            self._results.give_back([entry.job], self._now_ms(), self._places.last_of(entry.job.domain))
+            self._results.give_back([entry.job], self._now_ms(), self._places.last_of(entry.job))
             return
         self._places.put(entry)
 

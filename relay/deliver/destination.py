@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from relay.deliver.mx import Hosts
 from relay.deliver.route import Route
 from relay.deliver.settings import DeliveredOn, TlsPolicy
+from relay.deliver.source import Source
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,8 @@ class Destination:
     user: str | None = None
     password: str | None = field(default=None, repr=False)
     delivered_on: DeliveredOn = DeliveredOn.MX
+    source: Source | None = None
+    """The address of ours to go out from: what a server thinks of it, and its limits, are that address's."""
 
     @property
     def confirms(self) -> bool:
@@ -50,7 +53,15 @@ def of_route(route: Route, tls: TlsPolicy, delivered_on: DeliveredOn = Delivered
 
 
 def of_hosts(
-    hosts: Hosts, port: int, tls: TlsPolicy, delivered_on: DeliveredOn = DeliveredOn.MX, *, allow_private: bool
+    hosts: Hosts,
+    port: int,
+    tls: TlsPolicy,
+    delivered_on: DeliveredOn = DeliveredOn.MX,
+    *,
+    allow_private: bool,
+    source: Source | None = None,
 ) -> Destination:
     """Return the destination that MX hosts are."""
-    return Destination(hosts, port, tls, final_hop=True, any_address=allow_private, delivered_on=delivered_on)
+    return Destination(
+        hosts, port, tls, final_hop=True, any_address=allow_private, delivered_on=delivered_on, source=source
+    )

@@ -1,10 +1,13 @@
 """Where each domain's mail goes: routes first, then MX, remembered as long as DNS says.
 
 Rule: finding the way of one domain holds up no other; recipients wait here while their domain is looked up.
+A domain has a way from each source of ours: what a server thinks of one says nothing of another.
 """
 
 import asyncio
 import logging
+from collections import Counter
+from collections.abc import Iterable
 from itertools import chain, islice
 from typing import Final
 
@@ -14,10 +17,11 @@ from relay.deliver.means import Entry, Means
 from relay.deliver.mx import Hosts, hosts_of, literal
 from relay.deliver.reply import ours
 from relay.deliver.route import Routes
-from relay.deliver.settings import DeliverySettings
+from relay.deliver.settings import DeliverySettings, pools_of
 from relay.deliver.site import Site
+from relay.deliver.source import Source
 from storage.kv import kv
-from storage.model import Attempt, Phase, Reply
+from storage.model import Attempt, Job, Phase, Reply
 
 # What DNS does not say is known for so long at least; it costs nothing to find again.
 _KNOWN_SECONDS: Final = 3600.0
@@ -27,12 +31,17 @@ _WATCHED: Final = 16
 _log = logging.getLogger("telltale.deliver")
 
 
+Key = tuple[str, str]
+"""A recipient's domain, and the name of the source that mail to it goes out from ("": the system's choice)."""
+
+
 class _Place:
-    """What is known of a domain's way."""
+    """What is known of a domain's way from a source."""
 
-    __slots__ = ("site", "until", "waiting")
+    __slots__ = ("site", "source", "until", "waiting")
 
-    def __init__(self) -> None:
+    def __init__(self, source: Source | None) -> None:
+        self.source = source
         self.site: Site | None = None
         self.until = 0.0
         self.waiting: list[Entry] = []
@@ -51,19 +60,21 @@ class Places:
         self._resolver = resolver
         self._means = means
         self._own_names = own_names
-        self._places: dict[str, _Place] = {}
+        self._places: dict[Key, _Place] = {}
         self._sites: dict[Destination, Site] = {}
-        self._asked: dict[str, _Place] = {}
+        self._asked: dict[Key, _Place] = {}
         self._full: list[tuple[Site, int]] = []
-        self._full_asked: list[str] = []
+        self._full_asked: list[Key] = []
         self._asking: set[asyncio.Task[None]] = set()
         self._settings = settings
         self._routes = Routes.parse(settings.routes)
+        self._pools = pools_of(settings)
 
     def reload(self, settings: DeliverySettings) -> None:
         """Find all ways anew; recipients that wait at a site stay there."""
         self._settings = settings
         self._routes = Routes.parse(settings.routes)
+        self._pools = pools_of(settings)
         for place in self._places.values():
             place.until = 0.0
 
@@ -71,45 +82,63 @@ class Places:
         """Return all sites that are known."""
         return list(self._sites.values())
 
-    def load_of(self, domain: str) -> int:
-        """Return how many recipients are in memory for the domain's site, or wait for its way."""
-        place = self._places.get(domain)
+    def load_of(self, job: Job) -> int:
+        """Return how many recipients are in memory for the recipient's site, or wait for its way."""
+        place = self._places.get(_key(job, self._source_of(job)))
         if place is None:
             return 0
         return len(place.waiting) + (place.site.load if place.site else 0)
 
-    def last_of(self, domain: str) -> Reply:
-        """Return what keeps the domain's site from taking more."""
-        place = self._places.get(domain)
-        return place.site.last if place and place.site else ours("4.4.3", f"the way to {domain} is not known yet")
+    def last_of(self, job: Job) -> Reply:
+        """Return what keeps the recipient's site from taking more."""
+        place = self._places.get(_key(job, self._source_of(job)))
+        return place.site.last if place and place.site else ours("4.4.3", f"the way to {job.domain} is not known yet")
 
     def domains_to_skip(self, most_load: int, limit: int) -> list[str]:
         """Return domains for which nothing should be claimed: their sites rest, or hold enough."""
         full = [site for site in self._sites.values() if site.load >= most_load]
         self._full = [(site, site.load // 2) for site in full[:_WATCHED]]
         resting = [site for site in self._sites.values() if site.resting and site.load < most_load]
-        asked = [domain for domain, place in self._asked.items() if len(place.waiting) >= most_load]
+        asked = [key for key, place in self._asked.items() if len(place.waiting) >= most_load]
         self._full_asked = asked[:_WATCHED]
-        return list(islice(chain(asked, *(site.domains for site in (*full, *resting))), limit))
+        skipped = chain((domain for domain, _ in asked), *(site.domains for site in full), self._at_rest(resting))
+        return list(islice(skipped, limit))
+
+    def _at_rest(self, resting: Iterable[Site]) -> Iterable[str]:
+        """Return domains whose ways all rest.
+
+        The store does not know sources: while one of them can go on, recipients of the others are claimed too,
+        and given back until their rest is over.
+        """
+        domains = chain.from_iterable(site.domains for site in resting)
+        ways = len(self._pools.names)
+        return domains if not ways else (domain for domain, count in Counter(domains).items() if count >= ways)
 
     def eased(self) -> bool:
         """Return whether one that was skipped for its load has delivered half of it, or has found its way."""
         return any(site.load <= half for site, half in self._full) or any(
-            domain not in self._asked for domain in self._full_asked
+            key not in self._asked for key in self._full_asked
         )
 
     def put(self, entry: Entry) -> None:
         """Bring a recipient to its site, as soon as that is known."""
-        domain = entry.job.domain
-        place = self._places.get(domain)
+        source = self._source_of(entry.job)
+        key = _key(entry.job, source)
+        place = self._places.get(key)
         if place is not None and place.site is not None and place.until > self._means.clock():
             place.site.put(entry)
             return
         if place is None:
-            place = self._places[domain] = _Place()
+            place = self._places[key] = _Place(source)
+        place.source = source
         place.waiting.append(entry)
-        if domain not in self._asked:
-            self._find(domain, place)
+        if key not in self._asked:
+            self._find(key, place)
+
+    def _source_of(self, job: Job) -> Source | None:
+        if not self._pools.names:
+            return None
+        return self._pools.pick(job.message.sender.rpartition("@")[2], job.message.id)
 
     def stop(self) -> list[Entry]:
         """Ask no more; return who waits for an answer."""
@@ -125,36 +154,48 @@ class Places:
     def forget(self) -> None:
         """Forget ways whose time is over, and sites that no way leads to."""
         now = self._means.clock()
-        for domain, place in list(self._places.items()):
-            if place.until <= now and domain not in self._asked:
-                del self._places[domain]
-                if place.site is not None:
-                    place.site.domains.discard(domain)
+        for key, place in list(self._places.items()):
+            if place.until <= now and key not in self._asked:
+                del self._places[key]
+                self._leave(key, place)
         for destination, site in list(self._sites.items()):
             if site.unused and not site.domains:
                 del self._sites[destination]
 
     # Finding the way.
 
-    def _find(self, domain: str, place: _Place) -> None:
+    def _leave(self, key: Key, place: _Place) -> None:
+        """Let a place's site go; the domain is the site's as long as another source's way leads there."""
+        domain, own = key
+        site, place.site = place.site, None
+        names = {"", *self._pools.names} - {own}
+        others = (self._places.get((domain, name)) for name in names)
+        if site is not None and not any(other is not None and other.site is site for other in others):
+            site.domains.discard(domain)
+
+    def _find(self, key: Key, place: _Place) -> None:
+        domain, _ = key
         route = self._routes.match(domain)
         address = literal(domain) if route is None else None
         if route is not None:
             destination = of_route(route, self._settings.tls, self._settings.delivered_on)
-            self._found(domain, place, destination, self._means.clock() + _KNOWN_SECONDS)
+            self._found(key, place, destination, self._means.clock() + _KNOWN_SECONDS)
         elif address is not None:
-            self._found(domain, place, self._of_hosts(Hosts(((address,),))), self._means.clock() + _KNOWN_SECONDS)
+            destination = self._of_hosts(Hosts(((address,),)), place.source)
+            self._found(key, place, destination, self._means.clock() + _KNOWN_SECONDS)
         else:
-            self._asked[domain] = place
-            task = asyncio.get_running_loop().create_task(self._ask(domain, place))
+            self._asked[key] = place
+            task = asyncio.get_running_loop().create_task(self._ask(key, place))
             self._asking.add(task)
             task.add_done_callback(self._asking.discard)
 
-    def _of_hosts(self, hosts: Hosts) -> Destination:
+    def _of_hosts(self, hosts: Hosts, source: Source | None) -> Destination:
         at = self._settings
-        return of_hosts(hosts, at.port, at.tls, at.delivered_on, allow_private=at.allow_private_destinations)
+        private = at.allow_private_destinations
+        return of_hosts(hosts, at.port, at.tls, at.delivered_on, allow_private=private, source=source)
 
-    async def _ask(self, domain: str, place: _Place) -> None:
+    async def _ask(self, key: Key, place: _Place) -> None:
+        domain, _ = key
         began_ms, began = self._means.now_ms(), self._means.clock()
         try:
             answer, until = await self._resolver.mx(domain)
@@ -163,21 +204,24 @@ class Places:
             _log.error(kv(event="mx-lookup-failed", domain=domain), exc_info=error)
             hosts = ours("4.4.3", f"MX lookup of {domain} failed")
         finally:
-            del self._asked[domain]
+            del self._asked[key]
         if isinstance(hosts, Hosts):
-            self._found(domain, place, self._of_hosts(hosts), until.at)
+            self._found(key, place, self._of_hosts(hosts, place.source), until.at)
             return
         attempt = Attempt(began_ms, round((self._means.clock() - began) * 1000), Phase.DNS, hosts)
         for entry in place.take():
             self._means.results.attempted(entry.job, attempt, final_hop=True)
 
-    def _found(self, domain: str, place: _Place, destination: Destination, until: float) -> None:
+    def _found(self, key: Key, place: _Place, destination: Destination, until: float) -> None:
         site = self._sites.get(destination)
         if site is None:
             site = self._sites[destination] = Site(destination, self._means)
-        if place.site is not None:
-            place.site.domains.discard(domain)
-        site.domains.add(domain)
+        self._leave(key, place)
+        site.domains.add(key[0])
         place.site, place.until = site, until
         for entry in place.take():
             site.put(entry)
+
+
+def _key(job: Job, source: Source | None) -> Key:
+    return job.domain, source.name if source is not None else ""

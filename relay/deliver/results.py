@@ -171,6 +171,7 @@ def _tell(result: Result, settled: Settled) -> None:
         category=attempt.category,
         reply=spell(attempt.reply),
         tls=attempt.tls,
+        source=attempt.source,
         in_doubt="yes" if attempt.in_doubt else None,
     )
     if settled.accepted:

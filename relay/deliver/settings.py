@@ -1,12 +1,15 @@
 """Configuration of delivery: `[delivery]`, `[dns]`, `[retry]` and `[dkim]`."""
 
 import ipaddress
+from collections.abc import Mapping
 from enum import StrEnum
-from typing import Final
+from typing import Annotated, Any, Final
 
-from pydantic import field_validator
+from pydantic import BeforeValidator, field_validator
 
+from relay.deliver.patterns import Patterns
 from relay.deliver.route import Routes
+from relay.deliver.source import Pools, Source
 from storage.settings import DomainOf, Endpoint, ListenOn, Seconds, Section, parse_domain
 
 
@@ -28,6 +31,40 @@ class DeliveredOn(StrEnum):
     """A success DSN (RFC 3464); a 250 is Sent."""
 
 
+class SourceSettings(Section):
+    """`[delivery.sources.NAME]`: addresses of this host that mail goes out from, and the name that they greet with."""
+
+    addresses: tuple[str, ...] = ()
+    """One IPv4 address, one IPv6 address, or one of each."""
+    ehlo: str = ""
+    """DNS should lead from this name to the addresses and back; "" means `server.hostname`."""
+
+    @field_validator("addresses")
+    @classmethod
+    def _one_of_a_family(cls, addresses: tuple[str, ...]) -> tuple[str, ...]:
+        try:
+            read = [ipaddress.ip_address(address) for address in addresses]
+        except ValueError:
+            read = []
+        if not read or len({address.version for address in read}) < len(read):
+            raise ValueError('must be an IPv4 address, an IPv6 address or one of each: ["192.0.2.25", "2001:db8::25"]')
+        return tuple(str(address) for address in read)
+
+    @field_validator("ehlo")
+    @classmethod
+    def _is_a_name(cls, ehlo: str) -> str:
+        return parse_domain(ehlo) if ehlo else ""
+
+
+def _weights(value: Any) -> Any:
+    """Read a pool: names of sources, or a table of name and weight."""
+    if isinstance(value, list | tuple):
+        value = dict.fromkeys(map(str, value), 1)
+    if not isinstance(value, Mapping) or not value or not all(type(w) is int and w > 0 for w in value.values()):
+        raise ValueError('must be names of sources, ["main", "second"], or their weights, {main = 3, second = 1}')
+    return value
+
+
 class DeliverySettings(Section):
     """`[delivery]`: how copies leave."""
 
@@ -37,6 +74,10 @@ class DeliverySettings(Section):
     """Whether MX hosts may have loopback, private or link-local addresses."""
     routes: dict[str, str] = {}  # noqa: RUF012 - frozen model
     """Domain pattern ("example.org", "*.example", "*") to "smtp[s]://[user:password@]host[:port]"."""
+    sources: dict[str, SourceSettings] = {}  # noqa: RUF012 - frozen model
+    """Addresses to go out from to MX hosts, by a name for them; {}: the system chooses."""
+    pools: dict[str, Annotated[dict[str, int], BeforeValidator(_weights)]] = {}  # noqa: RUF012 - frozen model
+    """Pattern of the sender's domain to the sources of its mail; {}: all sources serve all senders."""
     tls: TlsPolicy = TlsPolicy.MAY
     delivered_on: DeliveredOn = DeliveredOn.MX
     """"mx": the 250 of an MX host is Delivered; "dsn": it is Sent, and a success DSN, asked for where offered, is."""
@@ -51,6 +92,12 @@ class DeliverySettings(Section):
     def _routes_can_be_read(cls, routes: dict[str, str]) -> dict[str, str]:
         Routes.parse(routes)
         return routes
+
+    @field_validator("pools")
+    @classmethod
+    def _patterns_can_be_read(cls, pools: dict[str, dict[str, int]]) -> dict[str, dict[str, int]]:
+        Patterns(pools)
+        return pools
 
     @field_validator("max_connections", "max_connections_per_site", "max_queue_in_memory")
     @classmethod
@@ -135,3 +182,15 @@ class DkimSettings(Section):
         if 0 < value < _LEAST_LIFE_SECONDS:
             raise ValueError("must be 0 or at least an hour: the next server may keep a message for days")
         return value
+
+
+def pools_of(settings: DeliverySettings) -> Pools:
+    """Return the sources of mail by sender; raises KeyError where a pool names what is no source."""
+    sources = {name: _source(name, given) for name, given in settings.sources.items()}
+    return Pools(sources, settings.pools)
+
+
+def _source(name: str, given: SourceSettings) -> Source:
+    four = next((address for address in given.addresses if ":" not in address), None)
+    six = next((address for address in given.addresses if ":" in address), None)
+    return Source(name, four, six, given.ehlo)

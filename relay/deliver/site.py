@@ -9,6 +9,7 @@ site rests is given back without one.
 import asyncio
 import logging
 from collections import deque
+from dataclasses import replace
 from typing import Final
 
 from relay.deliver.attempt import attempted
@@ -213,9 +214,8 @@ class Site:
             # Its attempt begins when it joined those who waited.
             since = max(began, entry.leased_at)
             at_ms, duration_ms = began_ms + round((since - began) * 1000), round((ended - since) * 1000)
-            self._settle(
-                entry, Attempt(at_ms, duration_ms, failure.phase, failure.reply, failure.host, failure.address)
-            )
+            attempt = Attempt(at_ms, duration_ms, failure.phase, failure.reply, failure.host, failure.address)
+            self._settle(entry, replace(attempt, source=failure.source))
 
     def _take_all(self) -> list[Entry]:
         entries, self._waiting = list(self._waiting), deque()

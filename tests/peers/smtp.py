@@ -13,7 +13,8 @@ A step is a reply ("250 ok"; lines of a multiline reply joined by "\\n", each wi
     Then("250 ok", DROP)   do one after the other
 
 or a list of steps: one for each time the phase is met in the server's whole life, the last one repeats.
-`rcpt` and `dot` may also be a function of the recipient's address. The default of each phase is to agree.
+`rcpt` and `dot` may also be a function of the recipient's address, `banner` of the client's. The default of
+each phase is to agree.
 """
 
 import asyncio
@@ -121,6 +122,8 @@ class Conversation:
     """What each read of the socket brought, up to 200 bytes of it: shows what came in one write."""
     credentials: tuple[str, str] | None = None
     tls: str | None = None
+    peer: str = ""
+    """The address that it came from."""
     body_so_far: int = 0
     ended: bool = False
     """The peer's end was seen."""
@@ -195,7 +198,7 @@ class ScriptedServer:
         assert task
         self._tasks.add(task)
         self._writers.append(writer)
-        conversation = Conversation()
+        conversation = Conversation(peer=writer.get_extra_info("peername")[0])
         with self._changed:
             self.conversations.append(conversation)
             self._changed.notify_all()
@@ -246,7 +249,7 @@ class _Talk:
 
     async def run(self) -> None:
         self._note_tls()
-        await self._act(self._server._step("banner"))
+        await self._act(self._server._step("banner", self._conversation.peer))
         verbs: dict[str, Callable[[str], Coroutine[Any, Any, None]]] = {
             "EHLO": self._ehlo,
             "HELO": self._helo,

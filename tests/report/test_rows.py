@@ -38,6 +38,7 @@ ATTEMPT = TimelineEntry(
     reply=Reply(452, "4.2.2", "over quota"),
     mx="mx.test",
     address="198.51.100.25",
+    source="192.0.2.25",
     tls="TLSv1.3",
     duration_ms=250,
 )
@@ -91,6 +92,7 @@ def test_events_come_where_they_are_asked_for() -> None:
             "hit": None,
             "category": None,
             "bounce": None,
+            "source": "192.0.2.25",
         }
     ]
     hit = event_object(TimelineEntry(AT, TimelineKind.HIT, "Gmail", None, hit=HitKind.PROXY))

@@ -9,8 +9,8 @@ from tests.storage.makers import NOW
 
 
 def attempt(code: int, enhanced: str | None, text: str, status: Status, *, in_doubt: bool = False) -> tuple:
-    why = "user unknown"
-    return NOW, 1, "rcpt", code, enhanced, text, "mx.example", "192.0.2.1", "TLSv1.3", 40, int(in_doubt), status, why
+    said = (NOW, 1, "rcpt", code, enhanced, text, "mx.example", "192.0.2.1", "TLSv1.3", 40)
+    return *said, int(in_doubt), status, "user unknown", "198.51.100.1"
 
 
 @pytest.mark.parametrize(
@@ -43,6 +43,7 @@ def test_an_attempt_shows_the_whole_reply() -> None:
     assert entry.reply == Reply(550, "5.1.1", "no such user")
     assert (entry.phase, entry.mx, entry.address, entry.tls) == (Phase.RCPT, "mx.example", "192.0.2.1", "TLSv1.3")
     assert (entry.duration_ms, entry.status, entry.category) == (40, Status.FAILED, "user unknown")
+    assert entry.source == "198.51.100.1"
 
 
 def test_an_attempt_in_doubt_says_so() -> None:

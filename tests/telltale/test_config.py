@@ -49,6 +49,40 @@ def told(text: str) -> list[str]:
         ("[delivery]\nroutes = 3", '[delivery] routes must be a table, such as {"…" = "…"}'),
         ('[delivery]\nroutes = {"*" = 1}', '[delivery] routes["*"] must be a text in quotes, such as "…"'),
         (
+            '[delivery.sources.main]\nadresses = ["192.0.2.1"]\naddresses = ["192.0.2.1"]',
+            '[delivery] sources["main"] has an unknown key, adresses',
+        ),
+        (
+            '[delivery.sources.main]\naddresses = ["192.0.2.1", "192.0.2.2"]',
+            (
+                '[delivery] sources["main"]["addresses"] is ["192.0.2.1", "192.0.2.2"], but must be an IPv4 address, '
+                'an IPv6 address or one of each: ["192.0.2.25", "2001:db8::25"]'
+            ),
+        ),
+        (
+            '[delivery.sources.main]\naddresses = ["192.0.2.1"]\nehlo = "a b"',
+            '[delivery] sources["main"]["ehlo"] is "a b", but must be a domain such as "example.org"',
+        ),
+        (
+            '[delivery]\npools = {"*" = {main = 0}}',
+            (
+                '[delivery] pools["*"] is {"main": 0}, but must be names of sources, ["main", "second"], or their '
+                "weights, {main = 3, second = 1}"
+            ),
+        ),
+        (
+            '[delivery]\npools = {"*" = ["main"]}',
+            '[delivery] pools: "*" names main, which is no source; there is none',
+        ),
+        (
+            '[delivery]\nsources = {other = {addresses = ["::1"]}}\npools = {"*" = ["main"]}',
+            '[delivery] pools: "*" names main, which is no source; the sources are other',
+        ),
+        (
+            '[delivery]\npools = {"a b" = ["main"]}',
+            '[delivery] pools: the pattern "a b" is no domain: write "example.org", "*.example" or "*"',
+        ),
+        (
             "[delivery]\ntls = 'mya'",
             '[delivery] tls is "mya", but must be "none", "may", "encrypt" or "verify"; did you mean "may"?',
         ),
@@ -241,7 +275,11 @@ def test_reading_what_was_written_gives_the_same(routes: dict[str, str], listen:
 
 def test_what_show_prints_can_be_read_back(tmp_path: Path) -> None:
     text = f'[submission]\ntls_cert = "{tmp_path}/c"\ntls_key = "/k"\n[delivery]\nroutes = {{"*" = "smtp://h:26"}}'
+    text += '\npools = {"*" = ["main"], "a.test" = {main = 3}}\n'
+    text += '[delivery.sources.main]\naddresses = ["192.0.2.1", "2001:DB8::1"]\nehlo = "Mail.example.org"'
     config = parse(text, "c.toml")
+    assert config.delivery.sources["main"].addresses == ("192.0.2.1", "2001:db8::1")
+    assert config.delivery.pools == {"*": {"main": 1}, "a.test": {"main": 3}}
     assert parse(dump(config), "shown") == config
 
 
