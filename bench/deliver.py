@@ -88,7 +88,7 @@ async def _stored_jobs(store: Store, count: int, content: bytes) -> list[Job]:
         store.accept(
             _message(store.next_id(), content, now_ms),
             content,
-            [NewRecipient(store.next_id(), "r@d.test", "d.test", Status.UNSENT)],
+            [NewRecipient(store.next_id(), "r@d.test", "d.test")],
             lifetime_ms=10**9,
             leased=True,
         )

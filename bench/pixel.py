@@ -31,7 +31,7 @@ from storage.model import Attempt, BodyType, LogFilter, Message, NewRecipient, P
 from storage.reader import Reader  # noqa: E402 - the path is set above
 from storage.secret import load_secret  # noqa: E402 - the path is set above
 from storage.settings import ServerSettings  # noqa: E402 - the path is set above
-from storage.status import Event, Status  # noqa: E402 - the path is set above
+from storage.status import Event  # noqa: E402 - the path is set above
 from storage.store import Store  # noqa: E402 - the path is set above
 from storage.token import Purpose, TokenBox  # noqa: E402 - the path is set above
 from storage.tracking import TrackingSettings  # noqa: E402 - the path is set above
@@ -45,7 +45,7 @@ async def fill(state_dir: Path) -> list[int]:
     """Make a store with delivered recipients and return their ids."""
     store = await Store.open(state_dir)
     message = Message(store.next_id(), LONG_AGO, "a@sender.test", BodyType.SEVEN_BIT, False, 1, b"plan")
-    people = [NewRecipient(store.next_id(), f"r{one}@x.test", "x.test", Status.UNSENT) for one in range(RECIPIENTS)]
+    people = [NewRecipient(store.next_id(), f"r{one}@x.test", "x.test") for one in range(RECIPIENTS)]
     jobs = await store.accept(message, b"x", people, lifetime_ms=1000, leased=True)
     attempt = Attempt(LONG_AGO, 1, Phase.AFTER_DOT, Reply(250, None, "Ok"), "mx.test", "198.51.100.25")
     await asyncio.gather(*(store.settle(Result(job, attempt, Event.DELIVER)) for job in jobs))

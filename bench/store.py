@@ -25,7 +25,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from storage.model import Attempt, BodyType, Job, Message, NewRecipient, Phase, Reply, Result
-from storage.status import Event, Status
+from storage.status import Event
 from storage.store import Store
 
 _GROUP = 50
@@ -124,7 +124,7 @@ async def session(store: Store | Nothing, load: Load, burner: Burner, until: flo
             subject="A subject of the usual length, about so",
         )
         address = f"{os.urandom(4).hex()}.person@d{count % 97}.example"
-        recipient = NewRecipient(store.next_id(), address, address.rpartition("@")[2], Status.UNSENT)
+        recipient = NewRecipient(store.next_id(), address, address.rpartition("@")[2])
         await elsewhere(load)
         burner.burn()
         began = time.monotonic()

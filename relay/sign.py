@@ -13,8 +13,8 @@ from typing import Final
 
 from relay.deliver.dkim import Key, Template, Unsigned, template
 from relay.deliver.keys import KeyRing
-from relay.receive.address import Fault, parse_domain
 from relay.receive.senders import from_addresses
+from storage.address import Fault, parse_domain
 from storage.kv import kv
 from storage.model import Message, queue_id
 

@@ -5,16 +5,12 @@ message whose broadcast does not count (or that has none) costs nothing here.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from storage.model import NewRecipient
+from storage.address import address_key
+from storage.model import Message, NewRecipient
 from storage.statements import Rows, clean
-from storage.status import Event, Status, advance
 from storage.transaction import Transaction
-
-if TYPE_CHECKING:
-    from storage.queue_verbs import Acceptance
 
 HOUR_MS: Final = 3_600_000
 _ENTER: Final = Rows.insert(
@@ -26,24 +22,23 @@ _USE: Final = "UPDATE broadcast SET used_ms=? WHERE id=?"
 _WHY: Final = 'the address was met before in the broadcast "{}"'
 
 
-def entered(transaction: Transaction, wanted: Sequence["Acceptance"]) -> list["Acceptance"]:
-    """Enter those that would be sent into the ledgers of their broadcasts; who was there before is Duplicate now."""
-    rows = []
-    for acceptance in wanted:
-        if acceptance.once and acceptance.message.broadcast:
-            unsent = [new for new in acceptance.recipients if new.status is Status.UNSENT]
-            broadcast_id = found(transaction, acceptance) if unsent else 0
-            rows += [(broadcast_id, _key(new.address), new.id) for new in unsent]
-    if not rows:
-        return list(wanted)
-    fresh = {row[0] for row in _ENTER.returned(transaction.connection, rows)}
-    duplicate = {row[2] for row in rows} - fresh
-    return [_without(acceptance, duplicate) for acceptance in wanted] if duplicate else list(wanted)
+def met_before(transaction: Transaction, wanted: Sequence[tuple[Message, Sequence[NewRecipient]]]) -> dict[int, str]:
+    """Enter recipients of messages into the ledgers of their broadcasts; return who was there before, and why."""
+    fold = transaction.policy.contacts.fold_local_part
+    rows: list[tuple[int, str, int]] = []
+    why: dict[int, str] = {}
+    for message, recipients in wanted:
+        if message.broadcast and recipients:
+            broadcast_id = found(transaction, message)
+            rows += [(broadcast_id, address_key(new.address, fold=fold), new.id) for new in recipients]
+            why |= dict.fromkeys([new.id for new in recipients], _WHY.format(message.broadcast))
+    for (fresh,) in _ENTER.returned(transaction.connection, rows):
+        del why[fresh]
+    return why
 
 
-def found(transaction: Transaction, acceptance: "Acceptance") -> int:
+def found(transaction: Transaction, message: Message) -> int:
     """Return the id of a message's broadcast, made where it is new, and note when it was used."""
-    message = acceptance.message
     return broadcast_of(
         transaction, message.user or "", message.broadcast or "", message.broadcast_type or "", message.received_ms
     )
@@ -61,17 +56,3 @@ def broadcast_of(transaction: Transaction, owner: str, name: str, type_: str, no
     if now_ms >= row[1] + HOUR_MS:
         connection.execute(_USE, (now_ms, broadcast_id))
     return broadcast_id
-
-
-def _without(acceptance: "Acceptance", duplicate: set[int]) -> "Acceptance":
-    recipients = [_duplicate(new, acceptance) if new.id in duplicate else new for new in acceptance.recipients]
-    return replace(acceptance, recipients=recipients)
-
-
-def _duplicate(new: NewRecipient, acceptance: "Acceptance") -> NewRecipient:
-    why = _WHY.format(acceptance.message.broadcast)
-    return replace(new, status=advance(new.status, Event.DUPLICATE), diagnostic=why)
-
-
-def _key(address: str) -> str:
-    return address

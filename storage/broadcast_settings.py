@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import BeforeValidator
 
+from storage.address import type_key
 from storage.settings import Section
 
 
@@ -24,7 +25,7 @@ class BroadcastHeader(StrEnum):
 
 def parse_type(value: Any) -> str:
     """Read a type of broadcasts, such as "general"; returns it in lower case."""
-    text = " ".join(value.split()).lower() if isinstance(value, str) else ""
+    text = type_key(value) if isinstance(value, str) else ""
     if not text or not text.isprintable() or text == "*":
         raise ValueError('expected a type of broadcasts such as "general"')
     return text

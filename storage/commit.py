@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from storage import stretch
+from storage.held import Stamp
 from storage.lane import Call
 from storage.owners import Ids, Owner, WriteLock
+from storage.people import Policy
 from storage.stretch import Hours
 from storage.transaction import Kept, MisjudgedError, Place, Transaction
 
@@ -34,11 +36,21 @@ class StoreFailedError(Exception):
 class Writer:
     """Holds the writing connection; all of it runs in one thread, the opening aside."""
 
-    def __init__(self, connection: sqlite3.Connection, lock: WriteLock, owner: Owner, state_dir: Path) -> None:
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        lock: WriteLock,
+        owner: Owner,
+        stamp: Stamp,
+        state_dir: Path,
+        policy: Policy,
+    ) -> None:
+        self.policy = policy
+        """May be replaced by any thread; a transaction keeps to the one that it began with."""
         self._connection = connection
         self._lock = lock
         self._owner = owner
-        self._place = Place(state_dir, owner.id, Ids(owner.id))
+        self._place = Place(state_dir, owner.id, Ids(owner.id), stamp)
         # What a process that was killed left is entered with the first that come.
         self._kept = Kept(Hours(), stretch.count(connection))
 
@@ -57,7 +69,7 @@ class Writer:
                 self.serve([call])
 
     def _transact(self, calls: Sequence[Call], *, trusting: bool) -> None:
-        transaction = Transaction(self._connection, self._place, self._kept, trusting=trusting)
+        transaction = Transaction(self._connection, self._place, self.policy, self._kept, trusting=trusting)
         with self._lock.held():
             self._connection.execute("BEGIN IMMEDIATE")
             try:
@@ -83,6 +95,7 @@ class Writer:
     def close(self) -> None:
         """Close the connection and stop being an owner."""
         self._connection.close()
+        self._place.stamp.close()
         self._owner.retire()
         self._lock.close()
 

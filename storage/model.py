@@ -105,15 +105,11 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class NewRecipient:
-    """A recipient as admission decided on it."""
+    """A recipient as a client named it; what becomes of it, admission decides (storage/admit_verb.py)."""
 
     id: int
     address: str
     domain: str
-    status: Status
-    """UNSENT, or BLOCKED, DUPLICATE, NO_EMAIL_SELECTED where nothing will be sent."""
-    diagnostic: str = ""
-    """Why nothing will be sent, for people; "" for UNSENT."""
     notify: str | None = None
     orcpt: str | None = None
 

@@ -7,7 +7,8 @@ from functools import partial
 from itertools import islice
 from typing import Any, Final
 
-from storage import broadcast_ledger, large, owners
+from storage import large, owners
+from storage.admit_verb import Admitted, admit
 from storage.model import Job, Message, NewRecipient
 from storage.owners import SLOT_MASK
 from storage.recipient import Recipient, claim, give_back, renew_lease
@@ -48,28 +49,24 @@ _RECIPIENT: Final = Rows.insert(
 
 def accept(transaction: Transaction, wanted: Sequence[Acceptance]) -> list[list[Job]]:
     """Insert messages with all that belongs to them; the answers are the leased jobs."""
-    if any(acceptance.once for acceptance in wanted):
-        wanted = broadcast_ledger.entered(transaction, wanted)
     leases = [transaction.ids.next() if acceptance.leased else None for acceptance in wanted]
-    rows = []
-    for acceptance, lease in zip(wanted, leases, strict=True):
-        for recipient in acceptance.recipients:
-            rows.append(_recipient_values(acceptance, recipient, lease))
-            transaction.count(recipient.status, 1)
+    decisions = admit(transaction, wanted)
+    rows, contents = [], []
+    for acceptance, lease, admitted in zip(wanted, leases, decisions, strict=True):
+        for recipient, decision in zip(acceptance.recipients, admitted, strict=True):
+            rows.append(_recipient_values(acceptance, recipient, decision, lease))
+            transaction.count(decision.status, 1)
+        if any(decision.status is Status.UNSENT for decision in admitted):
+            contents.append(_content_values(acceptance))
+        elif acceptance.file:
+            transaction.after.append(partial(large.remove, transaction.place.state_dir, acceptance.file))
     connection = transaction.connection
     _MESSAGE.run(connection, [_message_values(acceptance) for acceptance in wanted])
-    _CONTENT.run(connection, [_content_values(acceptance) for acceptance in wanted if _waited_for(acceptance)])
-    for acceptance in wanted:
-        if acceptance.file and not _waited_for(acceptance):
-            transaction.after.append(partial(large.remove, transaction.place.state_dir, acceptance.file))
+    _CONTENT.run(connection, contents)
     _RECIPIENT.run(connection, rows)
     transaction.received(map(_bounds, wanted))
     transaction.accepted([row[0] for row in rows])
-    return [_jobs(acceptance, lease) for acceptance, lease in zip(wanted, leases, strict=True)]
-
-
-def _waited_for(acceptance: Acceptance) -> bool:
-    return any(recipient.status is Status.UNSENT for recipient in acceptance.recipients)
+    return list(map(_jobs, wanted, decisions, leases))
 
 
 def _content_values(acceptance: Acceptance) -> tuple[Any, ...]:
@@ -111,9 +108,11 @@ def _message_values(acceptance: Acceptance) -> tuple[Any, ...]:
     )
 
 
-def _recipient_values(acceptance: Acceptance, recipient: NewRecipient, lease: int | None) -> tuple[Any, ...]:
+def _recipient_values(
+    acceptance: Acceptance, recipient: NewRecipient, admitted: Admitted, lease: int | None
+) -> tuple[Any, ...]:
     message = acceptance.message
-    unsent = recipient.status is Status.UNSENT
+    unsent = admitted.status is Status.UNSENT
     due_ms = message.received_ms + (LEASE_MS if lease is not None else 0)
     return (
         recipient.id,
@@ -123,14 +122,14 @@ def _recipient_values(acceptance: Acceptance, recipient: NewRecipient, lease: in
         recipient.notify,
         recipient.orcpt,
         message.received_ms + acceptance.lifetime_ms,
-        recipient.status,
+        admitted.status,
         due_ms if unsent else None,
         lease if unsent else None,
-        recipient.diagnostic,
+        admitted.diagnostic,
     )
 
 
-def _jobs(acceptance: Acceptance, lease: int | None) -> list[Job]:
+def _jobs(acceptance: Acceptance, decisions: Sequence[Admitted], lease: int | None) -> list[Job]:
     if lease is None:
         return []
     message = acceptance.message
@@ -141,7 +140,7 @@ def _jobs(acceptance: Acceptance, lease: int | None) -> list[Job]:
             recipient.id,
             recipient.address,
             recipient.domain,
-            recipient.status,
+            admitted.status,
             0,
             expires_ms,
             lease,
@@ -149,8 +148,8 @@ def _jobs(acceptance: Acceptance, lease: int | None) -> list[Job]:
             recipient.orcpt,
             acceptance.content,
         )
-        for recipient in acceptance.recipients
-        if recipient.status is Status.UNSENT
+        for recipient, admitted in zip(acceptance.recipients, decisions, strict=True)
+        if admitted.status is Status.UNSENT
     ]
 
 

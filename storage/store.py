@@ -13,16 +13,19 @@ from pathlib import Path
 from typing import Final, Self
 
 from storage import database, fact_verbs, judge_verb, large, lookups, orders, owners, purge, queue_verbs, settle_verb
+from storage.blocklist import BlockedList
 from storage.commit import StoreFailedError, StoreFullError, Writer, told
+from storage.contacts import Contacts
 from storage.database import StoreVersionError
+from storage.held import Stamp
 from storage.lane import Lane
 from storage.lookups import Lookups
 from storage.model import Hit, Job, Judged, Message, NewRecipient, Report, Result, Settled, User
 from storage.orders import Order
 from storage.owners import Ids, Owner, WriteLock
+from storage.people import POLICY, Policy
 from storage.queue_verbs import LEASE_MS, Acceptance
 from storage.recipient import check
-from storage.status import Status
 
 __all__ = ["LEASE_MS", "Store", "StoreFailedError", "StoreFullError", "StoreVersionError"]
 
@@ -40,6 +43,7 @@ class _Opened:
     reading: sqlite3.Connection
     lock: WriteLock
     owner: Owner
+    stamp: Stamp
 
 
 _HIGHEST_ID: Final = (
@@ -67,17 +71,19 @@ def _open(state_dir: Path) -> _Opened:
             owner = owners.register(state_dir, highest_id)
             on_failure.callback(owner.retire)
             large.sweep(state_dir, writing)
+            stamp = Stamp(state_dir)
+            on_failure.callback(stamp.close)
             reading = database.open_reading(state_dir)
         on_failure.pop_all()
-    return _Opened(writing, reading, lock, owner)
+    return _Opened(writing, reading, lock, owner, stamp)
 
 
 class Store:
     """The queue and the log, in `state_dir/telltale.db` (SQLite, WAL, synchronous=FULL)."""
 
     @classmethod
-    async def open(cls, state_dir: Path) -> Self:
-        """Open or create the store and register this process as a lease owner.
+    async def open(cls, state_dir: Path, policy: Policy = POLICY) -> Self:
+        """Open or create the store and register this process as a lease owner; its verbs keep to `policy`.
 
         The owner is proven alive by a lock on a file of its own in `state_dir/owners/` that the kernel
         drops at the process's end, however it comes. Raises OSError, StoreVersionError (a sentence),
@@ -85,9 +91,9 @@ class Store:
         """
         loop = asyncio.get_running_loop()
         opened = await loop.run_in_executor(None, _open_or_tell, state_dir)
-        return cls(state_dir, opened, loop)
+        return cls(state_dir, opened, policy, loop)
 
-    def __init__(self, state_dir: Path, opened: "_Opened", loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, state_dir: Path, opened: "_Opened", policy: Policy, loop: asyncio.AbstractEventLoop) -> None:
         """Use `open`."""
         self._state_dir = state_dir
         self._owner = opened.owner
@@ -95,7 +101,10 @@ class Store:
         self._closing: asyncio.Future[None] | None = None
         self._claim_offset = 0
         self._writer = Lane("store-writer", loop)
-        self._writer.start(Writer(opened.writing, opened.lock, opened.owner, state_dir))
+        self._serving = Writer(opened.writing, opened.lock, opened.owner, opened.stamp, state_dir, policy)
+        self._writer.start(self._serving)
+        self.contacts = Contacts(self._writer)
+        self.blocked = BlockedList(self._writer)
         self._lookups = Lane("store-lookups", loop)
         self._lookups.start(Lookups(opened.reading, state_dir))
 
@@ -111,6 +120,10 @@ class Store:
         finally:
             await self._lookups.close()
             await self._writer.close()
+
+    def set_policy(self, policy: Policy) -> None:
+        """Keep to another policy from the next transaction on."""
+        self._serving.policy = policy
 
     def next_id(self) -> int:
         """Return a new id for a message or recipient: unique over processes, rising with time, < 2^63.
@@ -130,14 +143,14 @@ class Store:
         leased: bool,
         once: bool = False,
     ) -> list[Job]:
-        """Store message, content and recipients; return the jobs of those to be sent.
+        """Store message, content and recipients, as admission decides on them; return the jobs of those to be sent.
 
         `leased`: the UNSENT recipients are leased to this process (their jobs carry `content`);
         otherwise they are stored due at once for whoever claims them, and no job is returned.
         `once`: whom the message's broadcast was sent to before (of the same user) is Duplicate.
         """
         wanted = Acceptance(message, content, None, recipients, lifetime_ms, leased, once)
-        if len(content) <= large.LARGE_BYTES or not any(new.status is Status.UNSENT for new in recipients):
+        if len(content) <= large.LARGE_BYTES:
             return await self._writer.call(queue_verbs.accept, wanted, len(content))
         # Shielded, since a task that stops waiting must not stop half-way here either.
         return await asyncio.shield(self._accept_large(wanted))

@@ -8,15 +8,17 @@ counted (`tally`) before the commit; what must wait for the commit is kept in `a
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, Final
 
-from storage import large, stretch
+from storage import held, large, stretch
+from storage.held import NOT_ASKED, Held, Stamp
 from storage.model import Hit, Report, TimelineKind
 from storage.owners import Ids, ms_of
+from storage.people import Policy
 from storage.recipient import Recipient
 from storage.statements import Keys, Rows
 from storage.status import Status
@@ -83,6 +85,7 @@ class Kept:
     hours: Hours
     fresh: int
     """How many recipients of this process wait to be entered into a stretch."""
+    held: Held = NOT_ASKED
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +95,7 @@ class Place:
     state_dir: Path
     owner: int
     ids: Ids
+    stamp: Stamp
 
 
 class MisjudgedError(Exception):
@@ -101,9 +105,12 @@ class MisjudgedError(Exception):
 class Transaction:
     """Everything one group of verbs does, between BEGIN IMMEDIATE and COMMIT."""
 
-    def __init__(self, connection: sqlite3.Connection, place: Place, kept: Kept, *, trusting: bool) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, place: Place, policy: Policy, kept: Kept, *, trusting: bool
+    ) -> None:
         self.connection = connection
         self.place = place
+        self.policy = policy
         self.ids = place.ids
         self.kept = kept
         self.trusting = trusting
@@ -113,6 +120,14 @@ class Transaction:
         self._accepted: list[int] = []
         self._touched: dict[int, None] = {}
         self._moved: Counter[Status] = Counter()
+
+    @property
+    def held(self) -> Held:
+        """What may hold recipients back, as it is in this transaction."""
+        stamp = self.place.stamp.read()
+        if self.kept.held.stamp != stamp:
+            self.kept = replace(self.kept, held=held.ask(self.connection, stamp))
+        return self.kept.held
 
     def load(self, recipient_ids: Iterable[int]) -> dict[int, Recipient]:
         """Read rows to judge, by id; unknown ids are left out."""
@@ -159,7 +174,7 @@ class Transaction:
 
     def received(self, bounds: Iterable[tuple[int, int, int]]) -> None:
         """Make new ids findable by time: (time received, lowest id, highest id)."""
-        self.kept = Kept(self.kept.hours.widened(self.connection, bounds), self.kept.fresh)
+        self.kept = Kept(self.kept.hours.widened(self.connection, bounds), self.kept.fresh, self.kept.held)
 
     def count(self, status: Status, recipients: int) -> None:
         """Add to (or take from) the number of recipients in a status."""
@@ -173,4 +188,4 @@ class Transaction:
         if fresh >= stretch.STRETCH_RECIPIENTS:
             stretch.enter(self.connection, ms_of(self.ids.next()))
             fresh = 0
-        self.kept = Kept(self.kept.hours, fresh)
+        self.kept = Kept(self.kept.hours, fresh, self.kept.held)

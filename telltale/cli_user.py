@@ -153,7 +153,7 @@ def _check_name(name: str) -> None:
 
 def _sender(text: str) -> str:
     """Return an address or "@domain" as the store holds it: the domain in lower-case A-labels."""
-    from relay.receive.address import Fault, parse_domain, parse_mailbox
+    from storage.address import Fault, parse_domain, parse_mailbox
 
     found = parse_domain(text[1:]) if text.startswith("@") else parse_mailbox(text, utf8=True)
     if isinstance(found, Fault) or "@" not in text:

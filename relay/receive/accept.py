@@ -20,7 +20,6 @@ from storage import broadcast_settings
 from storage.broadcast_settings import BroadcastSettings
 from storage.kv import kv
 from storage.model import BodyType, Job, Message, NewRecipient, Reply, queue_id
-from storage.status import Status
 from storage.store import Store, StoreFullError
 from storage.untracked import UntrackedReason
 
@@ -170,8 +169,6 @@ class Acceptor:
                     self._store.next_id(),
                     str(recipient.address),
                     recipient.address.domain,
-                    recipient.admitted.status,
-                    recipient.admitted.diagnostic,
                     recipient.notify,
                     recipient.orcpt,
                 )
@@ -181,9 +178,8 @@ class Acceptor:
 
     async def _stored(self, prepared: Prepared) -> Reply | None:
         message, recipients = prepared.message, prepared.recipients
-        to_send = sum(recipient.status is Status.UNSENT for recipient in recipients)
-        leased = self._delivery.room() - self._promised >= to_send
-        self._promised += to_send if leased else 0
+        leased = self._delivery.room() - self._promised >= len(recipients)
+        self._promised += len(recipients) if leased else 0
         try:
             jobs = await self._store.accept(
                 message,
@@ -200,7 +196,7 @@ class Acceptor:
             _log.exception(kv(event="not-stored", client=message.client))
             return replies.NOT_STORED
         finally:
-            self._promised -= to_send if leased else 0
+            self._promised -= len(recipients) if leased else 0
         self._submit(jobs)
         return None
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-from relay.receive.address import Address, Fault, parse_mailbox, split_path
+from storage.address import Address, Fault, parse_mailbox, split_path
 from storage.model import BodyType, Reply
 
 # RFC 3461: 4.4 (ENVID) and 4.2 (ORCPT).

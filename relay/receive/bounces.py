@@ -8,22 +8,17 @@ mailboxes: what comes is read by this program.
 import logging
 import ssl
 from collections.abc import Awaitable, Callable
-from typing import Final
 
 from relay.receive import replies
-from relay.receive.address import Address
-from relay.receive.admission import Admitted
 from relay.receive.arguments import MailFrom, RcptTo, parse_any_mail
 from relay.receive.envelope import Recipient
 from relay.receive.limits import Limits
 from relay.receive.service import Service
 from relay.receive.session import SmtpSession
+from storage.address import Address
 from storage.kv import kv
 from storage.model import Reply
-from storage.status import Status
 from storage.store import StoreFullError
-
-_RETURN_PATH: Final = Admitted(Status.UNSENT)
 
 _log = logging.getLogger("telltale.receive")
 
@@ -67,7 +62,7 @@ class BounceSession(SmtpSession):
         """Only signed return paths, and postmaster for the null sender."""
         if not (self._is_postmaster(rcpt.address) or self._is_return_path(rcpt.address)):
             return replies.NO_RETURN_PATH
-        return Recipient(rcpt.address, _RETURN_PATH)
+        return Recipient(rcpt.address)
 
     def _is_return_path(self, address: Address) -> bool:
         return address.domain == self.service.domain and self.service.open_return_path(address.local) is not None

@@ -3,17 +3,15 @@
 from dataclasses import dataclass
 from typing import Final
 
-from relay.receive.address import Address
-from relay.receive.admission import Admitted
+from storage.address import Address
 from storage.model import User
 
 
 @dataclass(frozen=True, slots=True)
 class Recipient:
-    """A recipient that RCPT named and admission decided on."""
+    """A recipient that RCPT named."""
 
     address: Address
-    admitted: Admitted
     notify: str | None = None
     orcpt: str | None = None
 

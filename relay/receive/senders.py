@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-from relay.receive.address import Address, Fault, parse_domain, parse_mailbox
+from storage.address import Address, Fault, parse_domain, parse_mailbox
 
 MAX_FIELD_BYTES: Final = 8192
 

@@ -48,8 +48,6 @@ class Transaction:
 
     mail: MailFrom | None = None
     recipients: list[Recipient] = field(default_factory=list)
-    seen: set[str] = field(default_factory=set)
-    """Keys of the recipients' addresses."""
 
 
 class SmtpSession(Wire):
@@ -209,7 +207,6 @@ class SmtpSession(Wire):
                 self._refuse_recipient(recipient)
             else:
                 self.transaction.recipients.append(recipient)
-                self.transaction.seen.add(recipient.address.key)
                 self.say(replies.RECIPIENT_OK)
 
     def _refuse_recipient(self, reply: Reply) -> None:

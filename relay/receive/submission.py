@@ -16,8 +16,6 @@ from typing import Final
 
 from relay.receive import replies
 from relay.receive.accept import Acceptor
-from relay.receive.address import Address
-from relay.receive.admission import admit
 from relay.receive.arguments import MailFrom, RcptTo
 from relay.receive.auth import Authenticator
 from relay.receive.envelope import Envelope, Recipient
@@ -26,6 +24,7 @@ from relay.receive.lines import OVERLONG
 from relay.receive.senders import permits
 from relay.receive.service import Service
 from relay.receive.session import SmtpSession
+from storage.address import Address
 from storage.kv import kv
 from storage.model import Reply, User
 from storage.settings import Network
@@ -98,9 +97,9 @@ class SubmissionSession(SmtpSession):
         return replies.NOT_YOUR_SENDER
 
     def admit(self, rcpt: RcptTo) -> Recipient | Reply:
-        """Admission decides; a bare postmaster is ours (RFC 5321, 4.5.1)."""
+        """Take all; a bare postmaster is ours (RFC 5321, 4.5.1). The store decides to whom something is sent."""
         address = rcpt.address if rcpt.address.domain else Address(rcpt.address.local, self.hostname.lower())
-        return Recipient(address, admit(address, self.transaction.seen), rcpt.notify, rcpt.orcpt)
+        return Recipient(address, rcpt.notify, rcpt.orcpt)
 
     async def take(self, content: bytes) -> Reply:
         """Hand the message to the acceptor."""

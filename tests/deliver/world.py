@@ -14,7 +14,7 @@ from relay.deliver.settings import DeliverySettings, DnsSettings, RetrySettings
 from storage.model import BodyType, Job, LogFilter, LogRow, Message, NewRecipient, TimelineEntry
 from storage.reader import Reader
 from storage.settings import ServerSettings
-from storage.status import PENDING, Status
+from storage.status import PENDING
 from storage.store import Store
 from tests.peers.dns import DnsServer
 
@@ -98,10 +98,7 @@ class World:
         **changes: Any,
     ) -> list[Job]:
         """Store a message as the listener does; the jobs are not submitted yet."""
-        recipients = [
-            NewRecipient(self.store.next_id(), address, address.rpartition("@")[2], Status.UNSENT)
-            for address in addresses
-        ]
+        recipients = [NewRecipient(self.store.next_id(), address, address.rpartition("@")[2]) for address in addresses]
         values = {
             "id": self.store.next_id(),
             "received_ms": self.now_ms(),

@@ -34,7 +34,7 @@ asyncio.run(main())
 async def delivered(state_dir: Path, number: int) -> list[int]:
     store = await Store.open(state_dir)
     message = Message(store.next_id(), 1_700_000_000_000, "a@sender.test", BodyType.SEVEN_BIT, False, 1, b"plan")
-    people = [NewRecipient(store.next_id(), f"r{one}@x.test", "x.test", Status.UNSENT) for one in range(number)]
+    people = [NewRecipient(store.next_id(), f"r{one}@x.test", "x.test") for one in range(number)]
     for job in await store.accept(message, b"x", people, lifetime_ms=1000, leased=True):
         attempt = Attempt(1_700_000_000_000, 1, Phase.AFTER_DOT, Reply(250, None, "Ok"))
         await store.settle(Result(job, attempt, Event.DELIVER))

@@ -38,7 +38,7 @@ class House:
 
     async def accept(self, *addresses: str) -> list[Job]:
         message = Message(self.store.next_id(), LONG_AGO, "a@sender.test", BodyType.SEVEN_BIT, False, 1, b"plan")
-        people = [NewRecipient(self.store.next_id(), one, one.rpartition("@")[2], Status.UNSENT) for one in addresses]
+        people = [NewRecipient(self.store.next_id(), one, one.rpartition("@")[2]) for one in addresses]
         return await self.store.accept(message, b"x", people, lifetime_ms=86_400_000, leased=True)
 
     async def settle(self, job: Job, event: Event, *, in_doubt: bool = False) -> None:

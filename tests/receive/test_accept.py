@@ -10,12 +10,10 @@ import pytest
 
 from relay.inject.plan import InjectOptions, Plan
 from relay.receive.accept import Acceptor
-from relay.receive.address import Address
-from relay.receive.admission import Admitted
 from relay.receive.envelope import HERE, Envelope, Recipient
 from relay.receive.headers import MAX_RECEIVED
+from storage.address import Address
 from storage.model import BodyType, Job, Message, queue_id
-from storage.status import Status
 from storage.store import StoreFullError
 from tests.receive.conftest import CONTENT, HOST, Build, Outbox, Place
 
@@ -197,15 +195,6 @@ async def test_past_the_room_in_memory_recipients_wait_in_the_store(place: Place
     assert sorted(job.address for job in claimed) == ["a@b.example", "b@b.example"]
 
 
-async def test_a_recipient_that_nothing_is_sent_to_needs_no_room(place: Place) -> None:
-    place.outbox.free = 1
-    talk = await place.connect()
-    await talk.begin("a@b.example", "a@b.example")
-    assert (await talk.message()).startswith("250 ")
-    assert len(place.outbox.jobs) == 1
-    assert [row.status for row in await place.rows()] == [Status.UNSENT, Status.DUPLICATE]
-
-
 async def test_room_is_not_promised_twice(place: Place) -> None:
     """Messages that are being stored at once see each other."""
     place.outbox.free = 2
@@ -256,7 +245,7 @@ async def test_the_log_says_who_it_was(build: Build, caplog: pytest.LogCaptureFi
 async def test_a_report_of_ours_goes_out_untracked_and_says_that_it_was_made_here(place: Place) -> None:
     """What the program makes itself takes the way of all mail, but for the image."""
     acceptor = Acceptor(place.store, InjectOptions(), HOST, place.outbox, lifetime_ms=1000)
-    to = Recipient(Address("ann", "a.example"), Admitted(Status.UNSENT))
+    to = Recipient(Address("ann", "a.example"))
     envelope = Envelope(HERE, None, (to,), is_report=True)
     report = b"From: d@relay.example\r\nContent-Type: text/html\r\n\r\n<p>Hello</p>\r\n"
     taken = await acceptor.accept(envelope, report, 1_700_000_000_000)

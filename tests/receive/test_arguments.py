@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.receive.address import Address
 from relay.receive.arguments import MailFrom, RcptTo, parse_any_mail, parse_mail, parse_rcpt
+from storage.address import Address
 from storage.model import BodyType, Reply
 
 A = Address("a", "b.example")

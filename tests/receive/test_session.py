@@ -234,7 +234,7 @@ async def test_a_bug_of_ours_ends_the_transaction_and_not_the_session(
 ) -> None:
     talk = await place.connect()
     (session,) = place.listener._service.sessions
-    del session.transaction.seen  # type: ignore[attr-defined]
+    del session.transaction.recipients  # type: ignore[attr-defined]
     assert (await talk("MAIL FROM:<>")).startswith("250 ")
     assert (await talk("RCPT TO:<bob@b.example>")).startswith("451 4.3.0 ")
     assert (await talk("RCPT TO:<bob@b.example>")).startswith("503 ")

@@ -32,5 +32,5 @@ async def week(mail: Mail) -> Mail:
     (signed,) = await mail.accept("dan@example.test", subject="Signed: Grüße [red]", untracked="signed message")
     await mail.settle(signed, Event.HAND_OVER)
     await mail.accept("eve@example.test", subject="")
-    await mail.duplicate("ann@example.test")
+    await mail.blocked("ann@example.test")
     return mail

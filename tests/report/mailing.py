@@ -16,6 +16,7 @@ from storage.model import (
     Result,
     queue_id,
 )
+from storage.people import Blocked, Source
 from storage.status import Event, Status
 from storage.store import Store
 
@@ -53,15 +54,15 @@ class Mail:
             subject=subject,
             untracked_reason=untracked,
         )
-        people = [NewRecipient(self.store.next_id(), one, one.rpartition("@")[2], Status.UNSENT) for one in addresses]
+        people = [NewRecipient(self.store.next_id(), one, one.rpartition("@")[2]) for one in addresses]
         return await self.store.accept(message, content, people, lifetime_ms=5 * 86_400_000, leased=True)
 
-    async def duplicate(self, address: str) -> None:
+    async def blocked(self, address: str) -> None:
+        await self.store.blocked.add([Blocked(address, Source.MANUAL, START)], "root")
         content = b"x"
         message = Message(self.store.next_id(), START, "news@sender.test", BodyType.SEVEN_BIT, False, 1, b"")
-        domain = address.rpartition("@")[2]
-        twice = NewRecipient(self.store.next_id(), address, domain, Status.DUPLICATE, "met twice in this message")
-        await self.store.accept(message, content, [twice], lifetime_ms=1000, leased=True)
+        new = NewRecipient(self.store.next_id(), address, address.rpartition("@")[2])
+        await self.store.accept(message, content, [new], lifetime_ms=1000, leased=True)
 
     async def settle(
         self, job: Job, event: Event, reply: Reply = OK, *, next_ms: int | None = None, phase: Phase = Phase.AFTER_DOT

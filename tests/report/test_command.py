@@ -26,7 +26,7 @@ from storage.status import Event, Status
 from tests.report.mailing import START, Mail, id_of
 
 ALL = LogFilter()
-STATUSES = ["Duplicate", "Unsent", "Sent", "Failed", "Soft Bounced", "Delivered", "Opened"]
+STATUSES = ["Blocked", "Unsent", "Sent", "Failed", "Soft Bounced", "Delivered", "Opened"]
 
 
 async def logged(mail: Mail, form: Form, wanted: LogFilter = ALL, **more: Any) -> str:
@@ -157,7 +157,7 @@ async def test_follow_prints_the_last_rows_oldest_first_and_then_what_changes(we
     following = asyncio.create_task(
         print_log(week.state_dir, ALL, Form.JSON, limit=2, events=False, follow=True, out=out)
     )
-    assert [json.loads(line)["status"] for line in await out.lines(2)] == ["Unsent", "Duplicate"]
+    assert [json.loads(line)["status"] for line in await out.lines(2)] == ["Unsent", "Blocked"]
     (job,) = await week.accept("fay@example.test")
     assert json.loads((await out.lines(3))[2])["recipient"] == "fay@example.test"
     await week.settle(job, Event.DELIVER)

@@ -3,6 +3,7 @@
 from typing import Any
 
 from storage.model import Attempt, BodyType, Hit, HitKind, Job, Message, NewRecipient, Phase, Reply, Report, Result
+from storage.people import Blocked, BlockingSettings, ContactSettings, Policy, Source
 from storage.recipient import Recipient
 from storage.status import PENDING, Event, Status
 from storage.store import Store
@@ -30,9 +31,15 @@ def message(store: Store, **changes: Any) -> Message:
     return Message(**(values | changes))
 
 
-def new_recipient(store: Store, address: str = "bob@there.example", status: Status = Status.UNSENT) -> NewRecipient:
-    """An address as admission passes it on."""
-    return NewRecipient(store.next_id(), address, address.rpartition("@")[2], status)
+def new_recipient(store: Store, address: str = "bob@there.example") -> NewRecipient:
+    """An address as a client names it."""
+    return NewRecipient(store.next_id(), address, address.rpartition("@")[2])
+
+
+async def block(store: Store, *addresses: str, source: Source = Source.MANUAL, **changes: Any) -> int:
+    """Put addresses on the Blocked Email list, from NOW on."""
+    values: dict[str, Any] = {"created_ms": NOW} | changes
+    return await store.blocked.add([Blocked(address, source, **values) for address in addresses], "root")
 
 
 async def accept(
@@ -115,3 +122,8 @@ def job_of(recipient: Recipient) -> Job:
         NOW + DAY,
         recipient.lease or 0,
     )
+
+
+def policy(*, fold_local_part: bool = False, **blocking: Any) -> Policy:
+    """A policy other than the default."""
+    return Policy(BlockingSettings(**blocking), ContactSettings(fold_local_part=fold_local_part))

@@ -10,7 +10,7 @@ from storage.model import LogFilter
 from storage.reader import Reader
 from storage.status import Status
 from storage.store import Store
-from tests.storage.makers import DAY, NOW, accept, message, new_recipient
+from tests.storage.makers import DAY, NOW, accept, block, message, new_recipient
 
 
 async def once(store: Store, *addresses: str, broadcast: str = "Spring", user: str | None = None) -> list[str]:
@@ -50,10 +50,11 @@ async def test_a_message_whose_broadcast_does_not_count_goes_as_often_as_it_come
 
 
 async def test_who_was_blocked_has_not_had_it(store: Store) -> None:
-    made = message(store, broadcast="Spring")
-    blocked = [new_recipient(store, "bob@there.example", Status.BLOCKED)]
-    assert await store.accept(made, b"hello", blocked, lifetime_ms=DAY, leased=True, once=True) == []
-    assert await once(store, "bob@there.example") == ["bob@there.example"]
+    await block(store, "bob@there.example", expires_ms=NOW + DAY)
+    assert await once(store, "bob@there.example") == []
+    made = message(store, broadcast="Spring", received_ms=NOW + DAY)
+    new = [new_recipient(store, "bob@there.example")]
+    assert len(await store.accept(made, b"hello", new, lifetime_ms=DAY, leased=True, once=True)) == 1
 
 
 async def test_a_ledger_is_forgotten_after_its_retention_step_by_step(store: Store) -> None:

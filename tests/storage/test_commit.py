@@ -28,7 +28,7 @@ def rows_of(state_dir: Path, sql: str) -> list[tuple]:
 
 async def test_one_verb_of_a_group_that_fails_fails_alone(store: Store, reader: Reader) -> None:
     (job,) = await accept(store)
-    twice = makers.NewRecipient(job.recipient_id, "a@x.example", "x.example", Status.UNSENT)
+    twice = makers.NewRecipient(job.recipient_id, "a@x.example", "x.example")
     answers = await asyncio.gather(
         accept(store, "before@x.example"),
         store.accept(message(store), b"hello", [twice], lifetime_ms=DAY, leased=True),
@@ -46,7 +46,7 @@ async def test_one_verb_of_a_group_that_fails_fails_alone(store: Store, reader: 
 async def test_a_message_is_stored_whole_or_not_at_all(store: Store, tmp_path: Path) -> None:
     (job,) = await accept(store)
     fine = makers.new_recipient(store, "fine@x.example")
-    twice = makers.NewRecipient(job.recipient_id, "a@x.example", "x.example", Status.UNSENT)
+    twice = makers.NewRecipient(job.recipient_id, "a@x.example", "x.example")
     with pytest.raises(sqlite3.IntegrityError):
         await store.accept(message(store), b"hello", [fine, twice], lifetime_ms=DAY, leased=True)
     for table in ("message", "recipient", "content"):

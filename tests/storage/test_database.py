@@ -75,6 +75,7 @@ async def test_the_database_is_the_owner_s_alone(tmp_path: Path) -> None:
         "telltale.db": 0o600,
         "telltale.db-shm": 0o600,
         "telltale.db-wal": 0o600,
+        "held.stamp": 0o600,
         "write.lock": 0o600,
     }
     await store.close()

@@ -8,7 +8,7 @@ import pytest
 
 from storage import large
 from storage.reader import Reader
-from storage.status import Event, Status
+from storage.status import Event
 from storage.store import Store, StoreFullError
 from tests.storage import makers
 from tests.storage.makers import DAY, NOW, accept, message, result
@@ -48,15 +48,16 @@ async def test_an_operator_s_removal_takes_the_file_too(store: Store, tmp_path: 
     assert files(tmp_path) == []
 
 
-async def test_where_nothing_will_be_sent_no_file_is_written(store: Store, tmp_path: Path) -> None:
-    new = makers.new_recipient(store, status=Status.BLOCKED)
+async def test_where_nothing_will_be_sent_no_file_stays(store: Store, tmp_path: Path) -> None:
+    new = makers.new_recipient(store)
+    await makers.block(store, new.address)
     await store.accept(message(store), _LARGE, [new], lifetime_ms=DAY, leased=True)
     assert files(tmp_path) == []
 
 
 async def test_a_message_that_is_refused_leaves_no_file(store: Store, tmp_path: Path) -> None:
     (job,) = await accept(store)
-    twice = makers.NewRecipient(job.recipient_id, "a@x.example", "x.example", Status.UNSENT)
+    twice = makers.NewRecipient(job.recipient_id, "a@x.example", "x.example")
     with pytest.raises(Exception, match="UNIQUE"):
         await store.accept(message(store), _LARGE, [twice], lifetime_ms=DAY, leased=True)
     assert files(tmp_path) == []

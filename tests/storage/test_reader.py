@@ -36,7 +36,8 @@ async def fill(store: Store) -> None:
                 await store.record_hits([hit(job.recipient_id)])
         if number % 9 == 0:
             await store.hold([jobs[0].recipient_id], NOW)
-    refused = [makers.new_recipient(store, address, Status.BLOCKED) for address in _ADDRESSES]
+    await makers.block(store, *_ADDRESSES)
+    refused = [makers.new_recipient(store, address) for address in _ADDRESSES]
     await store.accept(makers.message(store), b"hello", refused, lifetime_ms=DAY, leased=True)
 
 

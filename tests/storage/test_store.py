@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from storage.model import HitKind, LogFilter, LogRow, Reply, Report, Settled, TimelineKind, User
+from storage.people import Unsubscription
 from storage.reader import Reader
 from storage.status import Event, Status
 from storage.store import LEASE_MS, Store
@@ -40,7 +41,7 @@ async def test_a_claimed_job_is_the_accepted_one_read_back(store: Store) -> None
     made = message(
         store, user="ann", envid="e1", smtputf8=True, subject="Grüße", broadcast="b", broadcast_type="general"
     )
-    new = [makers.NewRecipient(store.next_id(), "b@x.example", "x.example", Status.UNSENT, notify="NEVER", orcpt="o")]
+    new = [makers.NewRecipient(store.next_id(), "b@x.example", "x.example", notify="NEVER", orcpt="o")]
     assert await store.accept(made, b"hello", new, lifetime_ms=DAY, leased=False) == []
     (job,) = await store.claim(NOW, 10)
     assert job.message == made
@@ -49,9 +50,11 @@ async def test_a_claimed_job_is_the_accepted_one_read_back(store: Store) -> None
 
 
 async def test_what_admission_refused_is_in_the_log_and_never_in_the_queue(store: Store, reader: Reader) -> None:
-    refused = (Status.BLOCKED, Status.DUPLICATE, Status.NO_EMAIL_SELECTED)
-    new = [makers.new_recipient(store, f"{number}@x.example", status) for number, status in enumerate(refused)]
-    made = message(store)
+    refused = (Status.BLOCKED, Status.BLOCKED, Status.NO_EMAIL_SELECTED)
+    await makers.block(store, "a@x.example")
+    await store.contacts.unsubscribe([Unsubscription("b@x.example", "general", NOW, "one-click")])
+    new = [makers.new_recipient(store, f"{local}@x.example") for local in "aab"]
+    made = message(store, broadcast_type="general")
     assert await store.accept(made, b"hello", new, lifetime_ms=DAY, leased=True) == []
     assert await store.content(made.id) is None
     assert await store.claim(NOW + DAY, 10) == []
@@ -297,8 +300,8 @@ async def test_an_auto_reply_is_kept_and_counts_nothing(store: Store) -> None:
 
 
 async def test_a_report_about_what_was_never_sent_is_only_kept(store: Store, reader: Reader) -> None:
-    duplicate = makers.new_recipient(store, status=Status.DUPLICATE)
-    await store.accept(message(store), b"hello", [duplicate], lifetime_ms=DAY, leased=True)
+    first, duplicate = makers.new_recipient(store), makers.new_recipient(store)
+    await store.accept(message(store), b"hello", [first, duplicate], lifetime_ms=DAY, leased=True)
     dsn_id = await store.accept_dsn(b"raw", None, "", NOW)
     assert await store.settle_dsn(dsn_id, [report(duplicate.id, Event.FAIL)], "dsn") == [
         Settled(Status.DUPLICATE, accepted=False)

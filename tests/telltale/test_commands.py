@@ -14,7 +14,7 @@ import pytest
 
 from storage.model import Attempt, BodyType, Message, NewRecipient, Phase, Reply, Report, Result, queue_id
 from storage.reader import Reader
-from storage.status import Event, Status
+from storage.status import Event
 from storage.store import Store
 from telltale.cli import run
 
@@ -71,7 +71,7 @@ async def fill(state_dir: Path, *addresses: str) -> str:
             id=store.next_id(), received_ms=1_000, sender="me@relay.test", body=BodyType.SEVEN_BIT, smtputf8=False,
             size=5, plan=b"", subject="Hello",
         )  # fmt: skip
-        recipients = [NewRecipient(store.next_id(), each, each.rpartition("@")[2], Status.UNSENT) for each in addresses]
+        recipients = [NewRecipient(store.next_id(), each, each.rpartition("@")[2]) for each in addresses]
         await store.accept(message, b"hello", recipients, lifetime_ms=1 << 40, leased=False)
     finally:
         await store.close()
@@ -254,7 +254,7 @@ async def _bounced(state_dir: Path) -> tuple[str, str]:
     """A recipient that failed by a bounce judged by older rules, and a bounce of nobody's; the ids of both bounces."""
     store = await Store.open(state_dir)
     message = Message(store.next_id(), 1_700_000_000_000, "me@x.example", BodyType.SEVEN_BIT, False, 5, b"")
-    ann = NewRecipient(store.next_id(), "ann@example.org", "example.org", Status.UNSENT)
+    ann = NewRecipient(store.next_id(), "ann@example.org", "example.org")
     (job,) = await store.accept(message, b"hello", [ann], lifetime_ms=10**12, leased=True)
     done = Attempt(1_700_000_000_000, 1, Phase.AFTER_DOT, Reply(250, None, "ok"))
     await store.settle(Result(job, done, Event.HAND_OVER))

@@ -2,7 +2,7 @@
 
 Rule: pure, linear, and nothing raises. What comes out can stand in a command, a header or a log line
 as it is: no controls, no NUL, no surrogates, a domain of lower-case A-labels. The local part stays as the
-client wrote it.
+client wrote it; whether two addresses are one mailbox is asked of `address_key` alone.
 """
 
 import re
@@ -53,11 +53,29 @@ class Address:
         """Return `local@domain`, or the local part alone where there is no domain."""
         return f"{self.local}@{self.domain}" if self.domain else self.local
 
-    @property
-    def key(self) -> str:
-        """The same text for all ways to write this mailbox: quotes do not count, case of the local part does."""
-        local = re.sub(r"\\(.)", r"\1", self.local[1:-1], flags=re.DOTALL) if self.local[0] == '"' else self.local
-        return f"{local}@{self.domain}"
+
+def address_key(address: str, *, fold: bool = False) -> str:
+    """Return the same address for all ways to write a mailbox: quotes that are not needed do not count.
+
+    `address` is as `str(Address)` gives it, and so is what is returned. Letter case of the local part
+    counts (RFC 5321, 2.4), unless `fold`, which folds A-Z as SQLite's NOCASE does.
+    """
+    if address.startswith('"'):
+        address = _unquoted(address)
+    return address.encode().lower().decode() if fold else address
+
+
+def _unquoted(address: str) -> str:
+    quoted, _, domain = address.rpartition("@")
+    local = re.sub(r"\\(.)", r"\1", quoted[1:-1], flags=re.DOTALL)
+    if not _DOT_STRING.fullmatch(local):
+        local = '"' + re.sub(r'(["\\])', r"\\\1", local) + '"'
+    return f"{local}@{domain}"
+
+
+def type_key(broadcast_type: str) -> str:
+    """Return the one form of a broadcast type's name: letter case does not count, nor does how blanks are written."""
+    return " ".join(broadcast_type.split()).lower()
 
 
 def split_path(argument: str) -> tuple[str, str] | None:
