@@ -222,14 +222,15 @@ class Dialer:
             smtp = self._smtp(await self._connected(host, address, destination), destination, asked)
             secured = await self._greet(smtp, destination, address, asked)
             connection = self._take_over(smtp, host, address, secured, asked)
-            connection.source = _source_of(destination, address)
-            return connection
         except _StopError as stop:
             failure = Failure(stop.reply, stop.phase, host, address, _source_of(destination, address))
         except BaseException:
             if smtp is not None:
                 smtp.close()
             raise
+        else:
+            connection.source = _source_of(destination, address)
+            return connection
         if smtp is not None:
             smtp.close()
         return failure
