@@ -8,7 +8,7 @@ from collections import OrderedDict
 from hashlib import blake2b
 from typing import Final
 
-from pixel.fetch import Address
+from storage.forwarded import Address
 
 CROWD_MS: Final = 5_000
 CROWD_RECIPIENTS: Final = 8

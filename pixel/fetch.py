@@ -4,15 +4,13 @@ Rule: pure. What a client wrote is cut to a bound before it is kept, and a forwa
 only as far as trusted proxies vouch for it.
 """
 
-import ipaddress
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from storage.forwarded import Address, origin
 from storage.settings import Network
-
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 AGENT_CHARS: Final = 512
 """Longer User-Agents are cut: all known ones are shorter."""
@@ -42,47 +40,16 @@ class Fetch:
     """What Sec-Purpose, Purpose, X-Purpose and X-Moz say, joined by commas."""
 
 
-def parse_address(text: str) -> Address | None:
-    """Return the address in `text`, which may carry brackets, a port or a zone; None where there is none.
-
-    An IPv4 address mapped into IPv6 comes back as IPv4, so that one host has one address.
-    """
-    text = text.strip().strip('"')
-    if text.startswith("["):
-        text = text[1:].partition("]")[0]
-    elif text.count(":") == 1:
-        text = text.partition(":")[0]
-    try:
-        address = ipaddress.ip_address(text.partition("%")[0])
-    except ValueError:
-        return None
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return mapped or address
-
-
 def client_address(fetch: Fetch, trusted: Sequence[Network]) -> Address | None:
     """Return the address that asked for the image: the rightmost one that is no trusted proxy.
 
     X-Forwarded-For is read first, Forwarded where that is missing; both only where the connection comes
-    from a trusted proxy. A hop that cannot be read ends the chain at the proxy that wrote it down. None
-    where the peer itself has no address.
+    from a trusted proxy.
     """
-    address = parse_address(fetch.peer)
-    for hop in reversed(_hops(fetch)):
-        if address is None or not _within(address, trusted):
-            break
-        earlier = parse_address(hop)
-        if earlier is None:
-            break
-        address = earlier
-    return address
+    return origin(fetch.peer, _hops(fetch), trusted)
 
 
 def _hops(fetch: Fetch) -> list[str]:
     if fetch.forwarded_for:
         return fetch.forwarded_for.split(",")
     return [quoted or plain for quoted, plain in _FOR.findall(fetch.forwarded)]
-
-
-def _within(address: Address, networks: Sequence[Network]) -> bool:
-    return any(address.version == network.version and address in network for network in networks)

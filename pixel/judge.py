@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from pixel.agents import APPLE_PREFETCH, GMAIL_PREFETCH_TAIL, machine, mail_proxy
-from pixel.fetch import Address, Fetch, parse_address
+from pixel.fetch import Fetch
+from storage.forwarded import Address, parse_address
 from storage.model import HitFacts, HitKind
 from storage.settings import Network
 

@@ -16,8 +16,9 @@ from typing import Final
 
 from pixel.agents import mail_proxy
 from pixel.crowd import Crowd
-from pixel.fetch import Address, Fetch, client_address
+from pixel.fetch import Fetch, client_address
 from pixel.judge import Rules, is_shared, judge
+from storage.forwarded import Address
 from storage.kv import kv
 from storage.model import Hit, HitFacts
 from storage.settings import Network

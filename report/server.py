@@ -1,6 +1,6 @@
-"""The report server as a whole: sockets in front, a reader of the store behind.
+"""The report server as a whole: sockets in front, the store and a reader of it behind.
 
-Rule: it only reads, and it may start before the relay has made the store.
+Rule: it writes who logged in, and nothing of mail.
 """
 
 import logging
@@ -10,11 +10,13 @@ from typing import Final
 
 from aiohttp import web
 
+from report.desk import Desk
 from report.settings import ReportSettings
 from report.web import Site
 from storage.kv import kv
-from storage.reader import Reader, StoreMissingError
+from storage.reader import Reader
 from storage.settings import Endpoint, ServerSettings
+from storage.store import Store
 
 _KEEP_ALIVE_SECONDS: Final = 30.0
 _SHUTDOWN_SECONDS: Final = 5.0
@@ -29,8 +31,7 @@ class ReportServer:
         """Take the configuration; nothing is opened before `start`."""
         self._settings = settings
         self._server = server
-        self._site = Site(self._opened_reader, _hostname(server))
-        self._reader: Reader | None = None
+        self._desk: Desk | None = None
         self._runner: web.AppRunner | None = None
         self._listening: dict[Endpoint, web.TCPSite] = {}
         self._opened = AsyncExitStack()
@@ -41,16 +42,20 @@ class ReportServer:
         return () if self._runner is None else tuple(Endpoint(*name[:2]) for name in self._runner.addresses)
 
     async def start(self) -> None:
-        """Listen; raises OSError where a socket cannot be had."""
+        """Open the store and listen; raises OSError where a socket or the state directory cannot be had."""
         async with AsyncExitStack() as opened:
+            store = await Store.open(self._server.state_dir)
+            opened.push_async_callback(store.close)
+            reader = await Reader.open(self._server.state_dir)
+            opened.push_async_callback(reader.close)
+            self._desk = Desk.made(store, reader, self._settings, _hostname(self._server))
             runner = web.AppRunner(
-                self._site.application(),
+                Site(self._desk).application(),
                 access_log=None,
                 keepalive_timeout=_KEEP_ALIVE_SECONDS,
                 shutdown_timeout=_SHUTDOWN_SECONDS,
             )
             await runner.setup()
-            opened.push_async_callback(self._close_reader)
             opened.push_async_callback(runner.cleanup)
             await self._listen(runner)
             self._runner = runner
@@ -65,8 +70,8 @@ class ReportServer:
         if server.state_dir != self._server.state_dir:
             _log.warning(kv(event="state_dir unchanged", why="a new state_dir takes a restart"))
         self._settings = settings
-        self._site.hostname = _hostname(server)
-        if self._runner is not None:
+        if self._desk is not None and self._runner is not None:
+            self._desk.settings, self._desk.hostname = settings, _hostname(server)
             await self._listen(self._runner)
 
     async def drain(self) -> None:
@@ -82,23 +87,6 @@ class ReportServer:
                 self._listening[endpoint] = site
         for endpoint in [endpoint for endpoint in self._listening if endpoint not in wanted]:
             await self._listening.pop(endpoint).stop()
-
-    async def _opened_reader(self) -> Reader | None:
-        if self._reader is None:
-            try:
-                reader = await Reader.open(self._server.state_dir)
-            except StoreMissingError:
-                return None
-            if self._reader is not None:
-                await reader.close()  # another request was first
-            else:
-                self._reader = reader
-        return self._reader
-
-    async def _close_reader(self) -> None:
-        if self._reader is not None:
-            await self._reader.close()
-            self._reader = None
 
 
 def _hostname(server: ServerSettings) -> str:

@@ -1,9 +1,17 @@
 """Configuration of the report server: `[report]`."""
 
-from storage.settings import ListenOn, Section
+from storage.settings import ListenOn, NetworkOf, Seconds, Section
 
 
 class ReportSettings(Section):
-    """`[report]`: where the web pages are served."""
+    """`[report]`: where the web pages are served, and how long a log-in lasts."""
 
     listen: tuple[ListenOn, ...] = ("127.0.0.1:8026",)  # type: ignore[assignment]  # read by the validator
+    base_url: str = ""
+    """How browsers reach the pages through a reverse proxy: "https://mail.example.org/telltale"; "": directly."""
+    trusted_proxies: tuple[NetworkOf, ...] = ("127.0.0.0/8", "::1/128")  # type: ignore[assignment]
+    """Reverse proxies whose X-Forwarded-For and X-Forwarded-Proto are believed."""
+    session_idle: Seconds = 12 * 3600
+    """Who does nothing for so long has to log in again."""
+    session_lifetime: Seconds = 14 * 86400
+    """And so does everybody after this."""

@@ -1,90 +1,141 @@
-"""The HTTP wire of the report server, on aiohttp: routes, headers, errors as JSON problems.
+"""The HTTP wire of the report server, on aiohttp: routes, who may take them, headers, errors.
 
-Rules: read only. A page is sent to who asks for this server by a name of its own: a foreign page whose
-name was pointed at a loopback address (DNS rebinding) gets nothing.
+Rules: a page is sent to who asks for this server by a name of its own: a foreign page whose name was pointed
+at a loopback address (DNS rebinding) gets nothing. Every route names what its visitor must be allowed, and
+that is asked here, before the page is called.
 """
 
 import ipaddress
 import json
 import logging
-import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import replace
 from http import HTTPStatus
-from importlib.resources import files
 from typing import Final
+from urllib.parse import quote
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
-from report import page
-from storage.model import LogFilter
-from storage.reader import Reader
+from report import html, sessions
+from report.asked import Asked, Route
+from report.desk import Desk
+from report.forms import MAX_BYTES
+from report.pages import ROUTES
+from report.problem import JSON, ProblemError
 
 _HEADERS: Final = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none';"
-    " frame-ancestors 'none'",
-    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self';"
+    " img-src 'self' data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",
     "Server": "Telltale",
     "X-Content-Type-Options": "nosniff",
 }
+_FOR_EVER: Final = "public, max-age=31536000, immutable"
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 _log = logging.getLogger("telltale.report")
 
 
 class Site:
-    """The pages, on a reader that is asked for anew at each request."""
+    """The pages, on a desk."""
 
-    def __init__(self, reader: Callable[[], Awaitable[Reader | None]], hostname: str) -> None:
-        """Take what gives the reader (None: no store yet) and the server's own name."""
-        self._reader = reader
-        self.hostname = hostname
-        self._style = files("report").joinpath("static/style.css").read_text("utf-8")
+    def __init__(self, desk: Desk) -> None:
+        """Take what the pages work with."""
+        self._desk = desk
 
     def application(self) -> web.Application:
         """Return the application to be served."""
-        made = web.Application(middlewares=[self._problems, self._own_names])
-        made.router.add_get("/", self._index)
-        made.router.add_get("/style.css", self._css)
+        made = web.Application(middlewares=[self._problems, self._own_names], client_max_size=MAX_BYTES)
+        base = self._desk.base.path
         made.router.add_get("/healthz", self._health)
+        made.router.add_get(f"{base}/static/{{version}}/{{name}}", self._file)
+        self._add(made, ROUTES)
         made.on_response_prepare.append(_add_headers)
         return made
 
-    async def _index(self, _request: web.Request) -> web.Response:
-        reader = await self._reader()
-        counts = None if reader is None else await reader.status_counts()
-        rows = [] if reader is None else await reader.log(LogFilter(), limit=page.ROWS)
-        html = page.index(counts, rows, time.time_ns() // 1_000_000, None)
-        return web.Response(text=html, content_type="text/html")
+    def _add(self, made: web.Application, routes: Iterable[Route]) -> None:
+        for route in routes:
+            resource = self._desk.base.path + route.path
+            made.router.add_route(route.method, resource, self._entered(route))
 
-    async def _css(self, _request: web.Request) -> web.Response:
-        return web.Response(text=self._style, content_type="text/css")
+    def _entered(self, route: Route) -> _Handler:
+        async def enter(request: web.Request) -> web.StreamResponse:
+            asked = Asked(request, self._desk)
+            asked = replace(asked, key=sessions.key_of(asked))
+            asked = replace(asked, visitor=await sessions.visitor_of(asked))
+            refusal = _refused(asked, route)
+            return refusal or await route.handler(asked)
+
+        return enter
+
+    async def _file(self, request: web.Request) -> web.Response:
+        found = self._desk.static.get(request.match_info["name"])
+        if found is None:
+            raise ProblemError(HTTPStatus.NOT_FOUND, "There is no such file.")
+        return web.Response(
+            body=found[0], content_type=found[1], charset="utf-8", headers={hdrs.CACHE_CONTROL: _FOR_EVER}
+        )
 
     async def _health(self, _request: web.Request) -> web.Response:
-        reader = await self._reader()
-        if reader is not None:
-            await reader.status_counts()
-        return web.json_response({"status": "ok", "store": reader is not None})
+        await self._desk.reader.status_counts()
+        return web.Response(text=json.dumps({"status": "ok", "store": True}), content_type="application/json")
 
     @web.middleware
     async def _problems(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
         try:
             return await handler(request)
+        except ProblemError as error:
+            return self._told(request, error)
         except web.HTTPException as error:
             allowed = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
-            return _problem(HTTPStatus(error.status), error.reason, allowed)
+            return self._told(request, ProblemError(HTTPStatus(error.status), error.reason, headers=allowed))
+        except ConnectionError:
+            raise  # who asked is gone
         except Exception:  # noqa: BLE001 - whatever it is, the client gets a problem and the log the cause
             _log.exception("a page could not be made")
-            return _problem(HTTPStatus.INTERNAL_SERVER_ERROR, "The page could not be made; the log says why.")
+            detail = "The page could not be made; the log says why."
+            return self._told(request, ProblemError(HTTPStatus.INTERNAL_SERVER_ERROR, detail))
+
+    def _told(self, request: web.Request, problem: ProblemError) -> web.Response:
+        asked = Asked(request, self._desk)
+        if asked.wants_html and problem.status is not HTTPStatus.MISDIRECTED_REQUEST:
+            answer = html.page(asked, "problem.html", {"problem": problem}, status=problem.status)
+        else:
+            answer = web.Response(status=problem.status, text=problem.as_json(), content_type=JSON)
+        answer.headers.update(problem.headers)
+        return answer
 
     @web.middleware
     async def _own_names(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
         name = (request.url.host or "").lower()
-        if name in ("localhost", self.hostname.lower()) or _is_address(name):
+        own = ("localhost", self._desk.hostname.lower(), self._desk.base.hostname)
+        if name in own or _is_address(name):
             return await handler(request)
         detail = "This server answers to addresses, to localhost and to server.hostname of its configuration."
-        return _problem(HTTPStatus.MISDIRECTED_REQUEST, detail)
+        raise ProblemError(HTTPStatus.MISDIRECTED_REQUEST, detail)
+
+
+def _refused(asked: Asked, route: Route) -> web.Response | None:
+    """Return where to log in, or None: the visitor may go on. Raises ProblemError where there is no other way."""
+    if route.needs is None:
+        return None
+    visitor = asked.visitor
+    if visitor is None or (visitor.session is None and not route.tokens):
+        if asked.request.method == hdrs.METH_GET and asked.wants_html:
+            path = asked.request.raw_path.removeprefix(asked.desk.base.path)
+            return html.see_other(asked, "/login" if path == "/" else f"/login?next={quote(path, safe='')}")
+        return _unauthorized(asked)
+    if not visitor.may(route.needs):
+        detail = f"{visitor.user} may not do this: it takes {route.needs.value}."
+        raise ProblemError(HTTPStatus.FORBIDDEN, detail)
+    return None
+
+
+def _unauthorized(asked: Asked) -> web.Response:
+    asked = replace(asked, visitor=None)
+    raise ProblemError(HTTPStatus.UNAUTHORIZED, "Log in first.", headers={"WWW-Authenticate": "Bearer"})
 
 
 def _is_address(name: str) -> bool:
@@ -95,11 +146,8 @@ def _is_address(name: str) -> bool:
     return True
 
 
-def _problem(status: HTTPStatus, detail: str, headers: dict[str, str] | None = None) -> web.Response:
-    """Return an error as a JSON problem (RFC 9457)."""
-    body = {"type": "about:blank", "title": status.phrase, "status": status.value, "detail": detail}
-    return web.Response(status=status, text=json.dumps(body), content_type="application/problem+json", headers=headers)
-
-
 async def _add_headers(_request: web.BaseRequest, response: web.StreamResponse) -> None:
-    response.headers.update(_HEADERS)
+    for name, value in _HEADERS.items():
+        response.headers.setdefault(name, value)
+    response.headers["Server"] = "Telltale"
+    response.headers.setdefault(hdrs.CACHE_CONTROL, "no-store")

@@ -1,13 +1,12 @@
-"""The verbs that keep facts: hits of images, bounce messages, and users."""
+"""The verbs that keep facts: hits of images, and bounce messages."""
 
-import json
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from storage import recipient
-from storage.model import Hit, Report, Settled, TimelineKind, User
+from storage.model import Hit, Report, Settled, TimelineKind
 from storage.recipient import Recipient
 from storage.statements import Rows, clean
 from storage.transaction import Transaction, event_values
@@ -106,31 +105,3 @@ def _apply(transaction: Transaction, row: Recipient, report: Report, dsn_id: int
     transaction.write_events([values])
     transaction.touch([row.id])
     return applied
-
-
-def add_users(transaction: Transaction, wanted: Sequence[User]) -> list[bool]:
-    """Insert users; False where the name is taken."""
-    sql = "INSERT INTO user (name,password_hash,senders,created_ms) VALUES (?,?,?,?) ON CONFLICT DO NOTHING"
-    return [transaction.connection.execute(sql, _user_values(user)).rowcount == 1 for user in wanted]
-
-
-def _user_values(user: User) -> tuple[Any, ...]:
-    return clean(user.name), user.password_hash, json.dumps(user.senders), user.created_ms
-
-
-def set_users(transaction: Transaction, wanted: Sequence[tuple[str, str | None, tuple[str, ...] | None]]) -> list[bool]:
-    """Change what is not None: (name, password hash, senders); False where there is no such user."""
-    sql = "UPDATE user SET password_hash=ifnull(?,password_hash), senders=ifnull(?,senders) WHERE name=?"
-    return [
-        transaction.connection.execute(
-            sql, (hash_, None if senders is None else json.dumps(senders), clean(name))
-        ).rowcount
-        == 1
-        for name, hash_, senders in wanted
-    ]
-
-
-def remove_users(transaction: Transaction, wanted: Sequence[str]) -> list[bool]:
-    """Delete users by name; False where there is no such user."""
-    sql = "DELETE FROM user WHERE name=?"
-    return [transaction.connection.execute(sql, (clean(name),)).rowcount == 1 for name in wanted]

@@ -2,7 +2,8 @@
 
 Rules: no database here; what people typed is only ever a parameter; a page is found without looking
 through the whole log wherever an index knows better: by queue id, by address and sender (with a domain),
-by the rarer statuses, by what is pending, by time. A part of an address is looked for row by row.
+by broadcast and user, by the rarer statuses, by what is pending, by time. A part of an address is looked
+for row by row.
 """
 # ruff: noqa: S608 - SQL is put together from words of this program only; values are parameters
 
@@ -237,12 +238,9 @@ _LAST_UNTIL: Final = "(SELECT max(last_id) FROM hour WHERE hour <= ?)"
 def _where(wanted: LogFilter) -> _Where:
     """Return the conditions of a filter on `recipient r` and `message m`."""
     made = _Where()
+    _add_texts(made, wanted)
     if wanted.statuses:
         made.add(f"r.status IN ({','.join('?' * len(wanted.statuses))})", *wanted.statuses)
-    if wanted.recipient is not None:
-        _add_address(made, clean(wanted.recipient), "r.address", "r.domain")
-    if wanted.sender is not None:
-        _add_address(made, clean(wanted.sender), "m.sender", "m.sender_domain")
     if wanted.since_ms is not None:
         made.add(f"m.received_ms >= ? AND r.id >= {_FIRST_SINCE}", wanted.since_ms, wanted.since_ms // HOUR_MS)
     if wanted.until_ms is not None:
@@ -254,6 +252,19 @@ def _where(wanted: LogFilter) -> _Where:
     if wanted.pending_only:
         made.add("r.due_ms IS NOT NULL")
     return made
+
+
+def _add_texts(made: _Where, wanted: LogFilter) -> None:
+    if wanted.recipient is not None:
+        _add_address(made, clean(wanted.recipient), "r.address", "r.domain")
+    if wanted.sender is not None:
+        _add_address(made, clean(wanted.sender), "m.sender", "m.sender_domain")
+    if wanted.subject is not None:
+        made.add("m.subject LIKE ? ESCAPE '\\'", f"%{_escaped(clean(wanted.subject))}%")
+    if wanted.broadcast is not None:
+        made.add("m.broadcast = ?", clean(wanted.broadcast))
+    if wanted.user is not None:
+        made.add("m.user = ?", clean(wanted.user))
 
 
 def _add_address(made: _Where, text: str, address: str, domain: str) -> None:
@@ -277,11 +288,19 @@ def _probe(wanted: LogFilter) -> Query | None:
         return None
     if wanted.recipient is not None and "@" in wanted.recipient:
         return _probed("by_address f ON f.domain = ?", "f.address = ?", clean(wanted.recipient))
+    if wanted.broadcast is not None:
+        return Query("by_broadcast f ON f.broadcast = ?", (clean(wanted.broadcast),))
     # One sender often sends nearly all; then the rarer statuses and the queue are the shorter way.
     if wanted.pending_only or (wanted.statuses and Status.DELIVERED not in wanted.statuses):
         return None
+    return _probe_sender(wanted)
+
+
+def _probe_sender(wanted: LogFilter) -> Query | None:
     if wanted.sender is not None and "@" in wanted.sender:
         return _probed("by_sender f ON f.sender_domain = ?", "f.sender = ?", clean(wanted.sender))
+    if wanted.user is not None:
+        return Query("by_user f ON f.user = ?", (clean(wanted.user),))
     return None
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
+from storage.access import Role
 from storage.status import Event, Status
 
 _QUEUE_ID_ALPHABET: Final = "0123456789BCDFGHJKLMNPQRSTVWXYZb"
@@ -374,6 +375,12 @@ class LogFilter:
     queue_id: str | None = None
     pending_only: bool = False
     """Only what the queue still has to serve."""
+    subject: str | None = None
+    """A part of the subject."""
+    broadcast: str | None = None
+    """A broadcast's name."""
+    user: str | None = None
+    """Only mail that this user submitted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -386,3 +393,4 @@ class User:
     senders: tuple[str, ...] = ()
     """Addresses or "@domain" that the user may send from; () means any."""
     created_ms: int = 0
+    role: Role = Role.SENDER

@@ -48,8 +48,10 @@ _DELETE: Final = tuple(
 _MET: Final = "(SELECT number FROM stretch WHERE first_id <= ? AND last_id >= ?)"
 _NOBODY_LEFT: Final = "NOT EXISTS (SELECT 1 FROM by_address WHERE by_address.stretch = stretch.number)"
 _LEAVE: Final = (
-    f"DELETE FROM by_address WHERE stretch IN {_MET} AND recipient_id NOT IN (SELECT id FROM recipient)",
-    f"DELETE FROM by_sender WHERE stretch IN {_MET} AND recipient_id NOT IN (SELECT id FROM recipient)",
+    *(
+        f"DELETE FROM {table} WHERE stretch IN {_MET} AND recipient_id NOT IN (SELECT id FROM recipient)"
+        for table in ("by_address", "by_sender", "by_user", "by_broadcast")
+    ),
     f"DELETE FROM by_header WHERE stretch IN {_MET} AND message_id NOT IN (SELECT id FROM message)",
     f"DELETE FROM stretch WHERE number IN {_MET} AND {_NOBODY_LEFT}",
 )

@@ -10,6 +10,7 @@ from typing import Any, Final, Self
 import aiosqlite
 
 from storage import database, judging, timeline
+from storage.access import ApiToken, Role, Scope, Session
 from storage.database import StoreMissingError, StoreVersionError
 from storage.logquery import BY_HEADER, OF_MESSAGE, Query, Search, log_row
 from storage.model import HitFacts, Judged, LogFilter, LogRow, StoredDsn, TimelineEntry, User
@@ -196,17 +197,55 @@ class Reader:
         found = await self._all(Query(f"{_USERS} WHERE name = ?", (clean(name),)))
         return _user(found[0]) if found else None
 
+    async def session(self, hash_: bytes) -> Session | None:
+        """Return a session by the hash of its secret, however old it is; None where there is none."""
+        found = await self._all(Query(f"{_SESSIONS} WHERE hash = ?", (hash_,)))
+        return Session(*found[0]) if found else None
+
+    async def sessions_of(self, name: str) -> list[Session]:
+        """Return a user's sessions, newest first."""
+        query = Query(f"{_SESSIONS} WHERE user = ? ORDER BY made_ms DESC", (clean(name),))
+        return [Session(*row) for row in await self._all(query)]
+
+    async def token(self, hash_: bytes) -> ApiToken | None:
+        """Return an API token by the hash of it, also one that expired; None where there is none."""
+        found = await self._all(Query(f"{_TOKENS} WHERE hash = ?", (hash_,)))
+        return _token(found[0]) if found else None
+
+    async def tokens(self, user: str | None = None) -> list[ApiToken]:
+        """Return API tokens by user and time: all, or a user's."""
+        where, values = ("", ()) if user is None else (" WHERE user = ?", (clean(user),))
+        return [_token(row) for row in await self._all(Query(f"{_TOKENS}{where} ORDER BY user, made_ms", values))]
+
+    async def has_admin(self) -> bool:
+        """Return whether anybody has the role of an administrator."""
+        return bool(await self._all(Query("SELECT 1 FROM user WHERE role = 'admin' LIMIT 1")))
+
+    async def has_setup_link(self, hash_: bytes, now_ms: int) -> bool:
+        """Return whether a link may still make the first admin."""
+        sql = "SELECT 1 FROM setup_link WHERE hash = ? AND expires_ms > ?"
+        return bool(await self._all(Query(sql, (hash_, now_ms)))) and not await self.has_admin()
+
     async def _all(self, query: Query) -> list[Any]:
         return list(await self._connection.execute_fetchall(query.sql, query.values))
 
 
 _COUNTS: Final = f"SELECT {', '.join(COUNTS)} FROM change ORDER BY serial DESC LIMIT 1"  # noqa: S608 - our own words
-_USERS: Final = "SELECT name, password_hash, senders, created_ms FROM user"
+_USERS: Final = "SELECT name, password_hash, senders, created_ms, role FROM user"
+_SESSIONS: Final = "SELECT hash, user, made_ms, seen_ms, client, agent FROM session"
+_TOKENS: Final = "SELECT hash, prefix, user, name, scopes, made_ms, expires_ms, used_ms FROM api_token"
 
 
 def _user(row: tuple[Any, ...]) -> User:
-    name, password_hash, senders, created_ms = row
-    return User(name, password_hash, tuple(json.loads(senders)), created_ms)
+    name, password_hash, senders, created_ms, role = row
+    return User(name, password_hash, tuple(json.loads(senders)), created_ms, Role(role))
+
+
+def _token(row: tuple[Any, ...]) -> ApiToken:
+    hash_, prefix, user, name, scopes, *times = row
+    # A scope that only a newer version knows gives nothing here.
+    known = frozenset(Scope(scope) for scope in json.loads(scopes) if scope in set(Scope))
+    return ApiToken(hash_, prefix, user, name, known, *times)
 
 
 def _newest(rows: Iterable[LogRow], limit: int) -> list[LogRow]:

@@ -12,7 +12,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Self
 
-from storage import database, fact_verbs, judge_verb, large, lookups, orders, owners, purge, queue_verbs, settle_verb
+from storage import (
+    access_verbs,
+    database,
+    fact_verbs,
+    judge_verb,
+    large,
+    lookups,
+    orders,
+    owners,
+    purge,
+    queue_verbs,
+    settle_verb,
+)
+from storage.access import ApiToken, Role, Session
 from storage.blocklist import BlockedList
 from storage.commit import StoreFailedError, StoreFullError, Writer, told
 from storage.contacts import Contacts
@@ -301,12 +314,55 @@ class Store:
 
     async def add_user(self, user: User) -> bool:
         """Add a user; False where the name is taken."""
-        return await self._writer.call(fact_verbs.add_users, user)
+        return await self._writer.call(access_verbs.add_users, user)
 
-    async def set_user(self, name: str, *, password_hash: str | None, senders: tuple[str, ...] | None) -> bool:
-        """Change what is not None of a user; False where there is no such user."""
-        return await self._writer.call(fact_verbs.set_users, (name, password_hash, senders))
+    async def set_user(
+        self,
+        name: str,
+        *,
+        password_hash: str | None = None,
+        senders: tuple[str, ...] | None = None,
+        role: Role | None = None,
+    ) -> bool:
+        """Change what is not None of a user; False where there is no such user. Another password ends all sessions."""
+        return await self._writer.call(access_verbs.set_users, (name, password_hash, senders, role))
 
     async def remove_user(self, name: str) -> bool:
-        """Remove a user; False where there is no such user."""
-        return await self._writer.call(fact_verbs.remove_users, name)
+        """Remove a user with all sessions and tokens; False where there is no such user."""
+        return await self._writer.call(access_verbs.remove_users, name)
+
+    async def begin_session(self, session: Session, *, made_before_ms: int, seen_before_ms: int) -> None:
+        """Store a session, and forget those that were made or last seen before these times."""
+        await self._writer.call(access_verbs.begin_sessions, (session, made_before_ms, seen_before_ms))
+
+    async def see_session(self, hash_: bytes, at_ms: int) -> None:
+        """Note that a session was used."""
+        await self._writer.call(access_verbs.see_sessions, (hash_, at_ms))
+
+    async def end_session(self, hash_: bytes) -> None:
+        """Forget a session."""
+        await self._writer.call(access_verbs.end_sessions, hash_)
+
+    async def end_sessions_of(self, name: str) -> int:
+        """Forget all sessions of a user; return how many."""
+        return await self._writer.call(access_verbs.end_sessions, name)
+
+    async def add_token(self, token: ApiToken) -> bool:
+        """Add an API token; False where there is no such user (or its prefix is taken)."""
+        return await self._writer.call(access_verbs.add_tokens, token)
+
+    async def see_token(self, hash_: bytes, at_ms: int) -> None:
+        """Note that an API token was used."""
+        await self._writer.call(access_verbs.see_tokens, (hash_, at_ms))
+
+    async def remove_token(self, prefix: str) -> bool:
+        """Remove an API token; False where there is none of this prefix."""
+        return await self._writer.call(access_verbs.remove_tokens, prefix)
+
+    async def make_setup_link(self, hash_: bytes, expires_ms: int) -> bool:
+        """Let a link make the first admin, in place of earlier links; False where there is an admin."""
+        return await self._writer.call(access_verbs.make_setup_links, (hash_, expires_ms))
+
+    async def use_setup_link(self, hash_: bytes, now_ms: int, user: User) -> bool | None:
+        """Add the first admin by a link, once; None: there is no such link (any more); False: the name is taken."""
+        return await self._writer.call(access_verbs.use_setup_links, (hash_, now_ms, user))

@@ -1,6 +1,6 @@
-"""How the log's addresses, Message-IDs and times become findable.
+"""How the log's addresses, users, broadcasts, Message-IDs and times become findable.
 
-Addresses and Message-IDs are entered in stretches, sorted, long after the 250. Rule: entering a stretch
+All but times are entered in stretches, sorted, long after the 250. Rule: entering a stretch
 costs what its recipients cost, not what the log costs (DESIGN.md, law 6): its rows go to the right ends
 of their trees. An index by address would write a page of its own for each recipient, and read one too
 as soon as the log outgrows the memory.
@@ -39,6 +39,8 @@ FRESH_MESSAGES: Final = FRESH.replace(" WHERE ", " CROSS JOIN message m ON m.id 
 _ENTER: Final = (
     f"INSERT INTO by_address SELECT ?, r.domain, r.address, r.id{FRESH} ORDER BY 2, 3 COLLATE NOCASE, 4",
     f"INSERT INTO by_sender SELECT ?, m.sender_domain, m.sender, r.id{FRESH_MESSAGES} ORDER BY 2, 3 COLLATE NOCASE, 4",
+    f"INSERT INTO by_user SELECT ?, m.user, r.id{FRESH_MESSAGES} AND m.user IS NOT NULL ORDER BY 2, 3",
+    f"INSERT INTO by_broadcast SELECT ?, m.broadcast, r.id{FRESH_MESSAGES} AND m.broadcast IS NOT NULL ORDER BY 2, 3",
     f"INSERT INTO by_header SELECT DISTINCT ?, m.message_id, m.id{FRESH_MESSAGES} AND m.message_id <> '' ORDER BY 2, 3",
 )
 _MADE: Final = "INSERT INTO stretch (number, made_ms, serial, first_id, last_id) VALUES (?, ?, ?, ?, ?)"

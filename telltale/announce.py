@@ -10,15 +10,21 @@ from telltale.config import Config
 from telltale.partname import PartName
 
 
-def lines(config: Config, only: PartName | None, source: str, version: str) -> Iterator[str]:
-    """Yield the lines."""
+def lines(
+    config: Config, only: PartName | None, source: str, version: str, setup_path: str | None = None
+) -> Iterator[str]:
+    """Yield the lines; `setup_path` is where the first administrator is made."""
     yield f"Telltale {version} is up ({only or 'relay, pixel and report'}); configuration: {source}."
     if only in {None, PartName.RELAY}:
         yield from _relay(config)
     if only in {None, PartName.PIXEL}:
         yield f"  images from     {_all('http', config.pixel.listen)} (in messages: {config.tracking.base_url}/o/…)"
     if only in {None, PartName.REPORT}:
-        yield f"  Email Log at    {_all('http', config.report.listen)} or with `telltale log`"
+        pages = config.report.base_url.rstrip("/") or _all("http", config.report.listen)
+        yield f"  Email Log at    {pages} or with `telltale log`"
+        if setup_path:
+            first = pages.partition(" ")[0]
+            yield f"  first, within an hour, make its administrator at {first}{setup_path}"
     yield f"  state in        {config.server.state_dir}"
     yield "Stop it with Ctrl-C or SIGTERM: what waits is kept and tried at the next start."
 

@@ -7,7 +7,18 @@ from typing import Annotated, Final
 
 import typer
 
-from telltale import cli_bounce, cli_config, cli_dkim, cli_doctor, cli_log, cli_mail, cli_queue, cli_serve, cli_user
+from telltale import (
+    cli_bounce,
+    cli_config,
+    cli_dkim,
+    cli_doctor,
+    cli_log,
+    cli_mail,
+    cli_queue,
+    cli_serve,
+    cli_token,
+    cli_user,
+)
 from telltale.options import ConfigFile
 from telltale.version import version_line
 
@@ -22,7 +33,18 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for part in (cli_serve, cli_log, cli_queue, cli_user, cli_config, cli_dkim, cli_doctor, cli_mail, cli_bounce):
+for part in (
+    cli_serve,
+    cli_log,
+    cli_queue,
+    cli_user,
+    cli_token,
+    cli_config,
+    cli_dkim,
+    cli_doctor,
+    cli_mail,
+    cli_bounce,
+):
     part.register(app)
 
 

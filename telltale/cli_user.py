@@ -1,4 +1,4 @@
-"""`telltale user …`: who may submit mail with a password."""
+"""`telltale user …`: who may submit mail with a password, and see what became of it in the browser."""
 
 import json as jsonlib
 import sys
@@ -11,9 +11,10 @@ import typer
 
 from telltale.errors import FailureError, UsageError
 from telltale.options import ConfigFile, load_config, now_ms
-from telltale.state import awaited
+from telltale.state import awaited, with_store
 
 if TYPE_CHECKING:
+    from storage.access import Role
     from storage.model import User
     from storage.store import Store
 
@@ -25,7 +26,12 @@ Senders = Annotated[
     typer.Option("--sender", metavar="ADDRESS|@DOMAIN", help="May send from this only; repeatable. Default: any."),
 ]
 
-user = typer.Typer(help="Who may submit mail with a password.")
+RoleOf = Annotated[
+    str | None,
+    typer.Option("--role", metavar="ROLE", help="admin, sender (sees own mail; default) or viewer (sees all mail)."),
+]
+
+user = typer.Typer(help="Who may submit mail with a password, and log in to the Email Log.")
 
 
 def register(app: typer.Typer) -> None:
@@ -35,14 +41,24 @@ def register(app: typer.Typer) -> None:
 
 @user.command()
 def add(
-    ctx: typer.Context, name: Name, *, config: ConfigFile = None, sender: Senders = None, password_stdin: Stdin = False
+    ctx: typer.Context,
+    name: Name,
+    *,
+    config: ConfigFile = None,
+    sender: Senders = None,
+    role: RoleOf = None,
+    admin: Annotated[bool, typer.Option("--admin", help="The same as --role admin.")] = False,
+    password_stdin: Stdin = False,
 ) -> None:
     """Add a user; asks for the password."""
     from storage.model import User
 
     _check_name(name)
     senders = tuple([_sender(each) for each in sender or ()])
-    new = User(name, _hashed(_password(stdin=password_stdin)), senders, now_ms())
+    if admin and role not in {None, "admin"}:
+        raise UsageError("--admin and another --role cannot both be meant")
+    wanted = _role("admin" if admin else role or "sender")
+    new = User(name, _hashed(_password(stdin=password_stdin)), senders, now_ms(), wanted)
     if not _written(ctx, config, lambda store: store.add_user(new)):
         raise FailureError(f'there is a user "{name}" already; `telltale user passwd` changes the password')
     print(f"user {name} added")
@@ -61,8 +77,23 @@ def passwd(
 
 
 @user.command()
+def role(
+    ctx: typer.Context,
+    name: Name,
+    wanted: Annotated[str, typer.Argument(metavar="ROLE", help="admin, sender or viewer.")],
+    *,
+    config: ConfigFile = None,
+) -> None:
+    """Say what a user may see: all (admin, viewer) or own mail only (sender)."""
+    given = _role(wanted)
+    if not _written(ctx, config, lambda store: store.set_user(name, role=given)):
+        raise _unknown(name)
+    print(f"{name} is {given} now")
+
+
+@user.command()
 def remove(ctx: typer.Context, name: Name, *, config: ConfigFile = None) -> None:
-    """Remove a user; sessions that are open go on until they end."""
+    """Remove a user, with all sessions in browsers and all tokens; what is being submitted goes on to its end."""
     if not _written(ctx, config, lambda store: store.remove_user(name)):
         raise _unknown(name)
     print(f"user {name} removed")
@@ -78,11 +109,21 @@ def list_(
     """List the users and what they may send from."""
     state_dir = load_config(ctx, config).server.state_dir
     for each in awaited(state_dir, _users(state_dir)):
-        print(_line(each) if not json else jsonlib.dumps({"name": each.name, "senders": each.senders}))
+        print(
+            _line(each) if not json else jsonlib.dumps({"name": each.name, "role": each.role, "senders": each.senders})
+        )
 
 
 def _line(each: "User") -> str:
-    return f"{each.name}  {', '.join(each.senders) or 'any sender'}"
+    return f"{each.name}  {each.role}  {', '.join(each.senders) or 'any sender'}"
+
+
+def _role(text: str) -> "Role":
+    from storage.access import Role
+
+    if text not in set(Role):
+        raise UsageError(f'"{text}" is no role: a user is {", ".join(Role)}')
+    return Role(text)
 
 
 async def _users(state_dir: Path) -> list["User"]:
@@ -97,22 +138,12 @@ async def _users(state_dir: Path) -> list["User"]:
 
 def _written(ctx: typer.Context, config: Path | None, verb: Callable[["Store"], Awaitable[bool]]) -> bool:
     state_dir = load_config(ctx, config).server.state_dir
-    return awaited(state_dir, _with_store(state_dir, verb))
-
-
-async def _with_store(state_dir: Path, verb: Callable[["Store"], Awaitable[bool]]) -> bool:
-    from storage.store import Store
-
-    store = await Store.open(state_dir)
-    try:
-        return await verb(store)
-    finally:
-        await store.close()
+    return awaited(state_dir, with_store(state_dir, verb))
 
 
 def _password(*, stdin: bool) -> str:
     """Ask for a password twice, or read a line; raises UsageError for one that no client could send."""
-    from relay.receive.auth import MAX_PASSWORD_CHARS
+    from storage.passwords import MAX_PASSWORD_CHARS
 
     password = _line_of_stdin() if stdin else _asked()
     if not password:
@@ -139,13 +170,13 @@ def _asked() -> str:
 
 
 def _hashed(password: str) -> str:
-    from relay.receive.auth import hash_password
+    from storage.passwords import hash_password
 
     return hash_password(password)
 
 
 def _check_name(name: str) -> None:
-    from relay.receive.auth import MAX_NAME_CHARS
+    from storage.passwords import MAX_NAME_CHARS
 
     if not 0 < len(name) <= MAX_NAME_CHARS or not name.isprintable() or any(char.isspace() for char in name):
         raise UsageError(f"a user's name has 1 to {MAX_NAME_CHARS} printable characters and no blanks")

@@ -37,6 +37,7 @@ def problems(config: "Config") -> Iterator[str]:
     yield from _numbers(config)
     yield from _names(config)
     yield from _pools(config)
+    yield from _web(config)
     yield from _tls(config)
     yield from _trust(config)
     yield from _clashes(config)
@@ -68,6 +69,11 @@ def _pools(config: "Config") -> Iterator[str]:
         for name in pool.keys() - sources.keys():
             known = f"the sources are {', '.join(sources)}" if sources else "there is none"
             yield f'[delivery] pools: "{pattern}" names {name}, which is no source; {known}'
+
+
+def _web(config: "Config") -> Iterator[str]:
+    if config.report.base_url and not _BASE_URL.fullmatch(config.report.base_url):
+        yield '[report] base_url must be an http or https address such as "https://mail.example.org", without query'
 
 
 def _tls(config: "Config") -> Iterator[str]:

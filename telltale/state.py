@@ -6,13 +6,16 @@ Rule: a command run by root never leaves files behind that the service's user ca
 import logging
 import os
 import sqlite3
-from collections.abc import Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from storage.kv import kv
 from telltale.errors import FailureError
+
+if TYPE_CHECKING:
+    from storage.store import Store
 
 T = TypeVar("T")
 
@@ -27,6 +30,17 @@ def awaited(state_dir: Path, question: Coroutine[Any, Any, T]) -> T:
     private_files()
     with speaking(state_dir):
         return asyncio.run(question)
+
+
+async def with_store(state_dir: Path, verb: Callable[["Store"], Awaitable[T]]) -> T:
+    """Open the store, run what `verb` asks of it, and close it."""
+    from storage.store import Store
+
+    store = await Store.open(state_dir)
+    try:
+        return await verb(store)
+    finally:
+        await store.close()
 
 
 def private_files() -> None:

@@ -58,6 +58,7 @@ LOGIN_LATER: Final = Reply(454, "4.7.0", "Too many failed logins, try again late
 TOO_MANY_LOGINS: Final = Reply(421, "4.7.0", "Too many failed logins, closing connection")
 AUTH_LINE_TOO_LONG: Final = Reply(500, "5.5.6", "Authentication exchange line is too long")
 WRONG_CREDENTIALS: Final = Reply(535, "5.7.8", "Authentication credentials invalid")
+READS_ONLY: Final = Reply(535, "5.7.1", "This user may read the log, not send mail")
 AUTH_BUSY: Final = Reply(454, "4.7.0", "Too many logins at once, try again later")
 
 # The message.

@@ -3,7 +3,8 @@
 import ssl
 from typing import TYPE_CHECKING
 
-from relay.receive.limits import Budget, Connections, Limits, Logins
+from relay.receive.limits import Budget, Connections, Limits
+from storage.logins import Logins
 
 if TYPE_CHECKING:
     from relay.receive.wire import Wire

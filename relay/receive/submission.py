@@ -19,13 +19,14 @@ from relay.receive.accept import Acceptor
 from relay.receive.arguments import MailFrom, RcptTo
 from relay.receive.auth import Authenticator
 from relay.receive.envelope import Envelope, Recipient
-from relay.receive.limits import Limits, client_of
+from relay.receive.limits import Limits
 from relay.receive.lines import OVERLONG
 from relay.receive.senders import permits
 from relay.receive.service import Service
 from relay.receive.session import SmtpSession
 from storage.address import Address
 from storage.kv import kv
+from storage.logins import client_of
 from storage.model import Reply, User
 from storage.settings import Network
 

@@ -13,10 +13,10 @@ from aiosmtpd.smtp import SMTP, Session
 
 from relay.receive import replies
 from relay.receive.content import ContentReader
-from relay.receive.limits import client_of
 from relay.receive.lines import LineBuffer
 from relay.receive.service import Service
 from storage.kv import kv
+from storage.logins import client_of
 from storage.model import Reply
 
 # RFC 4954, 4: the longest line that AUTH may need. All other commands are far below.

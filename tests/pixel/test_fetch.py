@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pixel.fetch import Fetch, client_address, parse_address
+from pixel.fetch import Fetch, client_address
+from storage.forwarded import parse_address
 from storage.settings import parse_network
 
 PROXIES = tuple(parse_network(text) for text in ("127.0.0.0/8", "::1/128", "10.1.0.0/16"))

@@ -6,9 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from relay.receive import auth, replies
-from relay.receive.auth import Authenticator, hash_password
+from relay.receive import replies
+from relay.receive.auth import Authenticator
+from storage import passwords
+from storage.access import Role
 from storage.model import User
+from storage.passwords import hash_password
 from tests.receive.conftest import CHEAP
 
 
@@ -31,13 +34,13 @@ ANN = User("ann", CHEAP.hash("secret"))
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The passwords that were verified against a hash, as they are."""
     verified: list[str] = []
-    matches = auth._matches
+    matches = passwords._matches
 
     def counting(stored: str, password: str) -> bool:
         verified.append(password)
         return matches(stored, password)
 
-    monkeypatch.setattr(auth, "_matches", counting)
+    monkeypatch.setattr(passwords, "_matches", counting)
     return verified
 
 
@@ -125,7 +128,7 @@ async def test_no_password_is_kept() -> None:
     authenticator = Authenticator(Table(ANN))
     await authenticator.verify("ann", "secret")
     assert "secret" not in repr(vars(authenticator))
-    assert all(b"secret" not in proof for proof in authenticator._proven)
+    assert all(b"secret" not in proof for proof in authenticator._passwords._proven)
 
 
 async def test_many_sessions_with_one_password_compute_it_once(counted: list[str]) -> None:
@@ -138,23 +141,29 @@ async def test_many_sessions_with_one_password_compute_it_once(counted: list[str
 async def test_one_that_goes_away_does_not_stop_the_others() -> None:
     authenticator = Authenticator(Table(User("ann", hash_password("secret"))))
     first, second = (asyncio.create_task(authenticator.verify("ann", "secret")) for _ in range(2))
-    while not authenticator._running:  # noqa: ASYNC110 - nobody tells
+    while not authenticator._passwords._running:  # noqa: ASYNC110 - nobody tells
         await asyncio.sleep(0)
     first.cancel()
     assert isinstance(await second, User)
 
 
 async def test_past_a_bound_others_are_asked_to_come_later(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(auth, "_MAX_WAITING", 3)
+    monkeypatch.setattr(passwords, "_MAX_WAITING", 3)
     authenticator = Authenticator(Table(ANN))
     answers = await asyncio.gather(*[authenticator.verify("ann", f"wrong {number}") for number in range(5)])
     assert answers == [replies.WRONG_CREDENTIALS] * 3 + [replies.AUTH_BUSY] * 2
 
 
 async def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(auth, "_REMEMBERED", 3)
+    monkeypatch.setattr(passwords, "_REMEMBERED", 3)
     users = [User(f"user{number}", CHEAP.hash("secret")) for number in range(5)]
     authenticator = Authenticator(Table(*users))
     for user in users:
         assert await authenticator.verify(user.name, "secret") == user
-    assert len(authenticator._proven) == 3
+    assert len(authenticator._passwords._proven) == 3
+
+
+async def test_a_viewer_may_read_and_not_send() -> None:
+    viewer = replace(ANN, role=Role.VIEWER)
+    assert await Authenticator(Table(viewer)).verify("ann", "secret") is replies.READS_ONLY
+    assert await Authenticator(Table(viewer)).verify("ann", "wrong") is replies.WRONG_CREDENTIALS

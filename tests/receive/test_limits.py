@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.receive.limits import Budget, Connections, Logins, client_of
+from relay.receive.limits import Budget, Connections
+from storage.logins import Logins, client_of
 
 
 @pytest.mark.parametrize(

@@ -89,9 +89,10 @@ def test_a_user_is_added_changed_and_removed(told: Told, password: None, tmp_pat
         "user ann added\n",
         "",
     )
-    assert told("user", "list") == ("ann  Ann@example.org, @b.example\n", "")
+    assert told("user", "list") == ("ann  sender  Ann@example.org, @b.example\n", "")
     assert json.loads(told("user", "list", "--json")[0]) == {
         "name": "ann",
+        "role": "sender",
         "senders": ["Ann@example.org", "@b.example"],
     }
     assert told("user", "passwd", "ann", "--password-stdin")[0] == "password of ann changed\n"

@@ -92,6 +92,15 @@ def test_everything_together_is_announced_and_stops(serve: Serve) -> None:
     assert "Traceback" not in serve.log()
 
 
+def test_the_first_admin_is_made_by_the_link_that_is_printed(serve: Serve) -> None:
+    serve.start("--only", "report")
+    serve.wait("Stop it with Ctrl-C")
+    found = re.search(rf"http://127\.0\.0\.1:{serve.ports[3]}/setup/[\w-]{{32}}", serve.log())
+    assert found, serve.log()
+    with urllib.request.urlopen(found[0], timeout=SECONDS) as answer:
+        assert b"Make the first administrator" in answer.read()
+
+
 def test_a_part_that_is_killed_comes_back(serve: Serve) -> None:
     serve.start("--only", "report")
     serve.wait("Stop it with Ctrl-C")

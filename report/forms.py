@@ -1,0 +1,54 @@
+"""Forms that change something: who sent them, and what they say.
+
+Rules: a form counts only with the token of the cookie that it was made for, and only from a page of ours: the
+browser itself says where it comes from (Sec-Fetch-Site, Origin). Bounded in bytes.
+"""
+
+import hmac
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Final
+from urllib.parse import urlsplit
+
+from aiohttp import hdrs
+
+from report.asked import Asked
+from report.problem import ProblemError
+
+FIELD: Final = "form_token"
+MAX_BYTES: Final = 64 * 1024
+_OUR_OWN: Final = frozenset({"same-origin", "none"})
+
+
+def token_of(key: str) -> str:
+    """Return the token that forms made for the cookie `key` carry."""
+    return hmac.digest(key.encode(), b"telltale form", "sha256").hex()
+
+
+async def posted(asked: Asked) -> Mapping[str, str]:
+    """Return a form's fields, each once; raises ProblemError where it is not one that we gave to this browser."""
+    _check_site(asked)
+    if asked.request.content_type != "application/x-www-form-urlencoded":
+        raise ProblemError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Expected a form of this server.")
+    fields = {name: value for name, value in (await asked.request.post()).items() if isinstance(value, str)}
+    given = fields.pop(FIELD, "").encode("utf-8", "replace")
+    if not asked.key or not hmac.compare_digest(given, token_of(asked.key).encode()):
+        detail = "This form was made for another session: go back, load the page anew, and send it again."
+        raise ProblemError(HTTPStatus.FORBIDDEN, detail)
+    return fields
+
+
+def _check_site(asked: Asked) -> None:
+    headers = asked.request.headers
+    site = headers.get("Sec-Fetch-Site")
+    origin = headers.get(hdrs.ORIGIN)
+    if site is not None:
+        foreign = site.lower() not in _OUR_OWN
+    else:
+        foreign = origin is not None and urlsplit(origin).netloc.lower() not in _our_names(asked)
+    if foreign:
+        raise ProblemError(HTTPStatus.FORBIDDEN, "A form of another site changes nothing here.")
+
+
+def _our_names(asked: Asked) -> set[str]:
+    return {name.lower() for name in (asked.request.host, asked.desk.base.netloc) if name}

@@ -1,0 +1,60 @@
+"""The account of who is logged in: where else that is so, and another password.
+
+Rule: whoever changes a password proves the old one, and ends all other sessions with it.
+"""
+
+import time
+from http import HTTPStatus
+from typing import Final
+
+from aiohttp import web
+
+from report import sessions
+from report.asked import Asked, Route
+from report.forms import posted
+from report.html import page, see_other
+from report.pages.login import wrong_password
+from storage.access import Scope
+from storage.passwords import Unproven
+
+
+async def show(asked: Asked) -> web.Response:
+    """Show the account."""
+    return await _shown(asked)
+
+
+async def _shown(asked: Asked, *, wrong: str = "", status: HTTPStatus = HTTPStatus.OK) -> web.Response:
+    who = asked.who
+    facts = {
+        "sessions": await asked.desk.reader.sessions_of(who.user),
+        "tokens": await asked.desk.reader.tokens(who.user),
+        "wrong": wrong,
+        "changed": "changed" in asked.request.query,
+    }
+    return page(asked, "account.html", facts, status=status)
+
+
+async def change_password(asked: Asked) -> web.Response:
+    """Take another password."""
+    fields = await posted(asked)
+    desk, who = asked.desk, asked.who
+    if not desk.throttle.begin(who.user, asked.client, time.monotonic()):
+        return await _shown(asked, wrong="Too many tries. Wait a while.", status=HTTPStatus.TOO_MANY_REQUESTS)
+    user = await desk.passwords.verify(who.user, fields.get("old", ""))
+    if isinstance(user, Unproven):
+        return await _shown(asked, wrong="The present password is not right.", status=HTTPStatus.FORBIDDEN)
+    desk.throttle.succeeded(who.user, asked.client)
+    new = fields.get("new", "")
+    wrong = wrong_password(new, fields.get("again", ""))
+    if wrong:
+        return await _shown(asked, wrong=wrong, status=HTTPStatus.UNPROCESSABLE_ENTITY)
+    await desk.store.set_user(who.user, password_hash=await desk.passwords.hashed(new))
+    answer = see_other(asked, "/account?changed")
+    await sessions.begin(asked, user, answer)
+    return answer
+
+
+ROUTES: Final = (
+    Route("GET", "/account", show, Scope.LOG_READ),
+    Route("POST", "/account/password", change_password, Scope.LOG_READ),
+)

@@ -1,0 +1,18 @@
+// What makes the pages livelier; each of them works without.
+import { tellTimes } from "./times.js";
+
+tellTimes(document);
+setInterval(() => tellTimes(document), 30_000);
+
+// A menu closes when something else is clicked, or by Escape.
+const menus = () => document.querySelectorAll("details.menu[open]");
+document.addEventListener("click", (event) => {
+  for (const menu of menus()) if (!menu.contains(event.target)) menu.open = false;
+});
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "Escape") return;
+  for (const menu of menus()) {
+    menu.open = false;
+    menu.querySelector("summary").focus();
+  }
+});
