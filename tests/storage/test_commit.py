@@ -81,8 +81,10 @@ _LIMITED = """
 
     async def main():
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        store = await Store.open(pathlib.Path(sys.argv[1]))
-        resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, resource.RLIM_INFINITY))
+        state_dir = pathlib.Path(sys.argv[1])
+        store = await Store.open(state_dir)
+        made = (state_dir / "telltale.db-wal").stat().st_size
+        resource.setrlimit(resource.RLIMIT_FSIZE, (made + 200_000, resource.RLIM_INFINITY))
         failed = 0
         while failed < 3:
             try:
