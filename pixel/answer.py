@@ -31,6 +31,8 @@ class Answer:
     body: bytes
     # RFC 9111: no cache between the reader and us may answer in our place.
     cache_control: str = "no-store, no-cache, must-revalidate, private, max-age=0"
+    headers: tuple[str, ...] = ()
+    """More header lines."""
 
     def wire(self, date: str, *, head: bool, keep_alive: bool) -> bytes:
         """Return the whole answer; `date` as RFC 9110, 5.6.7 writes it; `head`: without the body."""
@@ -40,6 +42,7 @@ class Answer:
             f"Content-Length: {len(self.body)}",
             f"Cache-Control: {self.cache_control}",
             f"Date: {date}",
+            *self.headers,
             # Said either way: an HTTP/1.0 client that asked for it needs the word (RFC 9112, 9.3).
             f"Connection: {'keep-alive' if keep_alive else 'close'}",
         )

@@ -7,6 +7,7 @@ or its loss is logged.
 import asyncio
 import logging
 import os
+import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Final
@@ -16,6 +17,7 @@ from pixel.crowd import Crowd
 from pixel.judge import Rules
 from pixel.recorder import Counts, Policy, Recorder
 from pixel.settings import PixelSettings
+from pixel.unsubscribe import UnsubscribePages
 from pixel.web import Handler, Listener
 from storage.kv import kv
 from storage.reader import Reader
@@ -31,6 +33,10 @@ _BACKLOG: Final = 2048
 _CROWD_KEY_BYTES: Final = 32
 
 _log = logging.getLogger("telltale.pixel")
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +86,8 @@ class PixelServer:
             recorder.start()
             opened.push_async_callback(recorder.drain, DRAIN_SECONDS)
             tokens = TokenBox(key, Purpose.PIXEL)
-            handler = Handler(tokens, recorder.take, lambda: recorder.failing, base_path=self._base_path())
+            pages = UnsubscribePages(TokenBox(key, Purpose.UNSUBSCRIBE), store, reader, _now_ms)
+            handler = Handler(tokens, recorder.take, lambda: recorder.failing, base_path=self._base_path(), pages=pages)
             listener = Listener(handler)
             opened.push_async_callback(self._close_connections, listener)
             opened.callback(self._close_sockets)

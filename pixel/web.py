@@ -26,8 +26,9 @@ from pixel.answer import (
     Answer,
 )
 from pixel.fetch import AGENT_CHARS, FORWARDED_CHARS, Fetch
+from pixel.unsubscribe import UnsubscribePages
 from storage.token import TokenBox
-from storage.tracking import PATH_PREFIX, PATH_SUFFIX
+from storage.tracking import PATH_PREFIX, PATH_SUFFIX, UNSUBSCRIBE_PREFIX
 
 # An idle connection, and one whose request does not come to an end, is closed after this.
 KEEP_ALIVE_SECONDS: Final = 30.0
@@ -133,22 +134,28 @@ class Handler:
         failing: Callable[[], bool],
         *,
         base_path: str = "",
+        pages: UnsubscribePages | None = None,
         clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         """Take the box of pixel tokens, what takes a hit, and what `/healthz` asks.
 
-        `base_path`: the path of `tracking.base_url`, for a reverse proxy that passes it on.
+        `base_path`: the path of `tracking.base_url`, for a reverse proxy that passes it on. `pages`: what answers
+        those who unsubscribe.
         """
         self._tokens = tokens
         self._take = take
         self._failing = failing
         self._clock_ms = clock_ms
+        self._pages = pages
         self.base_path = base_path
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request."""
         path = self._path(request)
         if not path.startswith(PATH_PREFIX):
+            if self._pages is not None and path.startswith(UNSUBSCRIBE_PREFIX):
+                answer = await self._pages.answer(path[len(UNSUBSCRIBE_PREFIX) :], request)
+                return _Responses(answer).to(request)
             return self._beside(path).to(request)
         if request.method == hdrs.METH_GET:
             token = path[len(PATH_PREFIX) :].lower().removesuffix(PATH_SUFFIX)
@@ -163,7 +170,7 @@ class Handler:
         path = request.raw_path
         # A whole URL (RFC 9112, 3.2.2) or an escaped path is left to the library.
         path = request.path if "%" in path or not path.startswith("/") else path.partition("?")[0]
-        if self.base_path and path.startswith(self.base_path + PATH_PREFIX):
+        if self.base_path and path.startswith((self.base_path + PATH_PREFIX, self.base_path + UNSUBSCRIBE_PREFIX)):
             return path[len(self.base_path) :]
         return path
 

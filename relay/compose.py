@@ -10,9 +10,11 @@ from collections import OrderedDict
 from typing import Final
 
 from relay.deliver.copy import Copy
+from relay.deliver.dkim import OwnFields
 from relay.inject.plan import Plan, PlanError
 from relay.inject.render import head_bytes, render_checked
 from relay.sign import Signer
+from relay.unsubscribe import Unsubscribe
 from storage.kv import kv
 from storage.model import Job, queue_id
 from storage.token import TokenBox
@@ -28,14 +30,25 @@ class Composer:
     """Makes copies: `compose(job, content)` is all that delivery knows of it."""
 
     def __init__(
-        self, pixel: TokenBox, returns: TokenBox, signer: Signer, *, base_url: str, bounce_domain: str
+        self,
+        pixel: TokenBox,
+        returns: TokenBox,
+        signer: Signer,
+        *,
+        base_url: str,
+        bounce_domain: str,
+        unsubscribe: Unsubscribe | None = None,
     ) -> None:
-        """Take the token boxes of images and return paths, the images' base URL and the return paths' domain."""
+        """Take the token boxes of images and return paths, the images' base URL and the return paths' domain.
+
+        `unsubscribe` gives the fields by which a recipient of a broadcast takes no more of its type.
+        """
         self._pixel = pixel
         self._returns = returns
         self._signer = signer
         self._base_url = base_url
         self._bounce_domain = bounce_domain
+        self._unsubscribe = unsubscribe
         self._plans: OrderedDict[int, Plan] = OrderedDict()
 
     def compose(self, job: Job, content: bytes) -> Copy:
@@ -49,18 +62,24 @@ class Composer:
         return f"{self._returns.seal(job.recipient_id)}@{self._bounce_domain}"
 
     def _content(self, job: Job, content: bytes) -> bytes:
-        if not job.message.plan:
-            return self._signer.signed(job.message, content, len(content))
+        message, own = job.message, self._own(job, content)
+        if not message.plan:
+            return self._signer.signed(message, content, len(content), own)
         try:
-            plan = self._plan(job.message.id, job.message.plan)
+            plan = self._plan(message.id, message.plan)
         except PlanError as error:  # damaged, or a later version's: the message is worth more than its image
-            _log.error(kv(event="our-bug", queue_id=queue_id(job.message.id), reason=str(error)))
-            return self._signer.signed(job.message, content, len(content))
+            _log.error(kv(event="our-bug", queue_id=queue_id(message.id), reason=str(error)))
+            return self._signer.signed(message, content, len(content), own)
         rendering = render_checked(content, plan, image_url(self._base_url, self._pixel.seal(job.recipient_id)))
         if rendering.defect:
-            _log.error(kv(event="our-bug", queue_id=queue_id(job.message.id), reason=rendering.defect))
-            return self._signer.signed(job.message, rendering.content, len(rendering.content))
-        return self._signer.signed(job.message, rendering.content, head_bytes(plan))
+            _log.error(kv(event="our-bug", queue_id=queue_id(message.id), reason=rendering.defect))
+            return self._signer.signed(message, rendering.content, len(rendering.content), own)
+        return self._signer.signed(message, rendering.content, head_bytes(plan), own)
+
+    def _own(self, job: Job, content: bytes) -> OwnFields:
+        if self._unsubscribe is None or job.message.broadcast_type is None:
+            return ()
+        return self._unsubscribe.fields(job, content)
 
     def _plan(self, message_id: int, stored: bytes) -> Plan:
         plan = self._plans.get(message_id)

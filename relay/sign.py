@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from relay.deliver.dkim import Key, Template, Unsigned, template
+from relay.deliver.dkim import Key, OwnFields, Template, Unsigned, template, written
 from relay.deliver.keys import KeyRing
 from relay.receive.senders import from_addresses
 from storage.address import Fault, parse_domain
@@ -41,6 +41,8 @@ class _Draft:
     """What all copies of a message share: nothing where it goes unsigned."""
 
     shared: int
+    own: bool = False
+    """Whether each copy has fields of its own."""
     template: Template | None = None
     keys: tuple[Key, ...] = ()
 
@@ -61,23 +63,28 @@ class Signer:
         keys = self._ring.choose(author_domains(fields[0])) if self._ring and len(fields) == 1 else ()
         return frozenset(key.domain for key in keys)
 
-    def signed(self, message: Message, copy: bytes, shared: int) -> bytes:
-        """Return a copy with its signatures; the first `shared` bytes are the same in all copies of the message."""
+    def signed(self, message: Message, copy: bytes, shared: int, own: OwnFields = ()) -> bytes:
+        """Return a copy with its signatures; the first `shared` bytes are the same in all copies of the message.
+
+        `own`: fields that only this copy has, and that are put before it: none in any copy of the message, or the
+        same names in all.
+        """
+        before = written(own) + copy if own else copy
         if not self._ring:
-            return copy
+            return before
         draft = self._drafts.get(message.id)
-        if draft is None or draft.shared != shared:
-            draft = self._drafts[message.id] = self._drafted(message, copy, shared)
+        if draft is None or draft.shared != shared or draft.own is not bool(own):
+            draft = self._drafts[message.id] = self._drafted(message, copy, shared, own)
             if len(self._drafts) > _DRAFTS_KEPT:
                 self._drafts.popitem(last=False)
         if draft.template is None:
-            return copy
-        return draft.template.signatures(copy, draft.keys, int(self._clock()), self._lifetime) + copy
+            return before
+        return draft.template.signatures(copy, draft.keys, int(self._clock()), self._lifetime, own) + before
 
-    def _drafted(self, message: Message, copy: bytes, shared: int) -> _Draft:
-        found = template(copy, shared, utf8=message.smtputf8)
+    def _drafted(self, message: Message, copy: bytes, shared: int, own: OwnFields) -> _Draft:
+        found = template(copy, shared, utf8=message.smtputf8, own=[name.lower() for name, _ in own])
         if isinstance(found, Unsigned):
             _log.info(kv(event="not-signed", queue_id=queue_id(message.id), reason=found))
-            return _Draft(shared)
+            return _Draft(shared, bool(own))
         keys = self._ring.choose(author_domains(found.author))
-        return _Draft(shared, found, keys) if keys else _Draft(shared)
+        return _Draft(shared, bool(own), found, keys) if keys else _Draft(shared, bool(own))

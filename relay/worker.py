@@ -25,6 +25,7 @@ from relay.receive.settings import BounceSettings, SubmissionSettings
 from relay.receive.tls import server_context
 from relay.returns import Returns
 from relay.sign import Signer
+from relay.unsubscribe import Unsubscribe
 from storage import broadcast_settings
 from storage.broadcast_settings import BroadcastSettings
 from storage.commit import StoreFailedError, StoreFullError
@@ -74,7 +75,17 @@ class Rooms:
         returns, pixel = TokenBox(secret, Purpose.RETURN_PATH), TokenBox(secret, Purpose.PIXEL)
         bounce_domain = at.bounce.domain or at.server.hostname
         signer = Signer(load(at.server.state_dir, at.dkim), at.dkim.expires)
-        composer = Composer(pixel, returns, signer, base_url=at.tracking.base_url, bounce_domain=bounce_domain)
+        unsubscribe = Unsubscribe(
+            TokenBox(secret, Purpose.UNSUBSCRIBE), at.tracking.base_url, frozenset(at.broadcast.no_unsubscribe_types)
+        )
+        composer = Composer(
+            pixel,
+            returns,
+            signer,
+            base_url=at.tracking.base_url,
+            bounce_domain=bounce_domain,
+            unsubscribe=unsubscribe,
+        )
         self._delivery = Delivery(store, composer.compose, at.delivery, at.dns, at.retry, at.server)
         url_length = len(image_url(at.tracking.base_url, "a" * TOKEN_CHARS))
         inject = InjectOptions(

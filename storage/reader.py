@@ -11,6 +11,7 @@ import aiosqlite
 
 from storage import database, judging, timeline
 from storage.access import ApiToken, Role, Scope, Session
+from storage.broadcast_reader import BroadcastReader
 from storage.database import StoreMissingError, StoreVersionError
 from storage.logquery import BY_HEADER, OF_MESSAGE, Query, Search, log_row
 from storage.model import HitFacts, Judged, LogFilter, LogRow, StoredDsn, TimelineEntry, User
@@ -36,6 +37,7 @@ class Reader:
     def __init__(self, connection: aiosqlite.Connection) -> None:
         """Use `open`."""
         self._connection = connection
+        self.broadcasts = BroadcastReader(self._all)
 
     @classmethod
     async def open(cls, state_dir: Path) -> Self:

@@ -176,6 +176,19 @@ def remove(row: Recipient, now_ms: int, why: str) -> bool:
     return True
 
 
+def withdraw(row: Recipient, why: str) -> bool:
+    """End a pending recipient whom nobody tries now, since its owner wants no such mail.
+
+    What was tried before cannot be said not to have been sent: it ends as Bounced.
+    """
+    if not row.pending or row.lease is not None:
+        return False
+    _move(row, Event.NO_EMAIL if row.status is Status.UNSENT else Event.BOUNCE)
+    row.diagnostic = why
+    row.category = None
+    return True
+
+
 def _move(row: Recipient, event: Event) -> None:
     """Move the status by the table, then by an open that was kept; what is done leaves the queue."""
     row.status = advance(row.status, event)

@@ -27,6 +27,7 @@ from storage import (
 )
 from storage.access import ApiToken, Role, Session
 from storage.blocklist import BlockedList
+from storage.broadcasts import Broadcasts
 from storage.commit import StoreFailedError, StoreFullError, Writer, told
 from storage.contacts import Contacts
 from storage.database import StoreVersionError
@@ -118,6 +119,7 @@ class Store:
         self._writer.start(self._serving)
         self.contacts = Contacts(self._writer)
         self.blocked = BlockedList(self._writer)
+        self.broadcasts = Broadcasts(self._writer)
         self._lookups = Lane("store-lookups", loop)
         self._lookups.start(Lookups(opened.reading, state_dir))
 

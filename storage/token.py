@@ -26,6 +26,7 @@ class Purpose(Enum):
 
     PIXEL = b"pixel"
     RETURN_PATH = b"return-path"
+    UNSUBSCRIBE = b"unsubscribe"
 
 
 class TokenBox:

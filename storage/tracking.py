@@ -1,4 +1,4 @@
-"""What the relay and the pixel server agree on: `[tracking]` and the form of an image's URL."""
+"""What the relay and the pixel server agree on: `[tracking]` and the form of the URLs in copies."""
 
 from enum import StrEnum
 from typing import Final
@@ -7,6 +7,7 @@ from storage.settings import DomainOf, Seconds, Section
 
 PATH_PREFIX: Final = "/o/"
 PATH_SUFFIX: Final = ".gif"
+UNSUBSCRIBE_PREFIX: Final = "/u/"
 
 
 class TextOnly(StrEnum):
@@ -46,3 +47,8 @@ class TrackingSettings(Section):
 def image_url(base_url: str, token: str) -> str:
     """Return the URL of a recipient's image; all URLs of one installation have the same length."""
     return f"{base_url.rstrip('/')}{PATH_PREFIX}{token}{PATH_SUFFIX}"
+
+
+def unsubscribe_url(base_url: str, token: str) -> str:
+    """Return the URL of the page on which a copy's recipient unsubscribes."""
+    return f"{base_url.rstrip('/')}{UNSUBSCRIBE_PREFIX}{token}"

@@ -7,7 +7,7 @@ header and the body up to the image, is canonicalised and hashed once.
 
 import base64
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
@@ -175,6 +175,15 @@ class BodyHash:
         return whole.digest()
 
 
+OwnFields = Sequence[tuple[bytes, bytes]]
+"""Fields that each copy has of its own: name and value, the value one line without blanks at its ends or in a row."""
+
+
+def written(own: OwnFields) -> bytes:
+    """Return fields as they stand in a header."""
+    return b"".join([b"%b: %b\r\n" % field for field in own])
+
+
 class Template:
     """What the signatures of all copies of a message share."""
 
@@ -191,10 +200,11 @@ class Template:
         self._body: BodyHash | None = None
         """Of what is shared: hashed with the first copy, since a message whose author has no key needs none."""
 
-    def signatures(self, copy: bytes, keys: Iterable[Key], at: int, lifetime: int = 0) -> bytes:
+    def signatures(self, copy: bytes, keys: Iterable[Key], at: int, lifetime: int = 0, own: OwnFields = ()) -> bytes:
         """Return a DKIM-Signature field for each key, in order, to be put before `copy`, lines ended with CRLF.
 
         `at` is the time in seconds since the epoch, `lifetime` how many seconds from then on they hold; 0: for ever.
+        `own`: fields of the names that `template` was told, which are put before `copy` too.
         """
         if self._body is None:
             self._body = BodyHash()
@@ -204,25 +214,30 @@ class Template:
             body = body.copy()
             body.feed(copy[self._shared :])
         body_hash = base64.b64encode(body.digest())
-        return b"".join([self._signature(key, body_hash, at, lifetime) for key in keys])
+        fields = self._fields
+        if own:
+            fields = fields.copy()
+            fields.update(b"".join([b"%b:%b\r\n" % (name.lower(), value) for name, value in own]))
+        return b"".join([self._signature(fields, key, body_hash, at, lifetime) for key in keys])
 
-    def _signature(self, key: Key, body_hash: bytes, at: int, lifetime: int) -> bytes:
+    def _signature(self, fields: "_Hash", key: Key, body_hash: bytes, at: int, lifetime: int) -> bytes:
         until = f" x={at + lifetime};" if lifetime else ""
         start = f" v=1; a={key.algorithm}; c=relaxed/relaxed; d={key.domain};\r\n\ts={key.selector}; t={at};{until}"
         tags = b"%b\r\n\th=%b;\r\n\tbh=%b;\r\n\tb=" % (start.encode("ascii"), self._names, body_hash)
         # RFC 6376, 3.7: the signature signs itself too, relaxed, with an empty b= and without its line end.
-        signed = self._fields.copy()
+        signed = fields.copy()
         signed.update(b"dkim-signature:" + tags.replace(_FOLD, b" ").lstrip())
         value = base64.b64encode(key.sign(signed.digest()))
         lines = [value[cut : cut + _LINE_BYTES] for cut in range(0, len(value), _LINE_BYTES)]
         return b"DKIM-Signature:%b%b\r\n" % (tags, _FOLD.join(lines))
 
 
-def template(content: bytes, shared: int, *, utf8: bool) -> Template | Unsigned:
+def template(content: bytes, shared: int, *, utf8: bool, own: Sequence[bytes] = ()) -> Template | Unsigned:
     """Read a message, of which the first `shared` bytes, its header among them, are the same in all copies.
 
     The rest of a copy must have no bare CR or LF where this one has none. `utf8`: whether it travels with
-    SMTPUTF8; otherwise 8-bit fields are re-written on the way by some (RFC 6376, 5.3).
+    SMTPUTF8; otherwise 8-bit fields are re-written on the way by some (RFC 6376, 5.3). `own`: names (lower case) of
+    fields that the content lacks and each copy gets, in order; they are signed last, and nobody can add another.
     """
     if not content.count(b"\n") == content.count(b"\r") == content.count(b"\r\n"):
         return Unsigned.LINE_ENDS
@@ -236,6 +251,7 @@ def template(content: bytes, shared: int, *, utf8: bool) -> Template | Unsigned:
     names = [
         name for name, more in _MORE.items() if name in ALWAYS or found[name] for _ in range(len(found[name]) + more)
     ]
+    names += [name for name in own for _ in range(2)]
     if len(names) > MAX_NAMES:
         return Unsigned.FIELDS
     # RFC 6376, 3.4.2 and 5.4.2: those of one name from the last to the first.

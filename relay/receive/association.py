@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from relay.receive.encoded_words import decode_value
+from storage.address import type_key
 from storage.broadcast_settings import BroadcastHeader
 
 CONTROL_FIELDS: Final = frozenset(
@@ -32,7 +33,7 @@ class Association:
 
     name: str | None = None
     type: str | None = None
-    """In lower case."""
+    """As `type_key` has it."""
     by: BroadcastHeader | None = None
     """The field that gave the name."""
 
@@ -54,7 +55,7 @@ def associate(values: Mapping[bytes, bytes]) -> Association:
         (BroadcastHeader.LIST_ID, _list_id(_text(values, b"list-id"))),
     )
     by, name = next(((header, text) for header, text in said if text), (None, None))
-    type_ = (_text(values, b"x-broadcast-type") or tags.get("broadcast-type", "")).lower()
+    type_ = type_key(_text(values, b"x-broadcast-type") or tags.get("broadcast-type", ""))
     return Association(name, type_ or None, by)
 
 

@@ -1,0 +1,77 @@
+"""From a file of the sender's to the message that is stored with a broadcast: a MIME message whose texts are templates.
+
+Rule: for files that the operator names, on the command line; `email` is never let near what comes over a wire. What is
+returned can be read by `relay.broadcast.letter`.
+"""
+
+import re
+from email import message_from_bytes, policy
+from email.message import EmailMessage
+from typing import Final
+
+from inscriptis import get_text
+from inscriptis.model.config import ParserConfig
+
+from relay.broadcast.grammar import TemplateError, read
+
+_POLICY: Final = policy.SMTP.clone(refold_source="none", max_line_length=998)
+_PLACEHOLDER: Final = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}", re.DOTALL)
+_HELD: Final = re.compile("\ue000(\\d+)\ue001")
+# What belongs to one copy, or to one way that a message took: each copy gets its own.
+_OF_A_COPY: Final = (
+    *("to", "cc", "bcc", "date", "message-id", "received", "return-path", "delivered-to", "dkim-signature"),
+    *("x-broadcast", "x-broadcast-type", "authentication-results", "list-unsubscribe-post"),
+)
+
+
+def of_html(html: str, subject: str, sender: str, name: str = "the page") -> bytes:
+    """Return the message of an HTML page, with a text version beside it.
+
+    Raises TemplateError where its placeholders cannot be read; `name` is the file's.
+    """
+    read(html, name, html=True)
+    message = EmailMessage(policy=_POLICY)
+    message["From"] = sender
+    message["Subject"] = _line(subject)
+    message.set_content(text_of(html), cte="quoted-printable")
+    message.add_alternative(html, subtype="html", cte="quoted-printable")
+    return message.as_bytes()
+
+
+def of_message(content: bytes, subject: str | None, sender: str) -> bytes:
+    """Return the message of an .eml file, with its own header but for From, and Subject where one is given.
+
+    Raises TemplateError where it is no message.
+    """
+    message = message_from_bytes(content, policy=_POLICY)
+    if not message.keys():
+        raise TemplateError("it has no header: expected lines such as “Subject: …”, a blank line, and the text")
+    if subject is None and not message["subject"]:
+        raise TemplateError("it has no Subject: expected one in its header, or --subject")
+    for name in _OF_A_COPY:
+        del message[name]
+    del message["from"]
+    message["From"] = sender
+    if subject is not None:
+        del message["subject"]
+        message["Subject"] = _line(subject)
+    if message["mime-version"] is None:
+        message["MIME-Version"] = "1.0"
+    return message.as_bytes()
+
+
+def text_of(html: str) -> str:
+    """Return HTML as plain text, with its links and its placeholders."""
+    held: list[str] = []
+
+    def hold(found: re.Match[str]) -> str:
+        held.append(found[0])
+        return f"\ue000{len(held) - 1}\ue001"
+
+    text = get_text(_PLACEHOLDER.sub(hold, html), ParserConfig(display_links=True))
+    lines = [line.rstrip() for line in text.strip().splitlines()]
+    return _HELD.sub(lambda found: held[int(found[1])], "\n".join(lines)) + "\n"
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())
