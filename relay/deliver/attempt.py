@@ -31,6 +31,8 @@ async def attempted(means: Means, job: Job, connection: Connection, delivered_on
     transaction = Transaction(copy.return_path, job.address, copy.content, job.message.smtputf8, *asked)
     connection.used += 1
     outcome = await connection.session.start(transaction)
+    if connection.used == 1:
+        connection.keep_tls_session()
     return Attempt(
         began_ms,
         round((means.clock() - began) * 1000),

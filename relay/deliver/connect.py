@@ -5,6 +5,7 @@ has the transport. Rule: what fails comes back as a Failure, with the phase and 
 """
 
 import asyncio
+import datetime as dt
 import errno
 import ipaddress
 import os
@@ -18,14 +19,15 @@ from typing import Final, cast
 
 import aiosmtplib
 
+from relay.deliver import tls
 from relay.deliver.client import Extensions, Session, Timeouts
+from relay.deliver.demand import Demand, Proof, demand
 from relay.deliver.destination import Destination
 from relay.deliver.dns import Resolver
 from relay.deliver.mx import Found, in_turn, is_public
 from relay.deliver.reply import from_text, garbled, ours
-from relay.deliver.settings import TlsPolicy
 from relay.deliver.source import Source
-from relay.deliver.tls import TlsClient, facts
+from relay.deliver.tls import TlsClient
 from storage.model import Phase, Reply
 
 # As Postfix's smtp_mx_address_limit.
@@ -81,6 +83,13 @@ class Connection:
     """The address of ours that it comes from, where one was chosen."""
     other_four: bool = False
     """Whether it went to an IPv6 address and the host has an IPv4 address, too."""
+    secured: tuple[ssl.SSLObject, Demand] | None = None
+    """Its TLS, and what that was to come to."""
+
+    def keep_tls_session(self) -> None:
+        """Let the next connection to this server resume this one's TLS."""
+        if self.secured is not None:
+            tls.keep(*self.secured)
 
 
 class _StopError(Exception):
@@ -110,7 +119,7 @@ class Dialer:
     def __init__(
         self,
         resolver: Resolver,
-        tls: TlsClient,
+        tls_client: TlsClient,
         *,
         ehlo_name: str,
         timeouts: Timeouts,
@@ -119,7 +128,7 @@ class Dialer:
     ) -> None:
         """`ehlo_name` is our name; `chance` gives 0 … 1; `clock` counts seconds."""
         self._resolver = resolver
-        self._tls = tls
+        self._tls = tls_client
         self._ehlo_name = ehlo_name
         self._timeouts = timeouts
         self._chance = chance
@@ -194,30 +203,34 @@ class Dialer:
         return in_turn(list(dict.fromkeys(cast("str", info[4][0]) for info in found)))
 
     async def _open(self, destination: Destination, host: str, address: str) -> Connection | Failure:
-        wanted = self._tls.wanted(destination.tls, host, self._clock())
-        opened = await self._try(destination, host, address, starttls=wanted)
-        if (
-            isinstance(opened, Failure)
-            and opened.phase is Phase.TLS
-            and destination.tls is TlsPolicy.MAY
-            and not destination.implicit_tls
-        ):
-            self._tls.remember_failure(host, self._clock())
-            opened = await self._try(destination, host, address, starttls=False)
-        return opened
+        asked = demand(destination, host, None)
+        if isinstance(asked, Reply):
+            return Failure(asked, Phase.TLS, host, address)
+        asked = self._tls.asked(host, asked)
+        while True:
+            opened = await self._try(destination, host, address, asked)
+            if isinstance(opened, Connection) or opened.phase is not Phase.TLS:
+                return opened
+            self._tls.remember_failure(host, asked)
+            if asked.otherwise is None:
+                return opened
+            asked = asked.otherwise
 
-    async def _try(self, destination: Destination, host: str, address: str, *, starttls: bool) -> Connection | Failure:
+    async def _try(self, destination: Destination, host: str, address: str, asked: Demand) -> Connection | Failure:
         smtp: _Smtp | None = None
         try:
-            smtp = self._smtp(await self._connected(host, address, destination), destination, host)
-            tls = await self._greet(smtp, destination, address, starttls=starttls)
-            return self._take_over(smtp, host, address, tls, _source_of(destination, address))
+            smtp = self._smtp(await self._connected(host, address, destination), destination, asked)
+            secured = await self._greet(smtp, destination, address, asked)
+            connection = self._take_over(smtp, host, address, secured, asked)
         except _StopError as stop:
             failure = Failure(stop.reply, stop.phase, host, address, _source_of(destination, address))
         except BaseException:
             if smtp is not None:
                 smtp.close()
             raise
+        else:
+            connection.source = _source_of(destination, address)
+            return connection
         if smtp is not None:
             smtp.close()
         return failure
@@ -250,35 +263,42 @@ class Dialer:
         if len(self._unreached) > _ADDRESSES_KEPT:
             self._unreached.popitem(last=False)
 
-    def _smtp(self, sock: socket.socket, destination: Destination, host: str) -> _Smtp:
+    def _smtp(self, sock: socket.socket, destination: Destination, asked: Demand) -> _Smtp:
         return _Smtp(
-            hostname=host,
+            hostname=asked.name,
             local_hostname=(destination.source and destination.source.ehlo) or self._ehlo_name,
             sock=sock,
             timeout=self._timeouts.greeting,
             use_tls=destination.implicit_tls,
             start_tls=False,
-            tls_context=self._tls.context(destination.tls),
+            tls_context=self._tls.context(asked),
         )
 
-    async def _greet(self, smtp: _Smtp, destination: Destination, address: str, *, starttls: bool) -> str | None:
-        """Banner, EHLO, TLS and AUTH; returns what TLS came to."""
+    async def _greet(self, smtp: _Smtp, destination: Destination, address: str, asked: Demand) -> ssl.SSLObject | None:
+        """Banner, EHLO, TLS and AUTH; returns the TLS, where there is some."""
         with _phase(Phase.BANNER, implicit_tls=destination.implicit_tls):
             await smtp.connect()
+        if destination.implicit_tls:
+            _prove(smtp, asked)
         await _hello(smtp)
-        if not destination.implicit_tls and starttls:
-            await _start_tls(smtp, destination.tls)
-        tls = _tls_of(smtp, destination.tls)
+        if not destination.implicit_tls and asked.proof is not None:
+            await _start_tls(smtp, asked)
+        secured = _tls_of(smtp)
         if destination.user is not None:
-            await _log_in(smtp, destination, address, tls)
-        return tls
+            await _log_in(smtp, destination, address, secured)
+        return secured
 
-    def _take_over(self, smtp: _Smtp, host: str, address: str, tls: str | None, source: str | None) -> Connection:
+    def _take_over(
+        self, smtp: _Smtp, host: str, address: str, secured: ssl.SSLObject | None, asked: Demand
+    ) -> Connection:
         transport = smtp.transport
         if transport is None or transport.is_closing():
             raise _StopError(ours("4.4.2", f"lost connection {_WHILE[Phase.EHLO]}"), Phase.EHLO)
         session = Session(cast("asyncio.Transport", transport), Extensions.read(smtp.esmtp_extensions), self._timeouts)
-        return Connection(session, host, address, tls, self._clock(), source=source)
+        words = None if secured is None else tls.facts(secured, asked.proof or Proof.NONE)
+        connection = Connection(session, host, address, words, self._clock())
+        connection.secured = None if secured is None else (secured, asked)
+        return connection
 
 
 def _source_of(destination: Destination, address: str) -> str | None:
@@ -309,9 +329,9 @@ async def _hello(smtp: _Smtp) -> None:
             await smtp.helo()
 
 
-async def _start_tls(smtp: _Smtp, policy: TlsPolicy) -> None:
+async def _start_tls(smtp: _Smtp, asked: Demand) -> None:
     if not smtp.supports_extension("starttls"):
-        if policy is TlsPolicy.MAY:
+        if asked.may_be_clear:
             return
         raise _StopError(ours("4.7.4", "TLS is required, but the server does not offer it"), Phase.TLS)
     with _phase(Phase.TLS):
@@ -319,22 +339,28 @@ async def _start_tls(smtp: _Smtp, policy: TlsPolicy) -> None:
             await smtp.starttls()
         except aiosmtplib.SMTPResponseException as error:
             # 454 and kin: the conversation goes on in clear (RFC 3207, 4.1), if a policy allows that.
-            if policy is TlsPolicy.MAY and smtp.is_connected and _FIRST_CODE <= error.code <= _LAST_CODE:
+            if asked.may_be_clear and smtp.is_connected and _FIRST_CODE <= error.code <= _LAST_CODE:
                 return
             raise
+    _prove(smtp, asked)
     await _hello(smtp)
 
 
-def _tls_of(smtp: _Smtp, policy: TlsPolicy) -> str | None:
-    if not smtp.is_connected:
-        return None
-    connection = smtp.get_transport_info("ssl_object")
-    return facts(connection, policy) if connection is not None else None
+def _prove(smtp: _Smtp, asked: Demand) -> None:
+    """Let DANE judge the server, before a word is said to it."""
+    secured = _tls_of(smtp)
+    mismatch = None if secured is None else tls.unproven(secured, asked, dt.datetime.now(dt.UTC))
+    if mismatch is not None:
+        raise _StopError(ours("4.7.5", f"DANE: {mismatch}"), Phase.TLS)
 
 
-async def _log_in(smtp: _Smtp, destination: Destination, address: str, tls: str | None) -> None:
+def _tls_of(smtp: _Smtp) -> ssl.SSLObject | None:
+    return cast("ssl.SSLObject | None", smtp.get_transport_info("ssl_object")) if smtp.is_connected else None
+
+
+async def _log_in(smtp: _Smtp, destination: Destination, address: str, secured: ssl.SSLObject | None) -> None:
     """AUTH with the first mechanism that both know: one try, since tries that fail lock accounts."""
-    if tls is None and not _is_this_machine(address):
+    if secured is None and not _is_this_machine(address):
         raise _StopError(ours("4.7.11", "the password is not sent without TLS, and there is none"), Phase.AUTH)
     mechanisms = {"plain": smtp.auth_plain, "login": smtp.auth_login, "cram-md5": smtp.auth_crammd5}
     offered = [name for name in mechanisms if name in smtp.server_auth_methods]

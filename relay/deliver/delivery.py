@@ -93,7 +93,7 @@ class Delivery:
         self._resolver = Resolver(dns, clock)
         name = server.hostname or socket.getfqdn()
         timeouts = timeouts or Timeouts()
-        dialer = Dialer(self._resolver, TlsClient(), ehlo_name=name, timeouts=timeouts, chance=chance, clock=clock)
+        dialer = Dialer(self._resolver, TlsClient(clock), ehlo_name=name, timeouts=timeouts, chance=chance, clock=clock)
         means = Means(
             dialer,
             self._contents,

@@ -6,6 +6,7 @@ from relay.deliver.mx import Hosts
 from relay.deliver.route import Route
 from relay.deliver.settings import DeliveredOn, TlsPolicy
 from relay.deliver.source import Source
+from relay.deliver.sts import StsPolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +16,7 @@ class Destination:
     hosts: Hosts
     port: int
     tls: TlsPolicy
+    """What is asked of hosts where neither DANE nor MTA-STS asks for more."""
     final_hop: bool
     """Whether these are the recipients' own servers, not a route's."""
     any_address: bool = False
@@ -22,6 +24,10 @@ class Destination:
     implicit_tls: bool = False
     user: str | None = None
     password: str | None = field(default=None, repr=False)
+    dane: bool = False
+    """Whether the hosts' TLSA records count: their names are known securely, and so would the records be."""
+    sts: StsPolicy | None = None
+    """The MTA-STS policy of the domains."""
     delivered_on: DeliveredOn = DeliveredOn.MX
     source: Source | None = None
     """The address of ours to go out from: what a server thinks of it, and its limits, are that address's."""

@@ -11,8 +11,8 @@ from enum import StrEnum
 from itertools import chain, groupby, zip_longest
 from typing import Final
 
+from relay.deliver.patterns import a_labels
 from relay.deliver.reply import ours
-from relay.deliver.route import a_labels
 from storage.model import Reply
 
 # A domain needs few; Postfix connects to 5 addresses of them (smtp_mx_address_limit).

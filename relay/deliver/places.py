@@ -15,9 +15,10 @@ from relay.deliver.destination import Destination, of_hosts, of_route
 from relay.deliver.dns import Resolver
 from relay.deliver.means import Entry, Means
 from relay.deliver.mx import Hosts, hosts_of, literal
+from relay.deliver.patterns import Patterns
 from relay.deliver.reply import ours
 from relay.deliver.route import Routes
-from relay.deliver.settings import DeliverySettings, pools_of
+from relay.deliver.settings import DeliverySettings, TlsPolicy, pools_of
 from relay.deliver.site import Site
 from relay.deliver.source import Source
 from storage.kv import kv
@@ -69,12 +70,14 @@ class Places:
         self._settings = settings
         self._routes = Routes.parse(settings.routes)
         self._pools = pools_of(settings)
+        self._tls = Patterns(settings.tls_policies)
 
     def reload(self, settings: DeliverySettings) -> None:
         """Find all ways anew; recipients that wait at a site stay there."""
         self._settings = settings
         self._routes = Routes.parse(settings.routes)
         self._pools = pools_of(settings)
+        self._tls = Patterns(settings.tls_policies)
         for place in self._places.values():
             place.until = 0.0
 
@@ -178,10 +181,10 @@ class Places:
         route = self._routes.match(domain)
         address = literal(domain) if route is None else None
         if route is not None:
-            destination = of_route(route, self._settings.tls, self._settings.delivered_on)
+            destination = of_route(route, self._tls_of(domain), self._settings.delivered_on)
             self._found(key, place, destination, self._means.clock() + _KNOWN_SECONDS)
         elif address is not None:
-            destination = self._of_hosts(Hosts(((address,),)), place.source)
+            destination = self._of_hosts(domain, Hosts(((address,),)), place.source)
             self._found(key, place, destination, self._means.clock() + _KNOWN_SECONDS)
         else:
             self._asked[key] = place
@@ -189,10 +192,13 @@ class Places:
             self._asking.add(task)
             task.add_done_callback(self._asking.discard)
 
-    def _of_hosts(self, hosts: Hosts, source: Source | None) -> Destination:
+    def _tls_of(self, domain: str) -> TlsPolicy:
+        return self._tls.match(domain) or self._settings.tls
+
+    def _of_hosts(self, domain: str, hosts: Hosts, source: Source | None) -> Destination:
         at = self._settings
         private = at.allow_private_destinations
-        return of_hosts(hosts, at.port, at.tls, at.delivered_on, allow_private=private, source=source)
+        return of_hosts(hosts, at.port, self._tls_of(domain), at.delivered_on, allow_private=private, source=source)
 
     async def _ask(self, key: Key, place: _Place) -> None:
         domain, _ = key
@@ -206,7 +212,7 @@ class Places:
         finally:
             del self._asked[key]
         if isinstance(hosts, Hosts):
-            self._found(key, place, self._of_hosts(hosts, place.source), until.at)
+            self._found(key, place, self._of_hosts(domain, hosts, place.source), until.at)
             return
         attempt = Attempt(began_ms, round((self._means.clock() - began) * 1000), Phase.DNS, hosts)
         for entry in place.take():

@@ -4,15 +4,14 @@ Rule: pure. What cannot be understood is a RouteError with one sentence for the 
 """
 
 import ipaddress
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Self
 from urllib.parse import SplitResult, unquote, urlsplit
 
+from relay.deliver.patterns import Patterns, a_labels
+
 _DEFAULT_PORTS: Final = {"smtp": 25, "smtps": 465}
-_LABEL: Final = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
-_MAX_NAME: Final = 253  # RFC 1035, 2.3.4, as text
 _FORM: Final = 'write "smtp://host", "smtp://host:port" or "smtps://user:password@host:port"'
 
 
@@ -35,40 +34,19 @@ class Route:
 class Routes:
     """The routes by domain pattern."""
 
-    __slots__ = ("_exact", "_rest", "_suffixes")
+    __slots__ = ("_patterns",)
 
-    def __init__(self, exact: Mapping[str, Route], suffixes: Mapping[str, Route], rest: Route | None) -> None:
-        self._exact = exact
-        self._suffixes = suffixes
-        self._rest = rest
+    def __init__(self, patterns: Patterns[Route]) -> None:
+        self._patterns = patterns
 
     @classmethod
     def parse(cls, patterns: Mapping[str, str]) -> Self:
-        """Read `{pattern: url}`: "example.org", "*.example" for all its subdomains, "*" for all; raises RouteError."""
-        exact: dict[str, Route] = {}
-        suffixes: dict[str, Route] = {}
-        rest: Route | None = None
-        for pattern, url in patterns.items():
-            route = parse_route(url)
-            if pattern == "*":
-                rest = route
-            elif pattern.startswith("*."):
-                suffixes[_domain(pattern[2:], pattern)] = route
-            else:
-                exact[_domain(pattern, pattern)] = route
-        return cls(exact, suffixes, rest)
+        """Read `{pattern: url}`; raises RouteError or PatternError."""
+        return cls(Patterns({pattern: parse_route(url) for pattern, url in patterns.items()}))
 
     def match(self, domain: str) -> Route | None:
         """Return the most specific route of `domain` (lower-case A-labels); None where its MX hosts serve it."""
-        found = self._exact.get(domain)
-        if found is not None or not self._suffixes:
-            return found or self._rest
-        parent = domain
-        while parent:
-            _, _, parent = parent.partition(".")
-            if parent in self._suffixes:
-                return self._suffixes[parent]
-        return self._rest
+        return self._patterns.match(domain)
 
 
 def parse_route(url: str) -> Route:
@@ -87,24 +65,6 @@ def parse_route(url: str) -> Route:
     user, password = _credentials(parts, url)
     host = _host(parts.hostname or "", url)
     return Route(host, port or _DEFAULT_PORTS[parts.scheme], parts.scheme == "smtps", user, password)
-
-
-def a_labels(name: str) -> str | None:
-    """Return a domain or host name in lower-case A-labels, None where it cannot be one."""
-    try:
-        ascii_name = (name if name.isascii() else name.encode("idna").decode("ascii")).rstrip(".").lower()
-    except UnicodeError:
-        return None
-    if len(ascii_name) > _MAX_NAME or not all(_LABEL.fullmatch(label) for label in ascii_name.split(".")):
-        return None
-    return ascii_name
-
-
-def _domain(name: str, pattern: str) -> str:
-    domain = a_labels(name)
-    if domain is None:
-        raise RouteError(f'the route pattern "{pattern}" is no domain: write "example.org", "*.example" or "*"')
-    return domain
 
 
 def _host(name: str, url: str) -> str:

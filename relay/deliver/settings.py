@@ -14,12 +14,20 @@ from storage.settings import DomainOf, Endpoint, ListenOn, Seconds, Section, par
 
 
 class TlsPolicy(StrEnum):
-    """How a copy may travel: never, where offered, always, or always to a verified name."""
+    """How a copy may travel (the levels of Postfix's smtp_tls_security_level)."""
 
     NONE = "none"
+    """In clear."""
     MAY = "may"
+    """With TLS where it is offered."""
     ENCRYPT = "encrypt"
+    """With TLS only."""
     VERIFY = "verify"
+    """With a certificate that a known authority made out to the name of the mail host."""
+    DANE = "dane"
+    """With a certificate that TLSA records name; where there are none, as `may`."""
+    DANE_ONLY = "dane-only"
+    """As `dane`, but never where there are none."""
 
 
 class DeliveredOn(StrEnum):
@@ -79,6 +87,9 @@ class DeliverySettings(Section):
     pools: dict[str, Annotated[dict[str, int], BeforeValidator(_weights)]] = {}  # noqa: RUF012 - frozen model
     """Pattern of the sender's domain to the sources of its mail; {}: all sources serve all senders."""
     tls: TlsPolicy = TlsPolicy.MAY
+    """For domains that `tls_policies` does not name and that ask for nothing more themselves."""
+    tls_policies: dict[str, TlsPolicy] = {}  # noqa: RUF012 - frozen model
+    """Domain pattern, as in `routes`, to the policy that holds for it, whatever the domain itself asks for."""
     delivered_on: DeliveredOn = DeliveredOn.MX
     """"mx": the 250 of an MX host is Delivered; "dsn": it is Sent, and a success DSN, asked for where offered, is."""
     max_connections: int = 500
@@ -93,11 +104,11 @@ class DeliverySettings(Section):
         Routes.parse(routes)
         return routes
 
-    @field_validator("pools")
+    @field_validator("pools", "tls_policies")
     @classmethod
-    def _patterns_can_be_read(cls, pools: dict[str, dict[str, int]]) -> dict[str, dict[str, int]]:
-        Patterns(pools)
-        return pools
+    def _patterns_can_be_read(cls, values: dict[str, Any]) -> dict[str, Any]:
+        Patterns(values)
+        return values
 
     @field_validator("max_connections", "max_connections_per_site", "max_queue_in_memory")
     @classmethod

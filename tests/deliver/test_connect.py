@@ -2,18 +2,20 @@ import asyncio
 import contextlib
 import dataclasses
 import socket
+import ssl
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
 from relay.deliver.client import Timeouts, Transaction
 from relay.deliver.connect import MAX_ADDRESSES, MAX_SESSIONS, Connection, Dialer, Failure
+from relay.deliver.demand import Demand, Proof
 from relay.deliver.destination import Destination, of_hosts, of_route
 from relay.deliver.dns import Resolver
 from relay.deliver.mx import Hosts
 from relay.deliver.route import Route
 from relay.deliver.settings import DnsSettings, TlsPolicy
-from relay.deliver.tls import CLEAR_SECONDS, TlsClient
+from relay.deliver.tls import LESS_SECONDS, RESUMED_SECONDS, TlsClient
 from storage.model import Phase
 from tests.peers.dns import DnsServer
 from tests.peers.smtp import DROP, HANG, RESET, Raw, Script, ScriptedServer, Step, Then, ca_file, free_port
@@ -30,7 +32,7 @@ class World:
         self.dns = dns
         self.now = 1000.0
         self.chance = 0.5
-        self.tls = TlsClient()
+        self.tls = TlsClient(lambda: self.now)
         self.resolver = Resolver(DnsSettings(nameservers=(dns.endpoint,), timeout=1))
         self.dialer = self.with_timeouts(Timeouts())
         self.connections: list[Connection] = []
@@ -328,7 +330,7 @@ async def test_a_broken_handshake_is_followed_by_clear_and_remembered(world: Wor
         assert len(server.conversations) == 2
         assert (await world.connect(to(server))).tls is None
         assert server.commands.count("STARTTLS") == 1
-        world.now += CLEAR_SECONDS + 1
+        world.now += LESS_SECONDS + 1
         await world.connect(to(server))
         assert server.commands.count("STARTTLS") == 2
 
@@ -406,14 +408,55 @@ async def test_implicit_tls_that_says_nothing_times_out_in_the_banner(world: Wor
         assert brief(await world.fail(route)) == "banner 0 4.4.2"
 
 
+@pytest.mark.parametrize("policy", [TlsPolicy.MAY, TlsPolicy.VERIFY])
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+async def test_a_second_connection_resumes_tls(world: World, policy: TlsPolicy, version: ssl.TLSVersion) -> None:
+    world.tls.trust(str(ca_file()))
+    with ScriptedServer(Script(tls=True, tls_version=version)) as server:
+        for _ in range(3):
+            connection = await world.connect(to(server, policy))
+            await send(connection)
+            connection.keep_tls_session()
+        assert [each.resumed for each in server.conversations] == [False, True, True]
+        # What was proven an hour ago is proven anew.
+        world.now += RESUMED_SECONDS + 1
+        await world.connect(to(server, policy))
+        assert not server.conversations[-1].resumed
+
+
+async def test_no_session_is_resumed_where_less_was_proven(world: World) -> None:
+    """A session that nobody verified must not stand for a certificate that is to be verified."""
+    with ScriptedServer(Script(tls=True)) as server:
+        connection = await world.connect(to(server))
+        await send(connection)
+        connection.keep_tls_session()
+        failure = await world.fail(to(server, TlsPolicy.VERIFY))
+        assert "CERTIFICATE_VERIFY_FAILED" in failure.reply.text
+
+
+async def test_the_sessions_kept_are_bounded(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("relay.deliver.tls._HOSTS_KEPT", 1)
+    world.dns.add("other.test", "A", "127.0.0.1")
+    with ScriptedServer(Script(tls=True)) as server:
+        for name in ("peer.test", "other.test", "peer.test"):
+            connection = await world.connect(hosts((name,), port=server.port))
+            await send(connection)
+            connection.keep_tls_session()
+        assert [each.resumed for each in server.conversations] == [False, False, False]
+        in_clear = await world.connect(to(server, TlsPolicy.NONE))
+        in_clear.keep_tls_session()
+
+
 def test_what_is_remembered_of_hosts_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("relay.deliver.tls._HOSTS_KEPT", 2)
-    tls = TlsClient()
+    tls = TlsClient(lambda: 0.0)
+    clear = Demand(None, "h")
+    may = Demand(Proof.NONE, "h", otherwise=clear)
     for n in range(5):
-        tls.remember_failure(f"h{n}", 0.0)
-    assert len(tls._clear_until) == 2
-    assert tls.wanted(TlsPolicy.MAY, "h0", 1.0)
-    assert not tls.wanted(TlsPolicy.MAY, "h4", 1.0)
+        tls.remember_failure(f"h{n}", may)
+    assert len(tls._less_until) == 2
+    assert tls.asked("h0", may) is may
+    assert tls.asked("h4", may) is clear
 
 
 # AUTH.

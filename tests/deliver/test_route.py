@@ -1,6 +1,6 @@
 import pytest
 
-from relay.deliver.route import Route, RouteError, Routes, a_labels, parse_route
+from relay.deliver.route import Route, RouteError, Routes, parse_route
 from relay.deliver.settings import DeliverySettings, DnsSettings, RetrySettings
 
 
@@ -93,23 +93,13 @@ def test_without_routes_the_mx_hosts_serve() -> None:
     assert Routes.parse({"*.example": "smtp://x"}).match("example.org") is None
 
 
-@pytest.mark.parametrize("pattern", ["", "*.", "a.*", "**", "a b", "*example", ".example", "@example.org"])
-def test_a_pattern_that_is_no_domain_is_a_sentence(pattern: str) -> None:
-    with pytest.raises(RouteError, match="is no domain"):
-        Routes.parse({pattern: "smtp://mx.example"})
-
-
-def test_names_become_a_labels() -> None:
-    assert a_labels("Bücher.Example.") == "xn--bcher-kva.example"
-    assert a_labels("_dmarc.example") == "_dmarc.example"
-    assert a_labels("") is None
-    assert a_labels("a\n.example") is None
-
-
 @pytest.mark.parametrize(
     ("settings", "values", "sentence"),
     [
         (DeliverySettings, {"routes": {"*": "smtp://"}}, "names no host"),
+        (DeliverySettings, {"routes": {"a b": "smtp://mx.example"}}, "is no domain"),
+        (DeliverySettings, {"tls_policies": {"a b": "none"}}, "is no domain"),
+        (DeliverySettings, {"tls_policies": {"*": "encrypted"}}, "encrypt"),
         (DeliverySettings, {"max_connections": 0}, "at least 1"),
         (DnsSettings, {"nameservers": ["localhost:53"]}, "by address"),
         (DnsSettings, {"timeout": 0}, "at least 1 second"),

@@ -94,6 +94,10 @@ class Script:
     tls: bool = False
     """Whether STARTTLS is offered and TLS is understood."""
     implicit_tls: bool = False
+    certificate: str | ssl.SSLContext = "peer.test"
+    """The name that the server's own certificate is made out to, or a context with another one."""
+    tls_version: ssl.TLSVersion | None = None
+    """The newest that the server speaks."""
     most_messages: int = 0
     """After so many messages of a connection MAIL is answered 421 and the connection closed; 0: no end."""
     strict: bool = True
@@ -124,6 +128,8 @@ class Conversation:
     tls: str | None = None
     peer: str = ""
     """The address that it came from."""
+    resumed: bool = False
+    """Whether its TLS was an earlier connection's."""
     body_so_far: int = 0
     ended: bool = False
     """The peer's end was seen."""
@@ -177,7 +183,8 @@ class ScriptedServer:
 
     async def _serve(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        context = server_tls() if self.script.implicit_tls else None
+        self.tls = self._context()
+        context = self.tls if self.script.implicit_tls else None
         server = await asyncio.start_server(self._converse, self.address, self.port, ssl=context, limit=1 << 20)
         self.port = server.sockets[0].getsockname()[1]
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -192,6 +199,14 @@ class ScriptedServer:
             writer.transport.abort()
         for _ in range(3):  # the loop closes the sockets
             await asyncio.sleep(0)
+
+    def _context(self) -> ssl.SSLContext:
+        chosen = self.script.certificate
+        context = server_tls(chosen) if isinstance(chosen, str) else chosen
+        if self.script.tls_version is not None:
+            context = server_tls_anew(str(chosen))
+            context.maximum_version = self.script.tls_version
+        return context
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -329,12 +344,13 @@ class _Talk:
             await self._act(handshake)
             return
         self._buffer = b""
-        await self._writer.start_tls(server_tls())
+        await self._writer.start_tls(self._server.tls)
         self._note_tls()
 
     def _note_tls(self) -> None:
         tls = self._writer.get_extra_info("ssl_object")
         self._conversation.tls = tls.version() if tls else None
+        self._conversation.resumed = bool(tls and tls.session_reused)
 
     async def _auth(self, line: str) -> None:
         words = line.split(" ")
@@ -430,6 +446,14 @@ def server_tls(name: str = "peer.test") -> ssl.SSLContext:
     if name not in _contexts:
         _make(name)
     return _contexts[name]
+
+
+def server_tls_anew(name: str) -> ssl.SSLContext:
+    """Return a context of its own with the certificate of `server_tls(name)`."""
+    server_tls(name)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(_folder / f"{name}.pem", _folder / f"{name}.key")
+    return context
 
 
 def ca_file(name: str = "peer.test") -> Path:

@@ -84,7 +84,10 @@ def told(text: str) -> list[str]:
         ),
         (
             "[delivery]\ntls = 'mya'",
-            '[delivery] tls is "mya", but must be "none", "may", "encrypt" or "verify"; did you mean "may"?',
+            (
+                '[delivery] tls is "mya", but must be "none", "may", "encrypt", "verify", "dane" or "dane-only";'
+                ' did you mean "may"?'
+            ),
         ),
         (
             "[tracking]\ntext_only = 'zz'",
