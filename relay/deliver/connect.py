@@ -21,13 +21,14 @@ import aiosmtplib
 
 from relay.deliver import tls
 from relay.deliver.client import Extensions, Session, Timeouts
-from relay.deliver.demand import Demand, Proof, demand
+from relay.deliver.demand import Demand, Proof, Tlsas, demand
 from relay.deliver.destination import Destination
 from relay.deliver.dns import Resolver
 from relay.deliver.mx import Found, in_turn, is_public
 from relay.deliver.reply import from_text, garbled, ours
 from relay.deliver.source import Source
 from relay.deliver.tls import TlsClient
+from relay.deliver.tlsa import tlsas
 from storage.model import Phase, Reply
 
 # As Postfix's smtp_mx_address_limit.
@@ -151,10 +152,14 @@ class Dialer:
             if isinstance(addresses, Reply):
                 failure = _worse(failure, Failure(addresses, Phase.DNS, host))
                 continue
+            asked = await self._asked(destination, host)
+            if isinstance(asked, Failure):
+                failure = _worse(failure, asked)
+                continue
             fours = [address for address in addresses if ":" not in address]
             for address in (fours or addresses if without_six else addresses)[:tries_left]:
                 tries_left -= 1
-                tried = await self._open(destination, host, address)
+                tried = await self._open(destination, host, address, asked)
                 if isinstance(tried, Connection):
                     tried.other_four = ":" in address and bool(fours)
                     return tried
@@ -202,10 +207,17 @@ class Dialer:
             return []
         return in_turn(list(dict.fromkeys(cast("str", info[4][0]) for info in found)))
 
-    async def _open(self, destination: Destination, host: str, address: str) -> Connection | Failure:
-        asked = demand(destination, host, None)
-        if isinstance(asked, Reply):
-            return Failure(asked, Phase.TLS, host, address)
+    async def _asked(self, destination: Destination, host: str) -> Demand | Failure:
+        """Return what TLS with a host must come to, or why the host must not be used."""
+        found: Tlsas | Reply | None = None
+        if destination.dane and not _is_address(host):
+            found = await tlsas(self._resolver, host, destination.port)
+        if isinstance(found, Reply):
+            return Failure(found, Phase.DNS, host)
+        asked = demand(destination, host, found)
+        return asked if isinstance(asked, Demand) else Failure(asked, Phase.TLS, host)
+
+    async def _open(self, destination: Destination, host: str, address: str, asked: Demand) -> Connection | Failure:
         asked = self._tls.asked(host, asked)
         while True:
             opened = await self._try(destination, host, address, asked)

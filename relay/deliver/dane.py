@@ -113,7 +113,7 @@ def _path(chain: Sequence[x509.Certificate], anchors: Sequence[Tlsa]) -> list[x5
     path = [chain[0]]
     # RFC 7672, 3.1.2: an authority in the record itself need not be sent by the server.
     others = [*chain[1:], *_in_full(anchors)]
-    while len(path) <= _MAX_CHAIN:
+    while True:  # each step takes one of the others
         if any(_fits(path[-1], anchor) for anchor in anchors):
             return path
         left = [other for other in others if other not in path]
@@ -121,7 +121,6 @@ def _path(chain: Sequence[x509.Certificate], anchors: Sequence[Tlsa]) -> list[x5
         if issuer is None:
             return None
         path.append(issuer)
-    return None
 
 
 def _in_full(anchors: Iterable[Tlsa]) -> list[x509.Certificate]:

@@ -68,11 +68,15 @@ def demand(destination: Destination, host: str, tlsas: Tlsas | None) -> Demand |
 
     `tlsas` is what DNSSEC proved of the host; None: there are no such records, or nobody asked.
     """
-    if tlsas is not None:
-        return _by_dane(tlsas, host)
+    if tlsas is not None and tlsas.records:
+        return Demand(Proof.DANE, tlsas.base, tlsas.records, tuple({tlsas.base: None, host: None}))
     if destination.tls is TlsPolicy.DANE_ONLY:
-        return ours(_ENHANCED, f"DANE is required, but {host} has no TLSA records that came securely")
+        lack = "that came securely" if tlsas is None else "that can be used"
+        return ours(_ENHANCED, f"DANE is required, but {host} has no TLSA records {lack}")
     usual = _usual(destination, host)
+    if tlsas is not None and usual.may_be_clear:
+        # RFC 7672, 2.2: records that cannot be used still say that TLS is there.
+        usual = Demand(Proof.NONE, host)
     sts = destination.sts
     if sts is None or sts.mode is Mode.NONE:
         return usual
@@ -82,13 +86,6 @@ def demand(destination: Destination, host: str, tlsas: Tlsas | None) -> Demand |
     if sts.mode is Mode.TESTING:
         return usual
     return ours(_ENHANCED, f"the MTA-STS policy of the domain does not name {host}")
-
-
-def _by_dane(tlsas: Tlsas, host: str) -> Demand:
-    if not tlsas.records:
-        # RFC 7672, 2.2: records that cannot be used still say that TLS is there.
-        return Demand(Proof.NONE, tlsas.base)
-    return Demand(Proof.DANE, tlsas.base, tlsas.records, tuple({tlsas.base: None, host: None}))
 
 
 def _usual(destination: Destination, host: str) -> Demand:

@@ -43,7 +43,9 @@ class Destination:
         return self.hosts.groups[0][0]
 
 
-def of_route(route: Route, tls: TlsPolicy, delivered_on: DeliveredOn = DeliveredOn.MX) -> Destination:
+def of_route(
+    route: Route, tls: TlsPolicy, delivered_on: DeliveredOn = DeliveredOn.MX, *, dane: bool = False
+) -> Destination:
     """Return the destination that a route leads to."""
     return Destination(
         Hosts(((route.host,),)),
@@ -55,6 +57,7 @@ def of_route(route: Route, tls: TlsPolicy, delivered_on: DeliveredOn = Delivered
         user=route.user,
         password=route.password,
         delivered_on=delivered_on,
+        dane=dane,
     )
 
 
@@ -66,8 +69,18 @@ def of_hosts(
     *,
     allow_private: bool,
     source: Source | None = None,
+    dane: bool = False,
+    sts: StsPolicy | None = None,
 ) -> Destination:
     """Return the destination that MX hosts are."""
     return Destination(
-        hosts, port, tls, final_hop=True, any_address=allow_private, delivered_on=delivered_on, source=source
+        hosts,
+        port,
+        tls,
+        final_hop=True,
+        any_address=allow_private,
+        delivered_on=delivered_on,
+        source=source,
+        dane=dane,
+        sts=sts,
     )

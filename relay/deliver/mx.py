@@ -11,6 +11,7 @@ from enum import StrEnum
 from itertools import chain, groupby, zip_longest
 from typing import Final
 
+from relay.deliver.dane import Tlsa
 from relay.deliver.patterns import a_labels
 from relay.deliver.reply import ours
 from storage.model import Reply
@@ -41,6 +42,8 @@ class MxAnswer:
     records: tuple[tuple[int, str], ...] = ()
     why: str = ""
     """The trouble in a few words."""
+    secure: bool = False
+    """Whether DNSSEC proved it, that there are no records included."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,28 @@ class AddressAnswer:
 
     found: Found
     addresses: tuple[str, ...] = ()
+    why: str = ""
+    secure: bool = False
+    name: str = ""
+    """What the host's name is an alias of; "" where it is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class TlsaAnswer:
+    """The answer to a TLSA question."""
+
+    found: Found
+    records: tuple[Tlsa, ...] = ()
+    why: str = ""
+    secure: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TextAnswer:
+    """The answer to a TXT question."""
+
+    found: Found
+    records: tuple[str, ...] = ()
     why: str = ""
 
 

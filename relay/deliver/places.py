@@ -13,12 +13,12 @@ from typing import Final
 
 from relay.deliver.destination import Destination, of_hosts, of_route
 from relay.deliver.dns import Resolver
+from relay.deliver.levels import Levels
 from relay.deliver.means import Entry, Means
 from relay.deliver.mx import Hosts, hosts_of, literal
-from relay.deliver.patterns import Patterns
 from relay.deliver.reply import ours
 from relay.deliver.route import Routes
-from relay.deliver.settings import DeliverySettings, TlsPolicy, pools_of
+from relay.deliver.settings import DeliverySettings, pools_of
 from relay.deliver.site import Site
 from relay.deliver.source import Source
 from storage.kv import kv
@@ -70,14 +70,14 @@ class Places:
         self._settings = settings
         self._routes = Routes.parse(settings.routes)
         self._pools = pools_of(settings)
-        self._tls = Patterns(settings.tls_policies)
+        self._levels = Levels(settings)
 
     def reload(self, settings: DeliverySettings) -> None:
         """Find all ways anew; recipients that wait at a site stay there."""
         self._settings = settings
         self._routes = Routes.parse(settings.routes)
         self._pools = pools_of(settings)
-        self._tls = Patterns(settings.tls_policies)
+        self._levels = Levels(settings)
         for place in self._places.values():
             place.until = 0.0
 
@@ -181,10 +181,12 @@ class Places:
         route = self._routes.match(domain)
         address = literal(domain) if route is None else None
         if route is not None:
-            destination = of_route(route, self._tls_of(domain), self._settings.delivered_on)
+            level = self._levels.of(domain)
+            dane = level.dane_on_route and self._resolver.validates
+            destination = of_route(route, level.tls, self._settings.delivered_on, dane=dane)
             self._found(key, place, destination, self._means.clock() + _KNOWN_SECONDS)
         elif address is not None:
-            destination = self._of_hosts(domain, Hosts(((address,),)), place.source)
+            destination = self._of_hosts(domain, Hosts(((address,),)), place.source, secure=False)
             self._found(key, place, destination, self._means.clock() + _KNOWN_SECONDS)
         else:
             self._asked[key] = place
@@ -192,13 +194,18 @@ class Places:
             self._asking.add(task)
             task.add_done_callback(self._asking.discard)
 
-    def _tls_of(self, domain: str) -> TlsPolicy:
-        return self._tls.match(domain) or self._settings.tls
-
-    def _of_hosts(self, domain: str, hosts: Hosts, source: Source | None) -> Destination:
-        at = self._settings
-        private = at.allow_private_destinations
-        return of_hosts(hosts, at.port, self._tls_of(domain), at.delivered_on, allow_private=private, source=source)
+    def _of_hosts(self, domain: str, hosts: Hosts, source: Source | None, *, secure: bool) -> Destination:
+        """`secure`: DNSSEC proved that these are the domain's hosts."""
+        at, level = self._settings, self._levels.of(domain)
+        return of_hosts(
+            hosts,
+            at.port,
+            level.tls,
+            at.delivered_on,
+            allow_private=at.allow_private_destinations,
+            source=source,
+            dane=level.dane and secure,
+        )
 
     async def _ask(self, key: Key, place: _Place) -> None:
         domain, _ = key
@@ -212,7 +219,7 @@ class Places:
         finally:
             del self._asked[key]
         if isinstance(hosts, Hosts):
-            self._found(key, place, self._of_hosts(domain, hosts, place.source), until.at)
+            self._found(key, place, self._of_hosts(domain, hosts, place.source, secure=answer.secure), until.at)
             return
         attempt = Attempt(began_ms, round((self._means.clock() - began) * 1000), Phase.DNS, hosts)
         for entry in place.take():

@@ -90,6 +90,10 @@ class DeliverySettings(Section):
     """For domains that `tls_policies` does not name and that ask for nothing more themselves."""
     tls_policies: dict[str, TlsPolicy] = {}  # noqa: RUF012 - frozen model
     """Domain pattern, as in `routes`, to the policy that holds for it, whatever the domain itself asks for."""
+    dane: bool = True
+    """Whether TLSA records that came securely (RFC 7672) hold for domains that `tls_policies` does not name."""
+    mta_sts: bool = True
+    """Whether MTA-STS policies (RFC 8461) hold for domains that `tls_policies` does not name."""
     delivered_on: DeliveredOn = DeliveredOn.MX
     """"mx": the 250 of an MX host is Delivered; "dsn": it is Sent, and a success DSN, asked for where offered, is."""
     max_connections: int = 500
@@ -125,6 +129,9 @@ class DnsSettings(Section):
     """`host:port` of resolvers to ask; () means the system's."""
     timeout: Seconds = 10
     """For one question, all retries in."""
+    validates: bool = False
+    """Whether all name servers check DNSSEC, and nobody can change their answers on the way to us: then their
+    word (the AD bit) is believed, as that of name servers on this machine always is."""
 
     @field_validator("nameservers")
     @classmethod

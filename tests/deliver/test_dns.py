@@ -4,8 +4,9 @@ from collections.abc import AsyncIterator, Iterator
 import dns.resolver
 import pytest
 
+from relay.deliver.dane import Tlsa
 from relay.deliver.dns import Resolver
-from relay.deliver.mx import AddressAnswer, Found, MxAnswer
+from relay.deliver.mx import AddressAnswer, Found, MxAnswer, TlsaAnswer
 from relay.deliver.settings import DnsSettings
 from tests.peers.dns import DnsServer
 
@@ -94,7 +95,7 @@ async def test_a_circle_of_aliases_ends(peer: DnsServer, resolver: Resolver, alo
 async def test_a_host_that_is_an_alias_is_tolerated(peer: DnsServer, resolver: Resolver) -> None:
     peer.add("mx.test", "CNAME", "real.test.")
     peer.add("real.test", "A", "127.0.0.3")
-    assert await resolver.addresses("mx.test") == AddressAnswer(Found.RECORDS, ("127.0.0.3",))
+    assert await resolver.addresses("mx.test") == AddressAnswer(Found.RECORDS, ("127.0.0.3",), name="real.test")
 
 
 async def test_a_host_has_addresses_of_both_families(peer: DnsServer, resolver: Resolver) -> None:
@@ -236,3 +237,51 @@ async def test_hostile_answers_are_values(resolver: Resolver, peer: DnsServer) -
     questions = [mx(resolver, f"flip{position}.test") for position in positions]
     for answer in await asyncio.wait_for(asyncio.gather(*questions), 5):
         assert answer.found in set(Found)
+
+
+# DNSSEC.
+
+
+async def test_what_a_resolver_on_this_machine_vouches_for_is_secure(peer: DnsServer, resolver: Resolver) -> None:
+    """That there is nothing included; and an alias is no more secure than its target."""
+    peer.secure("example.test", "alias.test", "gone.test")
+    peer.mx("example.test", "mx.example.test")
+    peer.add("mx.example.test", "A", "127.0.0.1")
+    peer.add("alias.test", "CNAME", "far.test.")
+    peer.add("far.test", "A", "127.0.0.1")
+    peer.mx("far.test", "mx.example.test")
+    assert (await mx(resolver, "example.test")).secure
+    assert (await mx(resolver, "gone.test")).secure
+    assert not (await mx(resolver, "far.test")).secure
+    assert not (await mx(resolver, "nowhere.test")).secure
+    assert (await resolver.addresses("mx.example.test")).secure
+    alias = await resolver.addresses("alias.test")
+    assert (alias.secure, alias.name) == (False, "far.test")
+    assert await resolver.is_secure_alias("alias.test")
+    assert not await resolver.is_secure_alias("far.test")
+
+
+async def test_the_word_of_a_far_resolver_needs_the_operators(peer: DnsServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not Resolver(DnsSettings(nameservers=("192.0.2.53:53", "127.0.0.1:53"))).validates  # type: ignore[arg-type]
+    assert Resolver(DnsSettings(nameservers=("192.0.2.53:53",), validates=True)).validates  # type: ignore[arg-type]
+    assert Resolver(DnsSettings(nameservers=("[::1]:53",))).validates  # type: ignore[arg-type]
+    peer.secure("example.test")
+    peer.mx("example.test", "mx.example.test")
+    monkeypatch.setattr("relay.deliver.dns._are_here", lambda _: False)
+    far = Resolver(DnsSettings(nameservers=(peer.endpoint,), timeout=1))  # type: ignore[arg-type]
+    assert not (await mx(far, "example.test")).secure
+    await far.close()
+
+
+async def test_tlsa_and_txt_records(peer: DnsServer, resolver: Resolver) -> None:
+    peer.secure("_25._tcp.mx.test")
+    peer.add("_25._tcp.mx.test", "TLSA", f"3 1 1 {'ab' * 32}")
+    assert await resolver.tlsa("_25._tcp.mx.test") == TlsaAnswer(
+        Found.RECORDS, (Tlsa(3, 1, 1, b"\xab" * 32),), "", secure=True
+    )
+    assert (await resolver.tlsa("_25._tcp.none.test")).found is Found.NO_NAME
+    peer.servfail("_25._tcp.bogus.test")
+    assert (await resolver.tlsa("_25._tcp.bogus.test")).found is Found.TROUBLE
+    peer.add("_mta-sts.mx.test", "TXT", '"v=STSv1; " "id=1;"', '"\\255"')
+    assert sorted((await resolver.texts("_mta-sts.mx.test")).records) == ["v=STSv1; id=1;", "\ufffd"]
+    assert (await resolver.texts("none.test")).found is Found.NO_NAME

@@ -7,8 +7,14 @@ import pytest
 
 from storage.status import Status
 from tests.deliver.world import World
+from tests.peers.certificates import Certificate, make
 from tests.peers.dns import DnsServer
 from tests.peers.smtp import Script, ScriptedServer
+
+ROOT = make("Root", authority=True)
+LEAF = make("peer.test", ROOT)
+OTHER = make("peer.test")
+MISNAMED = make("else.test", ROOT)
 
 
 @pytest.fixture
@@ -53,3 +59,164 @@ async def test_a_policy_holds_for_routes_too(world: World) -> None:
         await world.send("a@example.test", "b@strict.test")
         assert (await world.settled("a@example.test")).status is Status.SENT
         assert (await world.settled("b@strict.test")).enhanced_status == "4.7.4"
+
+
+# DANE.
+
+
+def signed(world: World, server: ScriptedServer, *records: str, host: str = "peer.test") -> None:
+    """Let DNSSEC vouch for all names, and for a host's TLSA records."""
+    world.dns.secure("test")
+    world.dns.add(f"_{server.port}._tcp.{host}", "TLSA", *records)
+
+
+def words(tls: str | None) -> str:
+    return tls.rsplit(" ", 1)[-1] if tls else "in clear"
+
+
+@pytest.mark.parametrize(
+    ("record", "certificate"),
+    [
+        (LEAF.tlsa(3), LEAF),
+        (LEAF.tlsa(3, 0, 2), LEAF),
+        (MISNAMED.tlsa(3), MISNAMED),
+        (ROOT.tlsa(2), LEAF),
+        (ROOT.tlsa(2, 0, 1), LEAF),
+    ],
+)
+async def test_dane_proves_what_the_records_name(world: World, record: str, certificate: Certificate) -> None:
+    with ScriptedServer(Script(tls=True, certificate=certificate.context())) as server:
+        signed(world, server, OTHER.tlsa(3), record)
+        world.make(port=server.port)
+        await world.send("a@example.test")
+        assert words(await tls_of(world, "a@example.test")) == "dane"
+        # A domain for which the operator has a policy of his own is not asked about DANE.
+        world.make(port=server.port, tls_policies={"strict.test": "encrypt"})
+        await world.send("b@strict.test")
+        assert words(await tls_of(world, "b@strict.test")) == "unverified"
+
+
+@pytest.mark.parametrize(
+    ("record", "certificate", "why"),
+    [
+        (LEAF.tlsa(3), OTHER, "no certificate of the server is what its TLSA records name"),
+        (ROOT.tlsa(2), MISNAMED, "the certificate is made out to another name"),
+        (ROOT.tlsa(2), make("peer.test", ROOT, days=(-9, -1)), "a certificate is not valid at this time"),
+    ],
+)
+async def test_what_dane_does_not_prove_gets_no_mail(
+    world: World, record: str, certificate: Certificate, why: str
+) -> None:
+    """And before a word is said to it: no second EHLO."""
+    with ScriptedServer(Script(tls=True, certificate=certificate.context())) as server:
+        signed(world, server, record)
+        world.make(port=server.port)
+        await world.send("a@example.test")
+        row = await world.settled("a@example.test")
+        assert (row.status, row.enhanced_status, row.diagnostic) == (Status.SOFT_BOUNCED, "4.7.5", f"DANE: {why}")
+        assert server.commands == ["EHLO relay.test", "STARTTLS"]
+
+
+async def test_dane_allows_nothing_in_clear(world: World) -> None:
+    with ScriptedServer(Script()) as server:
+        signed(world, server, LEAF.tlsa(3))
+        world.make(port=server.port)
+        await world.send("a@example.test")
+        assert (await world.settled("a@example.test")).enhanced_status == "4.7.4"
+
+
+async def test_a_host_without_proof_is_passed_over_for_one_that_has_it(world: World) -> None:
+    """A bogus or withheld TLSA answer keeps us from that host only."""
+    world.dns.mx("example.test", "10 first.test", "20 peer.test")
+    world.dns.add("first.test", "A", "127.0.0.1")
+    with ScriptedServer(Script(tls=True, certificate=LEAF.context())) as server:
+        signed(world, server, LEAF.tlsa(3))
+        world.dns.servfail(f"_{server.port}._tcp.first.test")
+        world.make(port=server.port)
+        await world.send("a@example.test")
+        assert words(await tls_of(world, "a@example.test")) == "dane"
+        assert (await world.row("a@example.test")).mx == "peer.test"
+        world.dns.servfail(f"_{server.port}._tcp.peer.test")
+        world.make(port=server.port)
+        await world.send("b@example.test")
+        row = await world.settled("b@example.test")
+        assert (row.status, row.enhanced_status) == (Status.SOFT_BOUNCED, "4.7.5")
+        assert "TLSA lookup of" in row.diagnostic
+
+
+async def test_without_dnssec_records_say_nothing(world: World) -> None:
+    """Neither where the domain's MX came insecurely, nor the host's address, nor the records themselves."""
+    with ScriptedServer(Script(tls=True, certificate=OTHER.context())) as server:
+        for n, insecure in enumerate(("example.test", "peer.test", "tlsa")):
+            signed(world, server, LEAF.tlsa(3))
+            world.dns.insecure("test")
+            names = {"example.test", "peer.test", f"_{server.port}._tcp.peer.test"}
+            world.dns.secure(*(names - {insecure if insecure != "tlsa" else f"_{server.port}._tcp.peer.test"}))
+            world.dns.exactly = True
+            world.make(port=server.port)
+            await world.send(f"{n}@example.test")
+            assert words(await tls_of(world, f"{n}@example.test")) == "unverified", insecure
+            for name in names:
+                world.dns.insecure(name)
+
+
+async def test_records_that_cannot_be_used_ask_for_tls_still(world: World) -> None:
+    with ScriptedServer(Script(tls=True)) as server:
+        signed(world, server, LEAF.tlsa(1))
+        world.make(port=server.port)
+        await world.send("a@example.test")
+        assert words(await tls_of(world, "a@example.test")) == "unverified"
+        server.script.tls = False
+        world.make(port=server.port)
+        await world.send("b@strict.test")
+        assert (await world.settled("b@strict.test")).enhanced_status == "4.7.4"
+
+
+async def test_dane_only_refuses_where_nothing_is_proven(world: World) -> None:
+    with ScriptedServer(Script(tls=True)) as server:
+        world.make(port=server.port, tls_policies={"strict.test": "dane-only", "example.test": "dane"})
+        await world.send("a@example.test", "b@strict.test")
+        assert words(await tls_of(world, "a@example.test")) == "unverified"
+        assert "DANE is required" in (await world.settled("b@strict.test")).diagnostic
+
+
+async def test_a_host_that_is_an_alias_is_proven_below_either_name(world: World) -> None:
+    """RFC 7672, 2.2.2: its target's records first; its own where the target has none, or came insecurely."""
+    world.dns.mx("example.test", "alias.test")
+    world.dns.add("alias.test", "CNAME", "peer.test.")
+    for number, host in enumerate(("peer.test", "alias.test", "alias.test")):
+        with ScriptedServer(Script(tls=True, certificate=LEAF.context())) as server:
+            signed(world, server, LEAF.tlsa(3), host=host)
+            if number == 2:
+                world.dns.insecure("test")
+                world.dns.secure("example.test", "alias.test")
+            world.make(port=server.port)
+            await world.send(f"{number}@example.test")
+            assert words(await tls_of(world, f"{number}@example.test")) == "dane"
+            assert server.conversations[0].sni == host
+
+
+async def test_a_route_is_proven_where_the_operator_says_so(world: World) -> None:
+    with ScriptedServer(Script(tls=True, certificate=LEAF.context())) as server:
+        signed(world, server, LEAF.tlsa(3))
+        world.make(routes={"*": f"smtp://peer.test:{server.port}"}, tls_policies={"strict.test": "dane-only"})
+        await world.send("a@example.test", "b@strict.test")
+        await world.settled("a@example.test")
+        await world.settled("b@strict.test")
+        assert words((await world.timeline("a@example.test"))[-1].tls) == "unverified"
+        assert words((await world.timeline("b@strict.test"))[-1].tls) == "dane"
+
+
+async def test_a_session_resumes_what_the_same_records_proved(world: World) -> None:
+    """Other records, and the server is proven anew: a session must not outlive what vouched for it."""
+    with ScriptedServer(Script(tls=True, certificate=LEAF.context(), most_messages=1)) as server:
+        signed(world, server, LEAF.tlsa(3))
+        world.make(port=server.port)
+        for n in range(3):
+            if n == 2:
+                world.dns.add(f"_{server.port}._tcp.peer.test", "TLSA", OTHER.tlsa(3))
+                world.jump(4000)
+            await world.send(f"{n}@example.test")
+            row = await world.settled(f"{n}@example.test")
+            assert row.status is (Status.SOFT_BOUNCED if n == 2 else Status.DELIVERED)
+        assert [each.resumed for each in server.conversations] == [False, True, False]

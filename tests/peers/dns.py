@@ -4,6 +4,7 @@
         dns.add("example.test", "MX", "10 mx.example.test.")
         dns.add("mx.example.test", "A", "127.0.0.2")
         dns.servfail("broken.test")
+        dns.secure("example.test")     # DNSSEC: what is there and below carries the AD bit
         ... dns.endpoint ...           # "127.0.0.1:54321", for `[dns] nameservers`
         assert dns.asked == [("example.test", "MX")]
 
@@ -37,6 +38,9 @@ class DnsServer:
         self._address = address
         self._records: dict[str, dict[str, tuple[int, list[str]]]] = defaultdict(dict)
         self._rules: dict[str, str] = {}
+        self._secure: set[str] = set()
+        self.exactly = False
+        """Whether what is secure is the name alone, and nothing below it."""
         self.asked: list[tuple[str, str]] = []
         """Each question that came: (name, type), retries and both transports counted."""
         self.over_tcp: list[tuple[str, str]] = []
@@ -83,6 +87,17 @@ class DnsServer:
     def alias_alone(self, name: str) -> None:
         """Answer a CNAME without its target's records."""
         self._rules[name] = "alias"
+
+    def secure(self, *names: str) -> None:
+        """Vouch (the AD bit) for these names and all below them, where the question asks for it."""
+        self._secure.update(names)
+
+    def insecure(self, name: str) -> None:
+        """Undo `secure`."""
+        self._secure.discard(name)
+
+    def _vouches(self, name: str) -> bool:
+        return any(name == each or (not self.exactly and name.endswith(f".{each}")) for each in self._secure)
 
     @property
     def endpoint(self) -> str:
@@ -153,16 +168,19 @@ class DnsServer:
         elif rule == "truncate" and not tcp:
             response.flags |= dns.flags.TC
         else:
-            self._fill(response, name, kind, follow=rule != "alias")
+            names = self._fill(response, name, kind, follow=rule != "alias")
+            if query.flags & dns.flags.AD and all(map(self._vouches, names)):
+                response.flags |= dns.flags.AD
         return response.to_wire(max_size=65535)
 
-    def _fill(self, response: dns.message.Message, name: str, kind: str, *, follow: bool) -> None:
+    def _fill(self, response: dns.message.Message, name: str, kind: str, *, follow: bool) -> set[str]:
+        """Put what there is; returns the names that were met on the way."""
         met: set[str] = set()
         while name not in met and kind not in self._records.get(name, {}) and "CNAME" in self._records.get(name, {}):
             met.add(name)
             self._put(response, name, "CNAME")
             if not follow:
-                return
+                return met
             name = self._records[name]["CNAME"][1][0].rstrip(".").lower()
         if name not in self._records:
             response.set_rcode(dns.rcode.NXDOMAIN)
@@ -171,6 +189,7 @@ class DnsServer:
         elif name not in met:
             soa = f"ns.{name or 'root'}. hostmaster.{name or 'root'}. 1 3600 600 86400 {_SOA_TTL}"
             response.authority.append(dns.rrset.from_text(f"{name}.", _SOA_TTL, "IN", "SOA", soa))
+        return {*met, name}
 
     def _put(self, response: dns.message.Message, name: str, kind: str) -> None:
         ttl, values = self._records[name][kind]

@@ -128,6 +128,8 @@ class Conversation:
     tls: str | None = None
     peer: str = ""
     """The address that it came from."""
+    sni: str | None = None
+    """The name that the client asked for in its handshake."""
     resumed: bool = False
     """Whether its TLS was an earlier connection's."""
     body_so_far: int = 0
@@ -344,6 +346,11 @@ class _Talk:
             await self._act(handshake)
             return
         self._buffer = b""
+
+        def note(_: ssl.SSLObject, name: str | None, __: ssl.SSLContext) -> None:
+            self._conversation.sni = name
+
+        self._server.tls.sni_callback = note  # type: ignore[assignment]
         await self._writer.start_tls(self._server.tls)
         self._note_tls()
 
