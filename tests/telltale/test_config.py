@@ -38,7 +38,7 @@ def told(text: str) -> list[str]:
         ("dns = 3", "dns is a section: write [dns] on a line of its own, and its keys below"),
         ("[server]\nstate_dri = 'x'", "[server] state_dri is not a known key; did you mean state_dir?"),
         ("[pixel]\nbase_url = 'x'", "[pixel] base_url is not a known key; did you mean the one of [tracking]?"),
-        ("[dns]\nqqq = 1", "[dns] qqq is not a known key; the keys of [dns] are nameservers, timeout"),
+        ("[dns]\nqqq = 1", "[dns] qqq is not a known key; the keys of [dns] are nameservers, timeout, validates"),
         ("[server]\nhostname = 3", '[server] hostname is 3, but must be a text in quotes, such as "…"'),
         ("[server]\nworkers = '3'", '[server] workers is "3", but must be a whole number'),
         ("[server]\nworkers = true", "[server] workers is true, but must be a whole number"),
