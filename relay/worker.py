@@ -17,6 +17,8 @@ from relay.compose import Composer
 from relay.deliver.delivery import Delivery
 from relay.deliver.keys import load
 from relay.deliver.settings import DeliverySettings, DkimSettings, DnsSettings, RetrySettings
+from relay.deliver.shape import ALONE, Share
+from relay.deliver.shaping import Shaping
 from relay.inject.plan import InjectOptions
 from relay.receive.accept import Acceptor
 from relay.receive.auth import Authenticator
@@ -61,8 +63,10 @@ class RelaySettings:
     retention: RetentionSettings
     dkim: DkimSettings
     broadcast: BroadcastSettings = broadcast_settings.DEFAULT
-    index: int = 0
-    """Which of the relay processes this is; the first one also purges what is past its retention."""
+    shaping: Shaping | None = None
+    """Limits and rules of sites; None: as shipped."""
+    share: Share = ALONE
+    """Which of how many relay processes this is; the first one also purges what is past its retention."""
 
 
 class Rooms:
@@ -86,7 +90,9 @@ class Rooms:
             bounce_domain=bounce_domain,
             unsubscribe=unsubscribe,
         )
-        self._delivery = Delivery(store, composer.compose, at.delivery, at.dns, at.retry, at.server)
+        self._delivery = Delivery(
+            store, composer.compose, at.delivery, at.dns, at.retry, at.server, shaping=at.shaping, share=at.share
+        )
         url_length = len(image_url(at.tracking.base_url, "a" * TOKEN_CHARS))
         inject = InjectOptions(
             text_only=at.tracking.text_only,
@@ -207,7 +213,7 @@ class Worker:
 
     async def _purge_for_ever(self) -> None:
         # One process of the host is enough; it is index 0 of the relay's.
-        while self._settings.index == 0:
+        while self._settings.share.index == 0:
             try:
                 await self._purge(time.time_ns() // 1_000_000)
             except (StoreFailedError, StoreFullError) as error:

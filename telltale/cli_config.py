@@ -25,10 +25,12 @@ def register(app: typer.Typer) -> None:
 def check(ctx: typer.Context, file: File = None, *, config: ConfigFile = None) -> None:
     """Read the configuration and tell every mistake in it; exit 2 where there is one."""
     from telltale.config import load, locate
+    from telltale.config_shaping import load as load_shaping
 
     path = locate(file or config_file(ctx, config), os.environ)
-    load(path)
-    print(f"{path or _NO_FILE}: good")
+    shaping = load(path).delivery.shaping
+    load_shaping(shaping)
+    print(f"{path or _NO_FILE}: good" + (f"; {shaping}: good" if shaping else ""))
 
 
 @config_commands.command()

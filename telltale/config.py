@@ -5,7 +5,6 @@ needs to check a value again. Relative paths are relative to the working directo
 """
 
 import os
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +17,7 @@ from storage.broadcast_settings import BroadcastSettings
 from storage.settings import RetentionSettings, Section, ServerSettings
 from storage.tracking import TrackingSettings
 from telltale.config_checks import problems
+from telltale.config_file import read_text, read_toml
 from telltale.config_sentences import Where, validated, without
 from telltale.errors import ConfigError
 
@@ -58,27 +58,12 @@ def load(path: Path | None) -> Config:
     """Read and check a configuration file; None gives the embedded default. Raises ConfigError."""
     if path is None:
         return parse("", EMBEDDED)
-    try:
-        text = path.read_bytes().decode()
-    except OSError as error:
-        advice = "; try it with sudo" if isinstance(error, PermissionError) else ""
-        raise ConfigError([f"{path}: cannot be read: {(error.strerror or str(error)).lower()}{advice}"]) from None
-    except UnicodeDecodeError as error:
-        raise ConfigError(
-            [f"{path}: is not UTF-8 text (byte {error.start} is 0x{error.object[error.start]:02x})"]
-        ) from None
-    return parse(text, str(path))
+    return parse(read_text(path), str(path))
 
 
 def parse(text: str, source: str) -> Config:
     """Read and check TOML; `source` names it in the sentences of ConfigError."""
-    try:
-        raw = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError([f"{source}: is not TOML: {_first_lower(str(error))}"]) from None
-    except RecursionError:
-        raise ConfigError([f"{source}: is not a configuration: its values are nested too deeply"]) from None
-    return _checked(raw, source)
+    return _checked(read_toml(text, source), source)
 
 
 def with_names(config: Config, machine: str) -> Config:
@@ -109,10 +94,12 @@ def _with_paths(config: Config, environ: Mapping[str, str]) -> Config:
     """Make paths absolute, so that no part depends on where it was started."""
     state_dir = {"state_dir": config.server.state_dir.absolute()}
     tls = {key: _resolved(getattr(config.submission, key), environ) for key in ("tls_cert", "tls_key")}
+    shaping = {"shaping": config.delivery.shaping and config.delivery.shaping.absolute()}
     return config.model_copy(
         update={
             "server": config.server.model_copy(update=state_dir),
             "submission": config.submission.model_copy(update=tls),
+            "delivery": config.delivery.model_copy(update=shaping),
         }
     )
 
@@ -124,7 +111,3 @@ def _resolved(path: Path | None, environ: Mapping[str, str]) -> Path | None:
     if folder and str(path).startswith(_CREDENTIALS):
         return Path(folder, str(path).removeprefix(_CREDENTIALS))
     return path if str(path).startswith(_CREDENTIALS) else path.absolute()
-
-
-def _first_lower(text: str) -> str:
-    return text[:1].lower() + text[1:]

@@ -42,6 +42,19 @@ def validated(model: type[M], raw: Mapping[str, Any]) -> tuple[M | None, dict[Wh
     return (None if wrong else made), wrong
 
 
+def validated_section(model: type[M], name: str, raw: Any) -> tuple[M | None, dict[Where, str]]:
+    """Return the section `name` made of `raw`, or None and a sentence for each place that is wrong."""
+    sections = {name: model.model_fields}
+    wrong = dict(_loose_in(name, model.model_fields, raw))
+    try:
+        made = model.model_validate(raw)
+    except ValidationError as error:
+        told: list[dict[str, Any]] = [{**each, "loc": (name, *each["loc"])} for each in error.errors(include_url=False)]
+        found: dict[Where, str] = {each["loc"]: _sentence(sections, each) for each in told}
+        return None, found | wrong
+    return (None if wrong else made), wrong
+
+
 def without(raw: Mapping[str, Any], wrong: Iterable[Where]) -> dict[str, Any]:
     """Return `raw` without the keys (or whole sections) at the places that are wrong."""
     gone = {where[:2] for where in wrong}
@@ -61,11 +74,15 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 def _loose(model: type[BaseModel], raw: Mapping[str, Any]) -> Iterator[tuple[Where, str]]:
     """Find numbers and truths of the wrong kind that pydantic would convert: `workers = true` is no number."""
     for section, fields in _sections(model).items():
-        for key, value in _table(raw.get(section)).items():
-            wanted = fields[key].annotation if key in fields and not fields[key].metadata else None
-            if wanted in _EXACT and type(value) is not wanted:
-                where = (section, key)
-                yield where, _unexpected(where, value, _EXACT[wanted])
+        yield from _loose_in(section, fields, raw.get(section))
+
+
+def _loose_in(section: str, fields: Mapping[str, FieldInfo], keys: Any) -> Iterator[tuple[Where, str]]:
+    for key, value in _table(keys).items():
+        wanted = fields[key].annotation if key in fields and not fields[key].metadata else None
+        if wanted in _EXACT and type(value) is not wanted:
+            where = (section, key)
+            yield where, _unexpected(where, value, _EXACT[wanted])
 
 
 def _sections(model: type[BaseModel]) -> _Sections:

@@ -49,7 +49,9 @@ def build(spec: Spec, config: Config) -> Running:
 
 
 def _relay(config: Config, index: int) -> Running:
+    from relay.deliver.shape import Share
     from relay.worker import RelaySettings, Worker
+    from telltale.config_shaping import load as load_shaping
 
     def settings(config: Config) -> RelaySettings:
         return RelaySettings(
@@ -63,7 +65,8 @@ def _relay(config: Config, index: int) -> Running:
             dkim=config.dkim,
             retention=config.retention,
             broadcast=config.broadcast,
-            index=index,
+            shaping=load_shaping(config.delivery.shaping),
+            share=Share(index, config.server.workers or len(os.sched_getaffinity(0))),
         )
 
     worker = Worker(settings(config))

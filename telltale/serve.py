@@ -21,6 +21,7 @@ from storage.secret import load_secret
 from storage.store import Store
 from telltale import announce
 from telltale.config import EMBEDDED, Config, load, locate, with_names
+from telltale.config_shaping import load as load_shaping
 from telltale.errors import ConfigError, FailureError, sentence_of
 from telltale.host import machine_name
 from telltale.locks import locked
@@ -64,6 +65,7 @@ def _prepare(config: Config, only: PartName | None) -> str | None:
     if only in {None, PartName.RELAY}:
         _check_certificate(config)
         _check_keys(config)
+        load_shaping(config.delivery.shaping)
     warn_root(config.server.state_dir)
     return asyncio.run(_made(config, only))
 
@@ -76,6 +78,7 @@ def _supervisor(
         if only in {None, PartName.RELAY}:
             _check_certificate(new)
             _check_keys(new)
+            load_shaping(new.delivery.shaping)
         return new
 
     source = str(path) if path else EMBEDDED

@@ -36,6 +36,12 @@ class Backoff:
         self.failures += 1
         self.rests_until = now + min(self._policy.wait_ms(self.failures, -1.0), _MOST_REST_MS) / 1000
 
+    def suspend(self, now: float, seconds: float) -> bool:
+        """Leave the site alone for so long, as a rule says; False where it rested already."""
+        was_resting = self.resting(now)
+        self.rests_until = max(self.rests_until, now + seconds)
+        return not was_resting
+
     def succeed(self) -> None:
         """Note an answer that spoke of mail."""
         self.failures = 0
@@ -46,12 +52,12 @@ class Backoff:
         self._avoided.clear()
 
     def resting(self, now: float) -> bool:
-        """Return whether the last connection failed not long ago."""
+        """Return whether the last connection failed not long ago, or a rule has suspended the site."""
         return now < self.rests_until
 
     def troubled(self, now: float) -> bool:
-        """Return whether there were failures that the next one should be added to."""
-        return self.failures > 0 and now < self.rests_until + _TROUBLE_KEPT_SECONDS
+        """Return whether it rests, or there were failures that the next one should be added to."""
+        return self.resting(now) or (self.failures > 0 and now < self.rests_until + _TROUBLE_KEPT_SECONDS)
 
     def refuse_more(self, now: float) -> None:
         """Note that the site serves our connections and refused a further one."""

@@ -24,6 +24,8 @@ from relay.deliver.places import Places
 from relay.deliver.results import Results
 from relay.deliver.retry import RetryPolicy
 from relay.deliver.settings import DeliverySettings, DnsSettings, RetrySettings
+from relay.deliver.shape import ALONE, Share
+from relay.deliver.shaping import Shaping, shipped
 from relay.deliver.slots import Slots
 from relay.deliver.tls import TlsClient
 from storage.kv import kv
@@ -69,11 +71,16 @@ class Delivery:
         *,
         timeouts: Timeouts | None = None,
         copy_room: CopyRoom | None = None,
+        shaping: Shaping | None = None,
+        share: Share = ALONE,
         chance: Callable[[], float] = random.random,
         clock: Callable[[], float] = time.monotonic,
         now_ms: Callable[[], int] = _now_ms,
     ) -> None:
-        """Take the store, how copies are made, and the settings; nothing runs before `start`."""
+        """Take the store, how copies are made, and the settings; nothing runs before `start`.
+
+        `shaping` has the limits of sites (default: as shipped), `share` says which worker of how many this is.
+        """
         self._store = store
         self._now_ms = now_ms
         self._clock = clock
@@ -103,10 +110,12 @@ class Delivery:
             copy_room or CopyRoom(),
             policy,
             settings.max_connections_per_site,
+            share,
             clock,
             now_ms,
         )
-        self._places = Places(settings, self._resolver, means, frozenset({name.lower().rstrip(".")}))
+        own_names = frozenset({name.lower().rstrip(".")})
+        self._places = Places(settings, self._resolver, means, own_names, shaping or shipped())
 
     # What the rest of the relay calls.
 

@@ -9,6 +9,7 @@ from relay.deliver.copy import Copy
 from relay.deliver.copy_room import CopyRoom
 from relay.deliver.results import Results
 from relay.deliver.retry import RetryPolicy
+from relay.deliver.shape import Share
 from relay.deliver.slots import Slots
 from storage.model import Job
 
@@ -40,6 +41,8 @@ class Means:
     copy_room: CopyRoom
     policy: RetryPolicy
     connections_per_site: int
+    """That this worker allows any site."""
+    share: Share
     clock: Callable[[], float]
     """Seconds that only rise."""
     now_ms: Callable[[], int]

@@ -19,6 +19,7 @@ from relay.deliver.mx import Hosts, hosts_of, literal
 from relay.deliver.reply import ours
 from relay.deliver.route import Routes
 from relay.deliver.settings import DeliverySettings, pools_of
+from relay.deliver.shaping import Shaping
 from relay.deliver.site import Site
 from relay.deliver.source import Source
 from storage.kv import kv
@@ -56,13 +57,22 @@ class _Place:
 class Places:
     """Domains and their sites."""
 
-    def __init__(self, settings: DeliverySettings, resolver: Resolver, means: Means, own_names: frozenset[str]) -> None:
+    def __init__(
+        self,
+        settings: DeliverySettings,
+        resolver: Resolver,
+        means: Means,
+        own_names: frozenset[str],
+        shaping: Shaping,
+    ) -> None:
         """`own_names` are the MX names that are ourselves."""
         self._resolver = resolver
         self._means = means
         self._own_names = own_names
         self._places: dict[Key, _Place] = {}
-        self._sites: dict[Destination, Site] = {}
+        # A domain that has an entry of its own in shaping is a site of its own beside others of the same hosts.
+        self._sites: dict[tuple[Destination, str], Site] = {}
+        self._shaping = shaping
         self._asked: dict[Key, _Place] = {}
         self._full: list[tuple[Site, int]] = []
         self._full_asked: list[Key] = []
@@ -98,10 +108,10 @@ class Places:
         return place.site.last if place and place.site else ours("4.4.3", f"the way to {job.domain} is not known yet")
 
     def domains_to_skip(self, most_load: int, limit: int) -> list[str]:
-        """Return domains for which nothing should be claimed: their sites rest, or hold enough."""
+        """Return domains for which nothing should be claimed: their sites rest, hold enough, or are others'."""
         full = [site for site in self._sites.values() if site.load >= most_load]
         self._full = [(site, site.load // 2) for site in full[:_WATCHED]]
-        resting = [site for site in self._sites.values() if site.resting and site.load < most_load]
+        resting = [site for site in self._sites.values() if (site.resting or site.elsewhere) and site.load < most_load]
         asked = [key for key, place in self._asked.items() if len(place.waiting) >= most_load]
         self._full_asked = asked[:_WATCHED]
         skipped = chain((domain for domain, _ in asked), *(site.domains for site in full), self._at_rest(resting))
@@ -161,9 +171,9 @@ class Places:
             if place.until <= now and key not in self._asked:
                 del self._places[key]
                 self._leave(key, place)
-        for destination, site in list(self._sites.items()):
+        for at, site in list(self._sites.items()):
             if site.unused and not site.domains:
-                del self._sites[destination]
+                del self._sites[at]
 
     # Finding the way.
 
@@ -226,11 +236,13 @@ class Places:
             self._means.results.attempted(entry.job, attempt, final_hop=True)
 
     def _found(self, key: Key, place: _Place, destination: Destination, until: float) -> None:
-        site = self._sites.get(destination)
+        domain, _ = key
+        shape = self._shaping.of(domain, destination.hosts)
+        site = self._sites.get((destination, shape.name))
         if site is None:
-            site = self._sites[destination] = Site(destination, self._means)
+            site = self._sites[destination, shape.name] = Site(destination, shape, self._means)
         self._leave(key, place)
-        site.domains.add(key[0])
+        site.domains.add(domain)
         place.site, place.until = site, until
         for entry in place.take():
             site.put(entry)

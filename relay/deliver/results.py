@@ -20,6 +20,7 @@ from storage.status import Event
 from storage.store import Store, StoreFailedError, StoreFullError
 
 _AGAIN_SECONDS: Final = 1.0
+_FINAL: Final = frozenset({Event.BOUNCE, Event.FAIL})
 
 T = TypeVar("T")
 
@@ -55,9 +56,16 @@ class Results:
         """Whether results wait for a store that does not take them: nothing should be tried now."""
         return self._unstored > 0
 
-    def attempted(self, job: Job, attempt: Attempt, *, final_hop: bool, not_before_ms: int = 0) -> None:
-        """Settle an attempt: its verdict, and for a deferral when to try again or that the time is up."""
+    def attempted(
+        self, job: Job, attempt: Attempt, *, final_hop: bool, not_before_ms: int = 0, soft: bool = False
+    ) -> None:
+        """Settle an attempt: its verdict, and for a deferral when to try again or that the time is up.
+
+        `soft`: a rule of the site takes its 5xx for a deferral.
+        """
         event = judge(attempt.reply, attempt.phase, final_hop=final_hop, host=attempt.mx).event
+        if soft and event in _FINAL:
+            event = Event.DEFER
         due_ms: int | None = None
         if event is Event.DEFER:
             spread = 2 * self._chance() - 1

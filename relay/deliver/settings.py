@@ -3,6 +3,7 @@
 import ipaddress
 from collections.abc import Mapping
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Any, Final
 
 from pydantic import BeforeValidator, field_validator
@@ -99,6 +100,9 @@ class DeliverySettings(Section):
     max_connections: int = 500
     """Of one worker, to all sites."""
     max_connections_per_site: int = 20
+    """Of one worker, to one site, whatever `shaping` allows."""
+    shaping: Path | None = None
+    """The operator's file of limits and rules by site, laid over those that are shipped."""
     max_queue_in_memory: int = 5000
     """Recipients that one worker holds in memory; more wait in the store."""
 

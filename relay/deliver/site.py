@@ -17,7 +17,9 @@ from relay.deliver.backoff import Backoff
 from relay.deliver.connect import Connection, Failure
 from relay.deliver.destination import Destination
 from relay.deliver.means import Entry, Means
-from relay.deliver.reply import ours
+from relay.deliver.pace import Pace
+from relay.deliver.reply import ours, spell
+from relay.deliver.shape import Action, Rule, Shape
 from relay.deliver.verdict import judge
 from storage.kv import kv
 from storage.model import Attempt, Phase, Reply
@@ -26,16 +28,16 @@ from storage.model import Attempt, Phase, Reply
 IDLE_SECONDS: Final = 5.0
 # Postfix's smtp_connection_reuse_time_limit.
 MOST_AGE_SECONDS: Final = 300.0
-# Servers limit messages a connection (Gmail: 100 and more, Exim's connection_max_messages: 500).
-MOST_TRANSACTIONS: Final = 500
 # Connections that one recipient may break before that is its attempt: Postfix's smtp_mx_session_limit.
 MOST_SESSIONS: Final = 2
 # Used connections in a row that may turn out to be gone under one recipient.
 _MOST_STALE: Final = 5
-_CLOSING: Final = 421
+_POSITIVE, _TRANSIENT, _CLOSING = 2, 4, 421
 # How long a large copy may keep its connection waiting for room in memory, and when it is tried again then.
 _ROOM_SECONDS: Final = 5.0
 _NO_ROOM_MS: Final = 10_000
+# When a recipient that other workers' connections serve is due for them: they look once a second.
+_ELSEWHERE_MS: Final = 1000
 
 _log = logging.getLogger("telltale.deliver")
 
@@ -43,9 +45,10 @@ _log = logging.getLogger("telltale.deliver")
 class Site:
     """One site's recipients and connections."""
 
-    def __init__(self, destination: Destination, means: Means) -> None:
-        """Take where to deliver to; connections are opened as recipients come."""
+    def __init__(self, destination: Destination, shape: Shape, means: Means) -> None:
+        """Take where to deliver to and within which limits; connections are opened as recipients come."""
         self.destination = destination
+        self.shape = shape
         self.domains: set[str] = set()
         """Whose mail comes here; kept by `places.py`."""
         self._means = means
@@ -57,6 +60,11 @@ class Site:
         self._live: set[Connection] = set()
         self._leaving: set[Connection] = set()
         self._backoff = Backoff(means.policy)
+        part = means.share.of(shape, destination.name)
+        self._pace = Pace(part, shape.first_connections, means.connections_per_site)
+        # What a provider allows, it allows each address of ours.
+        self._slots = means.slots.within((shape.name, destination.source), part.provider_connections)
+        self._alarm: asyncio.TimerHandle | None = None
         self._last = ours("4.4.1", "no connection yet")
         self._draining = False
 
@@ -78,6 +86,11 @@ class Site:
         return self._backoff.resting(self._means.clock())
 
     @property
+    def elsewhere(self) -> bool:
+        """Whether other workers have the site's connections."""
+        return self._pace.elsewhere
+
+    @property
     def last(self) -> Reply:
         """What its trouble was."""
         return self._last
@@ -89,10 +102,13 @@ class Site:
     def forget_trouble(self) -> None:
         """Try again at once what rests."""
         self._backoff.forget()
+        self._pace.forget()
 
     def put(self, entry: Entry) -> None:
         """Take a recipient: to a connection that is idle, or to wait for one."""
-        if self.resting or self._draining:
+        if self.elsewhere:
+            self._means.results.give_back([entry.job], self._means.now_ms() + _ELSEWHERE_MS)
+        elif self.resting or self._draining:
             due_ms = self._means.now_ms() if self._draining else self.rest_ends_ms()
             self._means.results.give_back([entry.job], due_ms, None if self._draining else self._last)
         else:
@@ -105,11 +121,22 @@ class Site:
             # The one used last, so that those beyond need go away.
             ready, _ = self._idle.popitem()
             ready.set_result(entry)
-        while self._may_open() and self._means.slots.take(self, self.pump, suspect=self._backoff.failures > 0):
+        while self._may_open() and self._slots.take(self, self.pump, suspect=self._backoff.failures > 0):
             task = asyncio.get_running_loop().create_task(self._run())
             self._tasks.add(task)
             self._dialing.add(task)
             task.add_done_callback(self._ended)
+        if self._waiting:
+            self._set_alarm()
+
+    def _set_alarm(self) -> None:
+        """Come back when the rate allows a message, where that is what it waits for."""
+        if self._alarm is None and (seconds := self._pace.wait(self._means.clock())):
+            self._alarm = asyncio.get_running_loop().call_later(seconds, self._ring)
+
+    def _ring(self) -> None:
+        self._alarm = None
+        self.pump()
 
     def overdue(self, leased_before: float) -> list[Entry]:
         """Take out and return recipients that have waited here since before a time."""
@@ -128,6 +155,8 @@ class Site:
         """Begin nothing new: give back who waits, end connections that are not used."""
         self._draining = True
         self._means.results.give_back([entry.job for entry in self._take_all()], self._means.now_ms())
+        if self._alarm is not None:
+            self._alarm.cancel()
         for task in self._dialing:
             task.cancel()
         for ready in self._idle:
@@ -147,11 +176,15 @@ class Site:
 
     def _may_open(self) -> bool:
         opening, live = len(self._dialing), len(self._live)
+        if len(self._waiting) <= opening:
+            return False
+        now = self._means.clock()
         return (
-            len(self._waiting) > opening
-            and opening < max(1, live)
-            and opening + live < self._means.connections_per_site
-            and not (live and self._backoff.refuses_more(self._means.clock()))
+            opening < max(1, live)
+            # Those that say QUIT are still connections to the server that counts them.
+            and len(self._tasks) < self._pace.connections(now)
+            and opening < self._pace.ready(now)
+            and not (live and self._backoff.refuses_more(now))
             and not self._means.results.troubled
             and not self._draining
         )
@@ -159,12 +192,11 @@ class Site:
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         self._dialing.discard(task)
-        self._means.slots.give()
+        self._slots.give()
         if not task.cancelled() and (error := task.exception()) is not None:
             # A bug of ours must stop neither the site nor, by trying on and on, the worker.
             _log.error(kv(event="connection-task-failed", site=self.destination.name), exc_info=error)
-            self._backoff.fail(self._means.clock())
-            self._means.results.give_back([entry.job for entry in self._take_all()], self.rest_ends_ms(), self._last)
+            self._rest()
         self.pump()
 
     async def _run(self) -> None:
@@ -201,19 +233,22 @@ class Site:
     def _not_reached(self, failure: Failure, began_ms: int, began: float) -> None:
         """Settle who waited for the connection that no host gave us."""
         self._last = failure.reply
-        if self._live:
+        now = self._means.clock()
+        suspended = _suspends(self._obey(failure.reply, now))
+        if self._live and not suspended:
             # Others of ours are served: the site has enough of us for now.
-            self._backoff.refuse_more(self._means.clock())
+            self._backoff.refuse_more(now)
+            self._pace.window.fail()
             return
-        if self._dialing:
+        if self._dialing and not suspended:
             return
-        if not failure.final:
-            self._backoff.fail(self._means.clock())
-        ended = self._means.clock()
+        if not failure.final and not suspended:
+            self._backoff.fail(now)
+        self._pace.window.restart()
         for entry in self._take_all():
             # Its attempt begins when it joined those who waited.
             since = max(began, entry.leased_at)
-            at_ms, duration_ms = began_ms + round((since - began) * 1000), round((ended - since) * 1000)
+            at_ms, duration_ms = began_ms + round((since - began) * 1000), round((now - since) * 1000)
             attempt = Attempt(at_ms, duration_ms, failure.phase, failure.reply, failure.host, failure.address)
             self._settle(entry, replace(attempt, source=failure.source))
 
@@ -240,7 +275,8 @@ class Site:
         return (
             connection.session.alive
             and not connection.spent
-            and connection.used < MOST_TRANSACTIONS
+            and connection.used < self.shape.messages_per_connection
+            and len(self._live) <= self._pace.connections(self._means.clock())
             and self._means.clock() - connection.born < MOST_AGE_SECONDS
             and (
                 connection.served
@@ -251,6 +287,9 @@ class Site:
 
     def _next(self) -> Entry | None:
         if not self._waiting or self._means.results.troubled:
+            return None
+        if not self._pace.take(self._means.clock()):
+            self._set_alarm()
             return None
         entry = self._waiting.popleft()
         self._under_way[entry] = None
@@ -269,14 +308,14 @@ class Site:
 
         self._idle[ready] = None
         connection.session.on_end = leave
-        self._means.slots.idles(ready, leave)
+        self._slots.idles(ready, leave)
         timer = loop.call_later(IDLE_SECONDS, leave)
         try:
             return await ready
         finally:
             timer.cancel()
             connection.session.on_end = None
-            self._means.slots.works(ready)
+            self._slots.works(ready)
 
     async def _deliver(self, entry: Entry, connection: Connection) -> None:
         """One attempt of one recipient, to its settling; none where its copy finds no room."""
@@ -311,29 +350,71 @@ class Site:
             self._means.results.give_back([entry.job], self._means.now_ms())
             return
         verdict = judge(attempt.reply, attempt.phase, final_hop=self.destination.confirms)
+        rule = None if attempt.reply.code // 100 == _POSITIVE else self._obey(attempt.reply, self._means.clock())
         if not verdict.other_host:
             connection.served = True
             self._backoff.succeed()
-            self._settle(entry, attempt)
+            self._learn(attempt.reply)
+            if _suspends(rule):
+                self._clear(attempt.reply)
+            self._settle(entry, attempt, soft=rule is not None and Action.SOFT in rule.actions)
             return
         connection.spent = True
         self._last = attempt.reply
-        if self._again(entry, connection, attempt):
+        stale = _is_stale(connection, attempt)
+        dead = not stale and self._pace.window.fail()
+        if not _suspends(rule) and self._again(entry, connection, stale=stale):
             entry.sessions += 1
             self._waiting.appendleft(entry)
             return
-        if not connection.served and len(self._live) == 1:
-            self._backoff.fail(self._means.clock())
-            self._means.results.give_back([e.job for e in self._take_all()], self.rest_ends_ms(), self._last)
+        if _suspends(rule):
+            self._clear(attempt.reply)
+        elif dead or (not connection.served and len(self._live) == 1):
+            self._rest()
         self._settle(entry, attempt)
 
-    def _again(self, entry: Entry, connection: Connection, attempt: Attempt) -> bool:
+    def _learn(self, reply: Reply) -> None:
+        """Open the site's window by an answer about mail, or close it where the answer is the site's policy."""
+        if reply.code // 100 == _TRANSIENT and (reply.enhanced or "").startswith("4.7."):
+            self._pace.window.refuse()
+        elif reply.code:
+            self._pace.window.succeed(len(self._live))
+
+    def _obey(self, reply: Reply, now: float) -> Rule | None:
+        """Do what the rules of the site say about a reply; what is said of the recipient is the caller's to do."""
+        rule = self.shape.rule_for(reply)
+        if rule is None:
+            return None
+        news = False
+        if Action.SLOW_DOWN in rule.actions:
+            news = self._pace.slow_down(now, rule.seconds)
+        if Action.SUSPEND in rule.actions:
+            news = self._backoff.suspend(now, rule.seconds) or news
+        if news:
+            done = ",".join(sorted(rule.actions))
+            line = kv(
+                event="site-rule", site=self.destination.name, rule=f"{self.shape.name}.{rule.name}", actions=done
+            )
+            _log.warning("%s %s", line, kv(seconds=rule.seconds, reply=spell(reply)))
+        return rule
+
+    def _clear(self, why: Reply) -> None:
+        """Give back who waits: the site is suspended."""
+        self._last = why
+        self._means.results.give_back([e.job for e in self._take_all()], self.rest_ends_ms(), why)
+
+    def _rest(self) -> None:
+        """Leave the site alone for a while; who waits comes back then."""
+        self._backoff.fail(self._means.clock())
+        self._pace.window.restart()
+        self._clear(self._last)
+
+    def _again(self, entry: Entry, connection: Connection, *, stale: bool) -> bool:
         """Whether the recipient goes to another connection within the same attempt.
 
-        A connection that was used before may have ended between two messages, with or without 421: that is
-        no answer to this one. A fresh one that breaks sends us to another host, if there is one.
+        A fresh connection that breaks sends us to another host, if there is one.
         """
-        if connection.used > 1 and attempt.phase is Phase.MAIL and attempt.reply.code in {0, _CLOSING}:
+        if stale:
             return entry.sessions < _MOST_STALE
         self._backoff.avoid(connection.host, self._means.clock())
         return self._others() and entry.sessions + 1 < MOST_SESSIONS
@@ -343,10 +424,20 @@ class Site:
         avoided = self._avoided()
         return any(host not in avoided for group in self.destination.hosts.groups for host in group)
 
-    def _settle(self, entry: Entry, attempt: Attempt) -> None:
+    def _settle(self, entry: Entry, attempt: Attempt, *, soft: bool = False) -> None:
         self._means.results.attempted(
             entry.job,
             attempt,
             final_hop=self.destination.confirms,
             not_before_ms=self.rest_ends_ms() if self.resting else 0,
+            soft=soft,
         )
+
+
+def _suspends(rule: Rule | None) -> bool:
+    return rule is not None and Action.SUSPEND in rule.actions
+
+
+def _is_stale(connection: Connection, attempt: Attempt) -> bool:
+    """Whether a used connection had ended between two messages, with or without 421: no answer to the next one."""
+    return connection.used > 1 and attempt.phase is Phase.MAIL and attempt.reply.code in {0, _CLOSING}

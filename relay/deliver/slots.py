@@ -19,13 +19,24 @@ class Slots:
         self._waiting: OrderedDict[object, Callable[[], None]] = OrderedDict()
         self._suspects: OrderedDict[object, Callable[[], None]] = OrderedDict()
         self._idle: OrderedDict[object, Callable[[], None]] = OrderedDict()
+        self._providers: dict[object, Slots] = {}
+
+    def within(self, provider: object, most: int) -> "Slots | SlotsOfProvider":
+        """Return the slots for a provider that takes `most` connections for all its sites together; 0: any number."""
+        if not most:
+            return self
+        return SlotsOfProvider(self, self._providers.setdefault(provider, Slots(most)))
+
+    def free(self, *, suspect: bool) -> bool:
+        """Return whether `take` would give a slot."""
+        return self._free > (self._most // 2 if suspect else 0)
 
     def take(self, site: object, retry: Callable[[], None], *, suspect: bool = False) -> bool:
         """Take a slot for `site`; where none is free for it, `retry` is called when one may be.
 
         `suspect`: the site's last connection failed.
         """
-        if self._free > (self._most // 2 if suspect else 0):
+        if self.free(suspect=suspect):
             self._free -= 1
             self._waiting.pop(site, None)
             self._suspects.pop(site, None)
@@ -55,6 +66,35 @@ class Slots:
     def works(self, connection: object) -> None:
         """Note that a connection is used again, or gone."""
         self._idle.pop(connection, None)
+
+
+class SlotsOfProvider:
+    """A worker's slots as the sites of one provider get them: each takes one of the provider's and one of all."""
+
+    def __init__(self, every: Slots, own: Slots) -> None:
+        self._every = every
+        self._own = own
+
+    def take(self, site: object, retry: Callable[[], None], *, suspect: bool = False) -> bool:
+        """As `Slots.take`."""
+        if self._every.free(suspect=suspect) and not self._own.take(site, retry, suspect=suspect):
+            return False
+        return self._every.take(site, retry, suspect=suspect)
+
+    def give(self) -> None:
+        """As `Slots.give`."""
+        self._own.give()
+        self._every.give()
+
+    def idles(self, connection: object, close: Callable[[], None]) -> None:
+        """As `Slots.idles`."""
+        self._own.idles(connection, close)
+        self._every.idles(connection, close)
+
+    def works(self, connection: object) -> None:
+        """As `Slots.works`."""
+        self._own.works(connection)
+        self._every.works(connection)
 
 
 def _offer(waiting: "OrderedDict[object, Callable[[], None]]", free: Callable[[], bool]) -> None:

@@ -27,7 +27,7 @@ def test_one_answer_about_mail_ends_the_growth() -> None:
     backoff.fail(0)
     backoff.fail(60)
     backoff.succeed()
-    assert not backoff.troubled(61)
+    assert not backoff.troubled(360)
     backoff.fail(400)
     assert backoff.rests_until == 460
 
@@ -62,3 +62,13 @@ def test_a_refusal_of_more_holds_for_half_a_minute_and_an_avoided_host_comes_bac
     assert not backoff.refuses_more(30)
     assert backoff.avoided(299) == {"mx.example.test"}
     assert backoff.avoided(300) == frozenset()
+
+
+def test_a_suspension_lasts_as_long_as_the_rule_says_and_shortens_no_other() -> None:
+    backoff = Backoff(POLICY)
+    assert backoff.suspend(0, 7200)
+    assert not backoff.suspend(10, 60)
+    assert backoff.resting(7199)
+    assert backoff.troubled(7199)
+    assert not backoff.troubled(7200)
+    assert backoff.failures == 0

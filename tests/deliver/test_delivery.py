@@ -672,10 +672,10 @@ async def test_an_idle_connection_is_closed_after_a_while(world: World, monkeypa
         assert server.commands[-1] == "QUIT"
 
 
-async def test_a_used_up_connection_is_replaced(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("relay.deliver.site.MOST_TRANSACTIONS", 4)
+async def test_a_used_up_connection_is_replaced(world: World) -> None:
     with ScriptedServer() as server:
-        world.make(port=server.port, max_connections_per_site=1)
+        shaping = {"default": {"messages_per_connection": 4}}
+        world.make(port=server.port, max_connections_per_site=1, shaping=shaping)
         await world.send(*(f"r{n}@example.test" for n in range(10)))
         await world.done(10)
         assert len(server.conversations) == 3

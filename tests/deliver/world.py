@@ -11,6 +11,8 @@ from relay.deliver.copy import Copy
 from relay.deliver.copy_room import CopyRoom
 from relay.deliver.delivery import Delivery
 from relay.deliver.settings import DeliverySettings, DnsSettings, RetrySettings
+from relay.deliver.shape import ALONE, Share
+from relay.deliver.shaping import build, laid_over, shipped_raw
 from storage.model import BodyType, Job, LogFilter, LogRow, Message, NewRecipient, TimelineEntry
 from storage.reader import Reader
 from storage.settings import ServerSettings
@@ -47,18 +49,23 @@ class World:
         timeouts: Timeouts = SOON,
         store: Store | None = None,
         copy_room: CopyRoom | None = None,
+        shaping: dict[str, Any] | None = None,
+        share: Share = ALONE,
+        dns_timeout: int = 1,
         **settings: Any,
     ) -> Delivery:
-        """Make the delivery anew, with these settings of `[delivery]`."""
+        """Make the delivery anew, with these settings of `[delivery]`, and `shaping` laid over what is shipped."""
         self.delivery = Delivery(
             store or self.store,
             self._composed,
             DeliverySettings(**({"allow_private_destinations": True} | settings)),
-            DnsSettings(nameservers=(self.dns.endpoint,), timeout=1),
+            DnsSettings(nameservers=(self.dns.endpoint,), timeout=dns_timeout),
             RetrySettings(schedule=schedule),
             ServerSettings(hostname="relay.test"),
             timeouts=timeouts,
             copy_room=copy_room,
+            shaping=build(laid_over(shipped_raw(), shaping or {}), shaping or {}),
+            share=share,
             chance=lambda: 0.5,
             clock=self.clock,
             now_ms=self.now_ms,

@@ -300,7 +300,7 @@ def test_the_example_documents_every_key_with_its_default() -> None:
     keys = re.findall(r"^(?:\[\w+\]|#\w+ = .*)$", EXAMPLE.read_text(), re.MULTILINE)
     raw = tomllib.loads("\n".join([key.removeprefix("#") for key in keys]))
     fields = {name: set(type(section).model_fields) for name, section in Config()}
-    optional = {"submission": {"tls_cert", "tls_key"}}
+    optional = {"submission": {"tls_cert", "tls_key"}, "delivery": {"shaping"}}
     assert {name: set(section) for name, section in raw.items()} == fields
     for name, missing in optional.items():
         for key in missing:
