@@ -9,12 +9,12 @@ import logging
 from collections import OrderedDict
 from typing import Final
 
+from relay.broadcast_fields import BroadcastFields
 from relay.deliver.copy import Copy
 from relay.deliver.dkim import OwnFields
 from relay.inject.plan import Plan, PlanError
 from relay.inject.render import head_bytes, render_checked
 from relay.sign import Signer
-from relay.unsubscribe import Unsubscribe
 from storage.kv import kv
 from storage.model import Job, queue_id
 from storage.token import TokenBox
@@ -37,18 +37,18 @@ class Composer:
         *,
         base_url: str,
         bounce_domain: str,
-        unsubscribe: Unsubscribe | None = None,
+        broadcast_fields: BroadcastFields | None = None,
     ) -> None:
         """Take the token boxes of images and return paths, the images' base URL and the return paths' domain.
 
-        `unsubscribe` gives the fields by which a recipient of a broadcast takes no more of its type.
+        `broadcast_fields` makes the fields that each copy of a broadcast has of its own.
         """
         self._pixel = pixel
         self._returns = returns
         self._signer = signer
         self._base_url = base_url
         self._bounce_domain = bounce_domain
-        self._unsubscribe = unsubscribe
+        self._broadcast_fields = broadcast_fields
         self._plans: OrderedDict[int, Plan] = OrderedDict()
 
     def compose(self, job: Job, content: bytes) -> Copy:
@@ -77,9 +77,9 @@ class Composer:
         return self._signer.signed(message, rendering.content, head_bytes(plan), own)
 
     def _own(self, job: Job, content: bytes) -> OwnFields:
-        if self._unsubscribe is None or job.message.broadcast_type is None:
+        if self._broadcast_fields is None or job.message.broadcast_type is None:
             return ()
-        return self._unsubscribe.fields(job, content)
+        return self._broadcast_fields.of(job, content)
 
     def _plan(self, message_id: int, stored: bytes) -> Plan:
         plan = self._plans.get(message_id)

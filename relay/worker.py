@@ -13,6 +13,9 @@ import time
 from dataclasses import dataclass
 from typing import Any, Final
 
+from relay.broadcast.runner import TURN_FILE, Runner, RunnerSettings, processes
+from relay.broadcast_fields import BroadcastFields
+from relay.broadcasting import preparing
 from relay.compose import Composer
 from relay.deliver.delivery import Delivery
 from relay.deliver.keys import load
@@ -27,7 +30,6 @@ from relay.receive.settings import BounceSettings, SubmissionSettings
 from relay.receive.tls import server_context
 from relay.returns import Returns
 from relay.sign import Signer
-from relay.unsubscribe import Unsubscribe
 from storage import broadcast_settings
 from storage.broadcast_settings import BroadcastSettings
 from storage.commit import StoreFailedError, StoreFullError
@@ -38,6 +40,7 @@ from storage.settings import RetentionSettings, ServerSettings
 from storage.store import Store
 from storage.token import TOKEN_CHARS, Purpose, TokenBox
 from storage.tracking import TrackingSettings, image_url
+from storage.turn import Turn
 
 # A message in DATA or after its dot is worth waiting for; systemd's TimeoutStopSec is above this.
 _GRACE_SECONDS: Final = 30.0
@@ -79,7 +82,7 @@ class Rooms:
         returns, pixel = TokenBox(secret, Purpose.RETURN_PATH), TokenBox(secret, Purpose.PIXEL)
         bounce_domain = at.bounce.domain or at.server.hostname
         signer = Signer(load(at.server.state_dir, at.dkim), at.dkim.expires)
-        unsubscribe = Unsubscribe(
+        broadcast_fields = BroadcastFields(
             TokenBox(secret, Purpose.UNSUBSCRIBE), at.tracking.base_url, frozenset(at.broadcast.no_unsubscribe_types)
         )
         composer = Composer(
@@ -88,7 +91,7 @@ class Rooms:
             signer,
             base_url=at.tracking.base_url,
             bounce_domain=bounce_domain,
-            unsubscribe=unsubscribe,
+            broadcast_fields=broadcast_fields,
         )
         self._delivery = Delivery(
             store, composer.compose, at.delivery, at.dns, at.retry, at.server, shaping=at.shaping, share=at.share
@@ -115,6 +118,14 @@ class Rooms:
         self._returns = Returns(store, reader, returns)
         self.bounces = BounceListener(at.bounce, at.server, self._returns.open, self._returns.take, tls)
 
+        self.runner = Runner(
+            store,
+            reader,
+            preparing(acceptor),
+            self._delivery,
+            Turn(at.server.state_dir / TURN_FILE),
+            RunnerSettings(at.broadcast.ahead, at.retry.lifetime * 1000, processes(at.server.workers)),
+        )
         self.hurry = asyncio.Event()
 
     async def start(self) -> None:
@@ -123,6 +134,7 @@ class Rooms:
             await self._delivery.start()
             await self.submission.start()
             await self.bounces.start()
+            self.runner.start()
         except BaseException:
             await self.drain(0)
             raise
@@ -134,6 +146,8 @@ class Rooms:
         old._delivery.reload(self._at.delivery)  # noqa: SLF001 - of this class
         self.submission.take_over(old.submission)
         self.bounces.take_over(old.bounces)
+        await old.runner.stop()
+        self.runner.start()
 
     async def retire(self) -> None:
         """Let sessions end by themselves for a while, or until `hurry` is set, then drain."""
@@ -155,6 +169,7 @@ class Rooms:
 
     async def drain(self, grace_seconds: float) -> None:
         """Take nothing new, finish what is under way, give back the rest."""
+        await self.runner.stop()
         await asyncio.gather(self.submission.drain(grace_seconds), self.bounces.drain(grace_seconds))
         await self._delivery.drain(grace_seconds)
         await self._returns.drain()

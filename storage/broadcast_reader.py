@@ -1,19 +1,41 @@
 """Questions about broadcasts, as `Reader.broadcasts`: reads only."""
+# ruff: noqa: S608 - SQL is put together from words of this program only; values are parameters
 
 import json
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from storage.address import address_key
-from storage.broadcast_model import Subscription
-from storage.logquery import Query
+from storage.broadcast_model import Run, RunState, Subscription
+from storage.logquery import RECIPIENTS_OF_M, Query
 from storage.statements import clean
+from storage.status import Status
 
 _SUBSCRIPTION: Final = (
     "SELECT r.address, m.broadcast_type, m.from_header FROM recipient r JOIN message m ON m.id = r.message_id"
     " WHERE r.id = ? AND m.broadcast_type IS NOT NULL"
 )
 _LEFT: Final = "SELECT json_group_array(type) FROM unsubscribed WHERE address = ?"
+
+_RUN: Final = (
+    "SELECT r.id, r.broadcast_id, b.owner, b.name, b.type, r.state, r.created_ms, r.start_ms, r.started_ms, r.ended_ms,"
+    " r.sender, r.subject, r.personal, r.per_hour, r.chunks, r.total, r.done_chunks, r.done, r.unsent, r.blocked,"
+    " r.duplicate, r.no_email_selected, r.note, r.first_message"
+    " FROM broadcast_run r JOIN broadcast b ON b.id = r.broadcast_id"
+)
+_TO_DO: Final = (
+    f"{_RUN} WHERE r.state IN ('draft', 'scheduled', 'sending', 'paused')"
+    " AND (r.state = 'sending' OR (r.state = 'scheduled' AND r.start_ms <= ?)) ORDER BY r.id"
+)
+_WAITING: Final = (
+    "SELECT count(*), min(b.message_id) FROM broadcast_run_message b"
+    " CROSS JOIN recipient r INDEXED BY recipient_pending ON r.message_id = b.message_id"
+    f" WHERE b.message_id >= ? AND b.run_id = ? AND r.due_ms IS NOT NULL AND r.status = '{Status.UNSENT}'"
+)
+_STATUSES: Final = (
+    "SELECT r.status, count(*) FROM broadcast_run_message b CROSS JOIN message m ON m.id = b.message_id"
+    f" CROSS JOIN recipient r ON {RECIPIENTS_OF_M} WHERE b.message_id >= ? AND b.run_id = ? GROUP BY r.status"
+)
 
 
 class BroadcastReader:
@@ -31,3 +53,53 @@ class BroadcastReader:
         address, type_, sender = found[0]
         ((left,),) = await self._ask(Query(_LEFT, (clean(address_key(address)),)))
         return Subscription(recipient_id, address, type_, sender, frozenset(json.loads(left)))
+
+    async def runs(self, limit: int) -> list[Run]:
+        """Return the newest runs, the newest first."""
+        return [_run(row) for row in await self._ask(Query(f"{_RUN} ORDER BY r.id DESC LIMIT ?", (limit,)))]
+
+    async def run(self, run_id: int) -> Run | None:
+        """Return a run; None where there is none of this id."""
+        found = await self._ask(Query(f"{_RUN} WHERE r.id = ?", (run_id,)))
+        return _run(found[0]) if found else None
+
+    async def runs_named(self, name: str) -> list[Run]:
+        """Return the runs of the broadcasts of this name, the newest first."""
+        found = await self._ask(Query(f"{_RUN} WHERE b.name = ? ORDER BY r.id DESC", (clean(name),)))
+        return [_run(row) for row in found]
+
+    async def to_do(self, now_ms: int) -> list[Run]:
+        """Return the runs that are being sent, or are to begin by now, the oldest first."""
+        return [_run(row) for row in await self._ask(Query(_TO_DO, (now_ms,)))]
+
+    async def template(self, run_id: int) -> bytes:
+        """Return a run's template."""
+        ((template,),) = await self._ask(Query("SELECT template FROM broadcast_run WHERE id = ?", (run_id,)))
+        return bytes(template)
+
+    async def chunk(self, run_id: int, number: int) -> list[tuple[str, str, dict[str, str]]] | None:
+        """Return (address, name, fields) of the recipients of a chunk; None where it is done (or never was)."""
+        sql = "SELECT recipients FROM broadcast_chunk WHERE run_id = ? AND number = ?"
+        found = await self._ask(Query(sql, (run_id, number)))
+        return [(address, name, fields) for address, name, fields in json.loads(found[0][0])] if found else None
+
+    async def waiting(self, run_id: int, from_message: int) -> tuple[int, int | None]:
+        """Return how many recipients of a run are Unsent in the queue, and the lowest id of their messages.
+
+        Only messages from `from_message` on are looked at.
+        """
+        ((count, lowest),) = await self._ask(Query(_WAITING, (from_message, run_id)))
+        return count, lowest
+
+    async def statuses(self, run: Run) -> dict[Status, int]:
+        """Return how many of a run's recipients are in each status; looks at all of them."""
+        if run.first_message is None:
+            return {}
+        found = await self._ask(Query(_STATUSES, (run.first_message, run.id)))
+        return {Status(status): count for status, count in found}
+
+
+def _run(row: tuple[Any, ...]) -> Run:
+    values = list(row)
+    values[5], values[12] = RunState(values[5]), bool(values[12])
+    return Run(*values)

@@ -42,6 +42,7 @@ _DELETE: Final = tuple(
         f"DELETE FROM attempt WHERE recipient_id IN {_THEIRS}",
         f"DELETE FROM event WHERE recipient_id IN {_THEIRS}",
         f"DELETE FROM recipient WHERE id IN {_THEIRS}",
+        "DELETE FROM broadcast_run_message WHERE message_id IN ({})",
         "DELETE FROM message WHERE id IN ({})",
     )
 )

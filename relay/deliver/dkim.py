@@ -176,7 +176,7 @@ class BodyHash:
 
 
 OwnFields = Sequence[tuple[bytes, bytes]]
-"""Fields that each copy has of its own: name and value, the value one line without blanks at its ends or in a row."""
+"""Fields that each copy has of its own: name and value, the value one line without blanks at its ends."""
 
 
 def written(own: OwnFields) -> bytes:
@@ -217,7 +217,7 @@ class Template:
         fields = self._fields
         if own:
             fields = fields.copy()
-            fields.update(b"".join([b"%b:%b\r\n" % (name.lower(), value) for name, value in own]))
+            fields.update(b"".join([b"%b:%b\r\n" % (name.lower(), relaxed(value)) for name, value in own]))
         return b"".join([self._signature(fields, key, body_hash, at, lifetime) for key in keys])
 
     def _signature(self, fields: "_Hash", key: Key, body_hash: bytes, at: int, lifetime: int) -> bytes:
@@ -249,7 +249,10 @@ def template(content: bytes, shared: int, *, utf8: bool, own: Sequence[bytes] = 
     if len(found[b"from"]) != 1:
         return Unsigned.FROM
     names = [
-        name for name, more in _MORE.items() if name in ALWAYS or found[name] for _ in range(len(found[name]) + more)
+        name
+        for name, more in _MORE.items()
+        if (name in ALWAYS and name not in own) or found[name]
+        for _ in range(len(found[name]) + more)
     ]
     names += [name for name in own for _ in range(2)]
     if len(names) > MAX_NAMES:

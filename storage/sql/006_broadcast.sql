@@ -44,7 +44,8 @@ CREATE TABLE broadcast_run (
     blocked INTEGER NOT NULL,
     duplicate INTEGER NOT NULL,
     no_email_selected INTEGER NOT NULL,
-    note TEXT NOT NULL -- why it was paused by itself
+    note TEXT NOT NULL, -- why it was paused by itself
+    first_message INTEGER -- the lowest id of its messages
 );
 CREATE INDEX broadcast_run_of ON broadcast_run (broadcast_id);
 CREATE INDEX broadcast_run_open ON broadcast_run (id) WHERE state IN ('draft', 'scheduled', 'sending', 'paused');
@@ -55,3 +56,9 @@ CREATE TABLE broadcast_chunk (
     recipients BLOB NOT NULL, -- a JSON array of [address, name, fields]
     PRIMARY KEY (run_id, number)
 ) WITHOUT ROWID;
+
+-- The messages of runs.
+CREATE TABLE broadcast_run_message (
+    message_id INTEGER PRIMARY KEY,
+    run_id INTEGER NOT NULL
+);

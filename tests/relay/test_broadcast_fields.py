@@ -1,14 +1,14 @@
-"""relay/unsubscribe.py: which copies say how to unsubscribe, byte for byte, and that a signature covers it."""
+"""relay/broadcast_fields.py: which copies say how to unsubscribe and to whom they go, and that it is signed."""
 
 import re
 from dataclasses import replace
 
 import pytest
 
+from relay.broadcast_fields import BroadcastFields
 from relay.compose import Composer
 from relay.deliver.keys import KeyRing
 from relay.sign import Signer
-from relay.unsubscribe import Unsubscribe
 from storage.token import Purpose, TokenBox
 from tests.inject.messages import html
 from tests.peers.dkim import verified
@@ -25,8 +25,8 @@ FIELDS = re.compile(
 def unsubscribing(ring: KeyRing | None = None) -> Composer:
     signer = Signer(KeyRing({"example.com": KEYS}) if ring is None else ring, clock=lambda: NOW)
     boxes = TokenBox(SECRET, Purpose.PIXEL), TokenBox(SECRET, Purpose.RETURN_PATH)
-    unsubscribe = Unsubscribe(BOX, BASE, frozenset({"emergency"}))
-    return Composer(*boxes, signer, base_url=BASE, bounce_domain="b.example", unsubscribe=unsubscribe)
+    fields = BroadcastFields(BOX, BASE, frozenset({"emergency"}))
+    return Composer(*boxes, signer, base_url=BASE, bounce_domain="b.example", broadcast_fields=fields)
 
 
 def copy_of(content: bytes, type_: str | None, *, number: int = 1, reason: str | None = None) -> bytes:
@@ -88,3 +88,22 @@ def test_many_messages_at_once() -> None:
         made = job(content)
         message = replace(made.message, id=number, broadcast_type="general")
         assert FIELDS.search(compose(replace(made, message=message), content).content)
+
+
+@pytest.mark.parametrize("address", ["bob@there.example", '"a  b"@there.example'])
+@pytest.mark.parametrize("type_", ["general", "emergency"])
+def test_a_message_that_all_share_says_to_each_that_it_is_for_them(address: str, type_: str) -> None:
+    content = html(PAGE).replace(b"To: ", b"X-To: ")
+    made = job(content)
+    message = replace(made.message, broadcast_type=type_, client="")
+    copy = unsubscribing().compose(replace(made, message=message, address=address), content).content
+    assert copy.count(f"\r\nTo: <{address}>\r\n".encode()) == 1
+    assert verified(copy, RECORDS) == [True, True]
+    assert verified(b"To: x@evil.example\r\n" + copy, RECORDS) == [False, False]
+
+
+def test_what_a_client_sent_without_a_to_stays_without() -> None:
+    content = html(PAGE).replace(b"To: ", b"X-To: ")
+    made = job(content)
+    message = replace(made.message, broadcast_type="general", client="192.0.2.1")
+    assert b"\r\nTo:" not in unsubscribing().compose(replace(made, message=message), content).content
