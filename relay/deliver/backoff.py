@@ -15,12 +15,14 @@ _ENOUGH_SECONDS: Final = 30.0
 _MOST_REST_MS: Final = 600_000
 # Beyond a site's rest, its failures are remembered for so long: its next one lets it rest longer.
 _TROUBLE_KEPT_SECONDS: Final = 3600.0
+# A missing reverse name or a listed IPv6 network is mended within hours, not minutes.
+_FOUR_SECONDS: Final = 3600.0
 
 
 class Backoff:
     """One site's trouble; times are seconds of a clock that only rises."""
 
-    __slots__ = ("_avoided", "_enough_until", "_policy", "failures", "rests_until")
+    __slots__ = ("_avoided", "_enough_until", "_four_until", "_policy", "_six_until", "failures", "rests_until")
 
     def __init__(self, policy: RetryPolicy) -> None:
         """Take how recipients wait: the site waits as they do, ten minutes at most."""
@@ -30,6 +32,8 @@ class Backoff:
         self.rests_until = 0.0
         self._enough_until = 0.0
         self._avoided: dict[str, float] = {}
+        self._four_until = 0.0
+        self._six_until = 0.0
 
     def fail(self, now: float) -> None:
         """Leave the site alone for a time that grows with its failures."""
@@ -50,6 +54,7 @@ class Backoff:
         """Try again at once what rests."""
         self.failures, self.rests_until, self._enough_until = 0, 0.0, 0.0
         self._avoided.clear()
+        self._four_until = self._six_until = 0.0
 
     def resting(self, now: float) -> bool:
         """Return whether the last connection failed not long ago, or a rule has suspended the site."""
@@ -76,3 +81,19 @@ class Backoff:
         if self._avoided:
             self._avoided = {host: until for host, until in self._avoided.items() if until > now}
         return frozenset(self._avoided)
+
+    def leave_six(self, now: float) -> bool:
+        """Go over IPv4 for a while: policy refuses what comes over IPv6; False where IPv4 did no better of late."""
+        if now < self._six_until:
+            return False
+        self._four_until = now + _FOUR_SECONDS
+        return True
+
+    def return_to_six(self, now: float) -> None:
+        """Go over IPv6 again, and stay there for a while: IPv4 does no better."""
+        self._four_until = 0.0
+        self._six_until = now + _FOUR_SECONDS
+
+    def leaves_six(self, now: float) -> bool:
+        """Return whether IPv6 is left for now."""
+        return now < self._four_until

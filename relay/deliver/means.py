@@ -11,7 +11,7 @@ from relay.deliver.results import Results
 from relay.deliver.retry import RetryPolicy
 from relay.deliver.shape import Share
 from relay.deliver.slots import Slots
-from storage.model import Job
+from storage.model import Attempt, Job
 
 Compose = Callable[[Job, bytes], Copy]
 
@@ -19,7 +19,7 @@ Compose = Callable[[Job, bytes], Copy]
 class Entry:
     """A recipient in memory."""
 
-    __slots__ = ("job", "leased_at", "sessions")
+    __slots__ = ("job", "leased_at", "over_six", "sessions")
 
     def __init__(self, job: Job, leased_at: float) -> None:
         self.job = job
@@ -27,6 +27,8 @@ class Entry:
         """When its lease began or was renewed, by the clock."""
         self.sessions = 0
         """Connections that broke under it."""
+        self.over_six: Attempt | None = None
+        """What refused it over IPv6 by policy, so that it goes over IPv4 now."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from relay.deliver.means import Entry, Means
 from relay.deliver.pace import Pace
 from relay.deliver.reply import ours, spell
 from relay.deliver.shape import Action, Rule, Shape
-from relay.deliver.verdict import judge
+from relay.deliver.verdict import judge, refused_by_policy
 from storage.kv import kv
 from storage.model import Attempt, Phase, Reply
 
@@ -202,7 +202,9 @@ class Site:
     async def _run(self) -> None:
         """Have one connection, from dialing to its end."""
         began_ms, began = self._means.now_ms(), self._means.clock()
-        dialed = await self._means.dialer.dial(self.destination, self._avoided())
+        dialed = await self._means.dialer.dial(
+            self.destination, self._avoided(), without_six=self._backoff.leaves_six(began)
+        )
         task = asyncio.current_task()
         if task is not None:
             self._dialing.discard(task)
@@ -250,7 +252,9 @@ class Site:
             since = max(began, entry.leased_at)
             at_ms, duration_ms = began_ms + round((since - began) * 1000), round((now - since) * 1000)
             attempt = Attempt(at_ms, duration_ms, failure.phase, failure.reply, failure.host, failure.address)
-            self._settle(entry, replace(attempt, source=failure.source))
+            if entry.over_six is not None:
+                self._backoff.return_to_six(now)
+            self._settle(entry, entry.over_six or replace(attempt, source=failure.source))
 
     def _take_all(self) -> list[Entry]:
         entries, self._waiting = list(self._waiting), deque()
@@ -278,6 +282,7 @@ class Site:
             and connection.used < self.shape.messages_per_connection
             and len(self._live) <= self._pace.connections(self._means.clock())
             and self._means.clock() - connection.born < MOST_AGE_SECONDS
+            and not (connection.other_four and self._backoff.leaves_six(self._means.clock()))
             and (
                 connection.served
                 or connection.host not in self._backoff.avoided(self._means.clock())
@@ -349,6 +354,8 @@ class Site:
         if self._draining and attempt.reply.code == 0 and not attempt.in_doubt:
             self._means.results.give_back([entry.job], self._means.now_ms())
             return
+        if self._goes_over_four(entry, connection, attempt):
+            return
         verdict = judge(attempt.reply, attempt.phase, final_hop=self.destination.confirms)
         rule = None if attempt.reply.code // 100 == _POSITIVE else self._obey(attempt.reply, self._means.clock())
         if not verdict.other_host:
@@ -408,6 +415,26 @@ class Site:
         self._backoff.fail(self._means.clock())
         self._pace.window.restart()
         self._clear(self._last)
+
+    def _goes_over_four(self, entry: Entry, connection: Connection, attempt: Attempt) -> bool:
+        """Send a recipient over IPv4 within the same attempt, once, where policy refused it over IPv6.
+
+        Who comes after it goes over IPv4 at once, unless that is refused, too.
+        """
+        if not refused_by_policy(attempt.reply, attempt.phase):
+            return False
+        now = self._means.clock()
+        if entry.over_six is not None:
+            self._backoff.return_to_six(now)
+            return False
+        if not connection.other_four or self._draining or not self._backoff.leave_six(now):
+            return False
+        entry.over_six = attempt
+        for ready in list(self._idle):
+            self._idle.pop(ready)
+            ready.set_result(None)
+        self._waiting.appendleft(entry)
+        return True
 
     def _again(self, entry: Entry, connection: Connection, *, stale: bool) -> bool:
         """Whether the recipient goes to another connection within the same attempt.

@@ -90,6 +90,15 @@ def judge(reply: Reply, phase: Phase, *, final_hop: bool, host: str | None = Non
     return Verdict(Event.DEFER, _scope_of_trouble(reply, phase))
 
 
+def refused_by_policy(reply: Reply, phase: Phase) -> bool:
+    """Return whether a server's own words are a policy that often goes by our address: 5.7.x to a transaction.
+
+    Over IPv6 that may be a missing reverse name or a listed network, where IPv4 would do: Gmail's "550-5.7.1
+    [2001:db8::25] Our system has detected that this message does not meet IPv6 sending guidelines".
+    """
+    return phase not in _SETUP and reply.code // 100 == 5 and (reply.enhanced or "").startswith("5.7.")  # noqa: PLR2004 - permanent negative completion
+
+
 def _class_of(reply: Reply) -> str:
     return str(reply.code)[0] if reply.code else (reply.enhanced or "4")[0]
 

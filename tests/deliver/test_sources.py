@@ -149,3 +149,89 @@ async def test_a_reload_takes_other_sources(world: World) -> None:
         await world.send("eve@example.test")
         await world.settled("eve@example.test")
         assert [conversation.peer for conversation in server.conversations] == ["127.0.0.21", "127.0.0.22"]
+
+
+# IPv6 refused by policy.
+
+GMAIL = (
+    "550-5.7.1 [2001:db8::25] Our system has detected that this message does not\n"
+    "550-5.7.1 meet IPv6 sending guidelines regarding PTR records and authentication.\n"
+    "550 5.7.1 https://support.google.com/mail/?p=IPv6AuthError"
+)
+
+
+@pytest.fixture
+def both(world: World) -> int:
+    """A domain whose host has an address of each family; a port that is free at both."""
+    world.dns.mx("both.test", "mx.both.test")
+    world.dns.add("mx.both.test", "AAAA", "::1")
+    world.dns.add("mx.both.test", "A", "127.0.0.1")
+    return free_port("127.0.0.1", "::1")
+
+
+@pytest.mark.parametrize("phase", ["mail", "rcpt", "data", "dot"])
+async def test_what_policy_refuses_over_ipv6_goes_over_ipv4_within_the_attempt(
+    world: World, both: int, phase: str
+) -> None:
+    with ScriptedServer(Script(**{phase: GMAIL}), "::1", both) as six, ScriptedServer(port=both) as four:  # type: ignore[arg-type]
+        world.make(port=both)
+        await world.send("bob@both.test")
+        row = await world.settled("bob@both.test")
+        assert (row.status, row.attempts) == (Status.DELIVERED, 1)
+        assert (await world.timeline("bob@both.test"))[-1].address == "127.0.0.1"
+        await world.send("eve@both.test")
+        assert (await world.settled("eve@both.test")).status is Status.DELIVERED
+        assert len(six.conversations) == 1, "who comes after it goes over IPv4 at once"
+        assert len(four.messages) == 2
+
+
+async def test_what_both_families_refuse_is_refused_once_each(world: World, both: int) -> None:
+    refusal = Script(dot="550 5.7.1 spam")
+    with ScriptedServer(refusal, "::1", both) as six, ScriptedServer(refusal, port=both) as four:
+        world.make(port=both)
+        await world.send("bob@both.test")
+        row = await world.settled("bob@both.test")
+        assert (row.status, row.attempts) == (Status.BOUNCED, 1)
+        assert (len(six.messages), len(four.messages)) == (1, 1)
+        await world.send("eve@both.test")
+        assert (await world.settled("eve@both.test")).status is Status.BOUNCED
+        assert len(six.messages) + len(four.messages) == 3, "for a while nobody is refused twice"
+
+
+async def test_where_ipv4_cannot_be_reached_the_first_refusal_holds(world: World, both: int) -> None:
+    with ScriptedServer(Script(rcpt=GMAIL), "::1", both):
+        world.make(port=both)
+        await world.send("bob@both.test")
+        row = await world.settled("bob@both.test")
+        assert (row.status, row.attempts, row.enhanced_status) == (Status.BOUNCED, 1, "5.7.1")
+        assert (await world.timeline("bob@both.test"))[-1].address == "::1"
+
+
+@pytest.mark.parametrize("reply", ["550 5.1.1 no such user", "450 4.7.1 greylisted", "554 no"])
+async def test_no_other_word_sends_us_to_ipv4(world: World, both: int, reply: str) -> None:
+    with ScriptedServer(Script(rcpt=reply), "::1", both), ScriptedServer(port=both) as four:
+        world.make(port=both)
+        await world.send("bob@both.test")
+        await world.settled("bob@both.test")
+        assert four.conversations == []
+
+
+async def test_a_source_without_ipv4_is_refused_as_it_is(world: World, both: int) -> None:
+    with ScriptedServer(Script(rcpt=GMAIL), "::1", both) as six, ScriptedServer(port=both) as four:
+        world.make(port=both, sources={"main": {"addresses": ["::1"]}})
+        await world.send("bob@both.test")
+        assert (await world.settled("bob@both.test")).status is Status.BOUNCED
+        assert (len(six.conversations), four.conversations) == (1, [])
+
+
+async def test_idle_connections_over_ipv6_are_left_with_the_rest(world: World, both: int) -> None:
+    replies: list[Any] = ["250 ok", GMAIL]
+    with ScriptedServer(Script(dot=replies), "::1", both) as six, ScriptedServer(port=both) as four:
+        world.make(port=both)
+        await world.send("a@both.test")
+        await world.settled("a@both.test")
+        await world.send(*(f"r{n}@both.test" for n in range(10)))
+        await world.done(11)
+        assert {row.status for row in await world.rows()} == {Status.DELIVERED}
+        await six.until(lambda s: all(conversation.ended for conversation in s.conversations))
+        assert len(four.messages) >= 1

@@ -510,7 +510,7 @@ def free_port(*addresses: str) -> int:
             port: int = first.getsockname()[1]
             try:
                 for address in addresses[1:]:
-                    with socket.socket() as other:
+                    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as other:
                         other.bind((address, port))
             except OSError:
                 continue
