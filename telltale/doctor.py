@@ -48,6 +48,7 @@ async def examine(config: Config, reach: Sequence[Endpoint], reverse: Reverse = 
     """Look at everything; `reach` are servers whose SMTP port is to be tried, which sends nothing."""
     looks: list[Awaitable[list[Finding]]] = [
         _names(config, reverse),
+        _sources(config, reverse),
         *[_listener(key, endpoint) for key, endpoint in listeners(config, None)],
         _images(config),
         *[_reached(endpoint) for endpoint in reach],
@@ -74,6 +75,33 @@ async def _names(config: Config, reverse: Reverse) -> list[Finding]:
         judge.hostname(name, ours.addresses, {each.rstrip(".").lower() for found in names for each in found}),
         judge.bounce_domain(domain, hosts, theirs, {*ours.addresses, *_own_addresses()}),
     ]
+
+
+async def _sources(config: Config, reverse: Reverse) -> list[Finding]:
+    """Look whether the addresses that mail goes out from are ours, and whether DNS knows them by their names."""
+    resolver = Resolver(config.dns)
+    found = []
+    try:
+        for name, source in config.delivery.sources.items():
+            ehlo = source.ehlo or config.server.hostname
+            forward = (await resolver.addresses(ehlo)).addresses
+            for address in source.addresses:
+                names = await asyncio.to_thread(reverse, address)
+                called = {each.rstrip(".").lower() for each in names}
+                found.append(judge.source(name, ehlo, address, _unbindable(address), forward, called))
+    finally:
+        await resolver.close()
+    return found
+
+
+def _unbindable(address: str) -> str:
+    """Return why nothing can be sent from `address`, "" where it can; nothing is sent."""
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM) as trial:
+            trial.bind((address, 0))
+    except OSError as error:
+        return _few_words(error)
+    return ""
 
 
 def _own_addresses() -> set[str]:

@@ -40,6 +40,26 @@ def hostname(name: str, addresses: Sequence[str], reverse: Collection[str]) -> F
     return ok(subject, f"{name} is {shown}, and DNS says so both ways")
 
 
+def source(
+    name: str, ehlo: str, address: str, trouble: str, forward: Collection[str], reverse: Collection[str]
+) -> Finding:
+    """Judge an address that mail goes out from, under the name `ehlo`; `trouble`: why it cannot be used, or "".
+
+    `forward` are the addresses of the name, `reverse` the names of the address.
+    """
+    subject = f"source {name}"
+    if trouble:
+        advice = f"give this host the address (ip address add {address} …), or correct delivery.sources"
+        return fail(subject, f"nothing can be sent from {address}: {trouble}", advice)
+    if ehlo not in reverse:
+        called = f"is called {', '.join(sorted(reverse))}, not {ehlo}" if reverse else "has no reverse name"
+        return fail(subject, f"{address} {called}", f"ask your network's owner for a PTR record to {ehlo}")
+    if ipaddress.ip_address(address) not in {ipaddress.ip_address(each) for each in forward}:
+        shown = ", ".join(forward) or "no address"
+        return warn(subject, f"{ehlo} is {shown} in DNS, not {address}", f"add an A or AAAA record for {ehlo}")
+    return ok(subject, f"{address} is {ehlo}, and DNS says so both ways")
+
+
 def bounce_domain(domain: str, hosts: Sequence[str], theirs: Collection[str], ours: Collection[str]) -> Finding:
     """Judge where bounces go: `hosts` are the MX of the domain, `theirs` their addresses, `ours` this machine's."""
     subject = "bounce domain"

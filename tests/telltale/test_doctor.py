@@ -36,6 +36,24 @@ def test_a_name_should_be_known_both_ways(name: str, addresses: list[str], rever
 
 
 @pytest.mark.parametrize(
+    ("trouble", "forward", "reverse", "level"),
+    [
+        ("", ["192.0.2.1", "2001:db8::0:1"], {"m.example"}, Level.OK),
+        ("", ["192.0.2.9"], {"m.example"}, Level.WARN),
+        ("", [], {"m.example"}, Level.WARN),
+        ("", ["192.0.2.1", "2001:db8::1"], {"x.example"}, Level.FAIL),
+        ("", ["192.0.2.1", "2001:db8::1"], set(), Level.FAIL),
+        ("cannot assign requested address", ["192.0.2.1"], {"m.example"}, Level.FAIL),
+    ],
+)
+@pytest.mark.parametrize("address", ["192.0.2.1", "2001:db8::1"])
+def test_a_source_should_be_ours_and_known_both_ways(
+    address: str, trouble: str, forward: list[str], reverse: set[str], level: Level
+) -> None:
+    assert doctor_judge.source("main", "m.example", address, trouble, forward, reverse).level is level
+
+
+@pytest.mark.parametrize(
     ("hosts", "theirs", "level"),
     [
         (["h.example"], ["192.0.2.1"], Level.OK),
@@ -247,3 +265,16 @@ def test_a_failed_check_is_a_failure_of_the_command(tmp_path: Path, capsys: pyte
     assert "fail  dns: does not answer: timed out\n      → look at dns.nameservers" in said.out
     assert said.err.startswith("telltale: ")
     assert said.err.endswith("checks failed\n")
+
+
+async def test_sources_are_bound_and_looked_up() -> None:
+    with DnsServer() as dns:
+        dns.add("main.example", "A", "127.0.0.1")
+        sources = '{main = {addresses = ["127.0.0.1"], ehlo = "main.example"}, other = {addresses = ["192.0.2.25"]}}'
+        config = parse(f'[dns]\nnameservers = ["{dns.endpoint}"]\n[delivery]\nsources = {sources}', "c.toml")
+        found = await doctor._sources(config, lambda _: ["Main.example."])
+    assert [(finding.subject, finding.level) for finding in found] == [
+        ("source main", Level.OK),
+        ("source other", Level.FAIL),
+    ]
+    assert "cannot assign requested address" in found[1].text
