@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from relay.deliver.last_words import last_words
 from relay.deliver.reply import ReplyReader, garbled, ours, read
 from storage.model import Phase, Reply
 
@@ -182,10 +183,15 @@ class Session(asyncio.Protocol):
         extensions: Extensions,
         timeouts: Timeouts,
         loop: asyncio.AbstractEventLoop | None = None,
+        below: asyncio.Transport | None = None,
     ) -> None:
-        """Take over `transport`, which has just read the reply to EHLO or AUTH."""
+        """Take over `transport`, which has just read the reply to EHLO or AUTH.
+
+        `below` is the transport below TLS, where it is known: it alone tells at once that writing failed.
+        """
         self._loop = loop or asyncio.get_running_loop()
         self._transport = transport
+        self._below = below or transport
         self.extensions = extensions
         self.on_end: Callable[[], None] | None = None
         self._reader = ReplyReader()
@@ -263,7 +269,9 @@ class Session(asyncio.Protocol):
             self._break(garbled(self._reader.garbage))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """End what is under way."""
+        """End what is under way, by what the server said last where it said something."""
+        if exc is not None and self._flight is not None and not self._dead:
+            self.data_received(last_words(self._transport))
         reason = f": {exc.strerror or exc}" if isinstance(exc, OSError) else ""
         self._break(ours("4.4.2", f"lost connection{reason}"))
 
@@ -348,7 +356,7 @@ class Session(asyncio.Protocol):
 
     def _begin_body(self, flight: _Flight) -> None:
         content = stuffed(flight.transaction.content)
-        if len(content) < _CHUNK // 2 and not self._transport.is_closing():
+        if len(content) < _CHUNK // 2 and not self._below.is_closing():
             self._ask((_DOT,), content + b".\r\n")
         else:
             self._write_body(memoryview(content))
@@ -356,7 +364,7 @@ class Session(asyncio.Protocol):
     def _write_body(self, body: memoryview) -> None:
         """Write as much as the transport takes now, and the dot when all is written."""
         # A transport that is closing takes writes and drops them: the dot was not sent then.
-        while not self._paused and not self._transport.is_closing():
+        while not self._paused and not self._below.is_closing():
             if len(body) <= _CHUNK:
                 self._body = None
                 self._ask((_DOT,), bytes(body) + b".\r\n")

@@ -24,6 +24,7 @@ from relay.deliver.client import Extensions, Session, Timeouts
 from relay.deliver.demand import Demand, Proof, Tlsas, demand
 from relay.deliver.destination import Destination
 from relay.deliver.dns import Resolver
+from relay.deliver.last_words import LastWords
 from relay.deliver.mx import Found, in_turn, is_public
 from relay.deliver.reply import from_text, garbled, ours
 from relay.deliver.source import Source
@@ -107,6 +108,9 @@ class _Smtp(aiosmtplib.SMTP):
 
     Its own `close` flushes what is buffered, and over TLS waits half a minute for the peer's farewell.
     """
+
+    below: asyncio.Transport | None = None
+    """The transport below TLS, after STARTTLS."""
 
     def close(self) -> None:
         if self.transport is not None:
@@ -306,7 +310,12 @@ class Dialer:
         transport = smtp.transport
         if transport is None or transport.is_closing():
             raise _StopError(ours("4.4.2", f"lost connection {_WHILE[Phase.EHLO]}"), Phase.EHLO)
-        session = Session(cast("asyncio.Transport", transport), Extensions.read(smtp.esmtp_extensions), self._timeouts)
+        session = Session(
+            cast("asyncio.Transport", transport),
+            Extensions.read(smtp.esmtp_extensions),
+            self._timeouts,
+            below=smtp.below,
+        )
         words = None if secured is None else tls.facts(secured, asked.proof or Proof.NONE)
         connection = Connection(session, host, address, words, self._clock())
         connection.secured = None if secured is None else (secured, asked)
@@ -346,9 +355,12 @@ async def _start_tls(smtp: _Smtp, asked: Demand) -> None:
         if asked.may_be_clear:
             return
         raise _StopError(ours("4.7.4", "TLS is required, but the server does not offer it"), Phase.TLS)
+    below = cast("asyncio.Transport", smtp.transport)
     with _phase(Phase.TLS):
         try:
             await smtp.starttls()
+            LastWords(below)
+            smtp.below = below
         except aiosmtplib.SMTPResponseException as error:
             # 454 and kin: the conversation goes on in clear (RFC 3207, 4.1), if a policy allows that.
             if asked.may_be_clear and smtp.is_connected and _FIRST_CODE <= error.code <= _LAST_CODE:

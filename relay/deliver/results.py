@@ -12,7 +12,7 @@ from typing import Final, TypeVar
 
 from relay.bounce.classify import VERSION
 from relay.deliver.reply import spell
-from relay.deliver.retry import RetryPolicy, expired, next_attempt
+from relay.deliver.retry import DOUBT_WAITS, RetryPolicy, expired, next_attempt
 from relay.deliver.verdict import category_of, judge
 from storage.kv import kv
 from storage.model import Attempt, Job, Phase, Reply, Result, Settled, queue_id
@@ -69,7 +69,8 @@ class Results:
         due_ms: int | None = None
         if event is Event.DEFER:
             spread = 2 * self._chance() - 1
-            due_ms = next_attempt(job.attempts + 1, self._now_ms(), job.expires_ms, self._policy, spread)
+            failures = job.attempts + 1 + (DOUBT_WAITS if attempt.in_doubt else 0)
+            due_ms = next_attempt(failures, self._now_ms(), job.expires_ms, self._policy, spread)
             if due_ms is None:
                 event, attempt = Event.BOUNCE, replace(attempt, reply=expired(attempt.reply))
             else:

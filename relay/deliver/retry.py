@@ -7,6 +7,9 @@ from relay.deliver.reply import spell
 from storage.model import Reply
 
 _JITTER: Final = 0.1
+# A recipient in doubt may have its copy: so many waits of the schedule are passed over (half an hour instead of a
+# minute, as it is by default), so that an open or a DSN can tell before the mail is sent twice.
+DOUBT_WAITS: Final = 3
 
 
 @dataclass(frozen=True, slots=True)

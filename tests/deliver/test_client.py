@@ -1,6 +1,9 @@
 import asyncio
 import itertools
 import socket
+import ssl
+import struct
+import threading
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
@@ -9,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.deliver.client import Extensions, Outcome, Session, Timeouts, Transaction, commands, stuffed, unsendable
+from relay.deliver.last_words import LastWords, last_words
 from storage.model import Phase
-from tests.peers.smtp import DROP, HANG, RESET, Raw, Script, ScriptedServer, Step, Then
+from tests.peers.smtp import DROP, HANG, RESET, Raw, Script, ScriptedServer, Step, Then, server_tls
 
 pytestmark = pytest.mark.both_loops
 
@@ -223,9 +227,101 @@ async def test_trouble_in_the_middle_of_the_content_is_no_doubt(opened: Opened, 
     """The content is not sent to its end, so the server cannot have taken it."""
     script = Script(body=step, body_bytes=100_000)
     outcome = await outcome_of(opened, script, content=BIG * 4)
-    assert outcome.phase is Phase.CONTENT
-    assert brief(outcome) in {expected, "0 4.4.2"}
-    assert not outcome.in_doubt
+    assert (brief(outcome), outcome.phase, outcome.in_doubt) == (expected, Phase.CONTENT, False)
+
+
+# Replies that come while the content is written.
+
+
+class Blunt:
+    """A server that answers in mid-content, and leaves by RST, as one does that closes with unread bytes."""
+
+    def __init__(self, reply: bytes, *, tls: bool) -> None:
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.address, self.port = self._listener.getsockname()
+        self._reply, self._tls = reply, tls
+        self.gone = threading.Event()
+        self._thread = threading.Thread(target=self._serve)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        raw, _ = self._listener.accept()
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16384)
+        raw.settimeout(5)
+        peer = server_tls().wrap_socket(raw, server_side=True) if self._tls else raw
+        peer.recv(1000)
+        peer.sendall(b"250 ok\r\n250 ok\r\n354 go ahead\r\n")
+        peer.recv(1000)
+        peer.sendall(self._reply)
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        peer.close()
+        self._listener.close()
+        self.gone.set()
+
+    def join(self) -> None:
+        self._thread.join()
+
+
+async def opened_to(blunt: Blunt, *, tls: bool, timeouts: Timeouts | None = None) -> Session:
+    loop = asyncio.get_running_loop()
+    below, protocol = await loop.create_connection(asyncio.Protocol, blunt.address, blunt.port)
+    transport = below
+    if tls:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        secured = await loop.start_tls(below, protocol, context)
+        LastWords(below)
+        assert secured is not None
+        transport = secured
+    return Session(transport, OFFERED, timeouts or Timeouts(), below=below)
+
+
+@pytest.mark.parametrize("tls", [False, True])
+@pytest.mark.parametrize(
+    ("reply", "expected"),
+    [
+        (b"552 5.3.4 too big\r\n", "552 5.3.4"),
+        (b"421 4.3.2 closing\r\n", "421 4.3.2"),
+        (b"554-5.7.1 you\r\n554 5.7.1 again\r\n", "554 5.7.1"),
+        (b"oops\r\n", "0 4.5.0"),
+        (b"55", "0 4.4.2"),
+        (b"", "0 4.4.2"),
+    ],
+)
+async def test_a_reply_is_read_again_when_writing_the_body_fails(
+    opened: Opened, reply: bytes, expected: str, *, tls: bool
+) -> None:
+    """RFC 5321, 4.2.5, and real servers: what was said before the RST is what was meant; nothing said is trouble."""
+    blunt = Blunt(reply, tls=tls)
+    session = await opened_to(blunt, tls=tls)
+    opened.sessions.append(session)
+    pieces: list[int] = []
+    write = session._transport.write
+
+    class Late:
+        """Writes its second piece when the server is gone, before the loop has looked at the socket."""
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(session_transport, name)
+
+        def write(self, data: bytes | memoryview) -> None:
+            pieces.extend([len(data)] if len(data) > 1000 else [])
+            assert len(pieces) < 2 or blunt.gone.wait(5)
+            write(data)
+
+    session_transport = session._transport
+    session._transport = Late()  # type: ignore[assignment]
+    outcome = await asyncio.wait_for(session.start(copy(BIG * 2)), 10)
+    blunt.join()
+    assert (brief(outcome), outcome.phase, outcome.in_doubt) == (expected, Phase.CONTENT, False)
+
+
+async def test_a_late_reply_to_a_body_that_stalled_is_the_outcome(opened: Opened) -> None:
+    """A server that stops reading, thinks, and refuses: its words count, not our patience."""
+    with ScriptedServer(Script(body="452 4.3.1 no room", body_bytes=1)) as server:
+        session = await opened(server)
+        outcome = await session.start(copy(BIG * 4))
+        assert (brief(outcome), outcome.phase, outcome.in_doubt) == ("452 4.3.1", Phase.CONTENT, False)
 
 
 async def test_a_server_that_stops_reading_is_given_up_and_never_gets_the_dot(opened: Opened) -> None:
@@ -308,6 +404,10 @@ async def test_a_waiter_that_left_harms_nobody(opened: Opened) -> None:
         await server.until(lambda s: bool(s.messages))
         await asyncio.sleep(0.05)
         assert (await session.start(copy())).reply.code == 250
+
+
+def test_a_transport_that_has_no_socket_any_more_says_nothing() -> None:
+    assert last_words(asyncio.BaseTransport()) == b""
 
 
 # Pure parts.
