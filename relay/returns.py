@@ -11,7 +11,7 @@ from collections.abc import Coroutine, Sequence
 from typing import Final
 
 from relay.bounce.apply import reports_for
-from relay.bounce.finding import Parsed
+from relay.bounce.finding import Kind, Parsed
 from relay.bounce.parse import parse
 from relay.match import NOBODY, Match, match
 from storage.kv import kv
@@ -96,7 +96,9 @@ class Returns:
             # Where the recipient is known no more, nothing weaker than its signature shall speak for it.
             found = Match([(recipient_id, known[1])], proven=True, by="return path") if known else NOBODY
         reports = [report for one in found.recipients for report in reports_for(parsed, *one, proven=found.proven)]
-        settled = await self._store.settle_dsn(dsn_id, reports, parsed.kind)
+        # A report that was understood makes one of ours; what was not is for a person to read.
+        forward = not reports and parsed.kind is not Kind.COMPLAINT
+        settled = await self._store.settle_dsn(dsn_id, reports, parsed.kind, forward=forward)
         _tell(dsn_id, parsed, found, reports, settled)
 
 

@@ -13,6 +13,9 @@ import time
 from dataclasses import dataclass
 from typing import Any, Final
 
+from relay.answer import settings as answer_settings
+from relay.answer.settings import AnswerSettings
+from relay.answers import Answers
 from relay.broadcast.runner import TURN_FILE, Runner, RunnerSettings, processes
 from relay.broadcast_fields import BroadcastFields
 from relay.broadcasting import preparing
@@ -70,6 +73,7 @@ class RelaySettings:
     """Limits and rules of sites; None: as shipped."""
     share: Share = ALONE
     """Which of how many relay processes this is; the first one also purges what is past its retention."""
+    answers: AnswerSettings = answer_settings.DEFAULT
 
 
 class Rooms:
@@ -94,7 +98,15 @@ class Rooms:
             broadcast_fields=broadcast_fields,
         )
         self._delivery = Delivery(
-            store, composer.compose, at.delivery, at.dns, at.retry, at.server, shaping=at.shaping, share=at.share
+            store,
+            composer.compose,
+            at.delivery,
+            at.dns,
+            at.retry,
+            at.server,
+            shaping=at.shaping,
+            share=at.share,
+            warn_after_ms=at.answers.delay_after * 1000,
         )
         url_length = len(image_url(at.tracking.base_url, "a" * TOKEN_CHARS))
         inject = InjectOptions(
@@ -116,6 +128,16 @@ class Rooms:
         tls = server_context(at.submission.tls_cert, at.submission.tls_key, at.server.state_dir, at.server.hostname)
         self.submission = SubmissionListener(at.submission, at.server, acceptor, Authenticator(reader), tls)
         self._returns = Returns(store, reader, returns)
+        self._answers = Answers(
+            store,
+            acceptor,
+            returns,
+            at.answers,
+            state_dir=at.server.state_dir,
+            hostname=at.server.hostname,
+            bounce_domain=bounce_domain,
+            lifetime_ms=at.retry.lifetime * 1000,
+        )
         self.bounces = BounceListener(at.bounce, at.server, self._returns.open, self._returns.take, tls)
 
         self.runner = Runner(
@@ -135,6 +157,7 @@ class Rooms:
             await self.submission.start()
             await self.bounces.start()
             self.runner.start()
+            self._answers.start()
         except BaseException:
             await self.drain(0)
             raise
@@ -148,6 +171,8 @@ class Rooms:
         self.bounces.take_over(old.bounces)
         await old.runner.stop()
         self.runner.start()
+        await old._answers.stop()  # noqa: SLF001 - of this class
+        self._answers.start()
 
     async def retire(self) -> None:
         """Let sessions end by themselves for a while, or until `hurry` is set, then drain."""
@@ -170,6 +195,7 @@ class Rooms:
     async def drain(self, grace_seconds: float) -> None:
         """Take nothing new, finish what is under way, give back the rest."""
         await self.runner.stop()
+        await self._answers.stop()
         await asyncio.gather(self.submission.drain(grace_seconds), self.bounces.drain(grace_seconds))
         await self._delivery.drain(grace_seconds)
         await self._returns.drain()

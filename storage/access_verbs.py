@@ -27,8 +27,8 @@ def _add_user(transaction: Transaction, user: User) -> bool:
     return transaction.connection.execute(sql, values).rowcount == 1
 
 
-Change = tuple[str, str | None, tuple[str, ...] | None, Role | None]
-"""Name, password hash, senders and role of a user; None: as it is."""
+Change = tuple[str, str | None, tuple[str, ...] | None, Role | None, str | None]
+"""Name, password hash, senders, role and answers of a user; None: as it is."""
 
 
 def set_users(transaction: Transaction, wanted: Sequence[Change]) -> list[bool]:
@@ -37,14 +37,19 @@ def set_users(transaction: Transaction, wanted: Sequence[Change]) -> list[bool]:
 
 
 def _set_user(
-    transaction: Transaction, name: str, hash_: str | None, senders: tuple[str, ...] | None, role: Role | None
+    transaction: Transaction,
+    name: str,
+    hash_: str | None,
+    senders: tuple[str, ...] | None,
+    role: Role | None,
+    answers: str | None,
 ) -> bool:
     sql = (
-        "UPDATE user SET password_hash=ifnull(?,password_hash), senders=ifnull(?,senders), role=ifnull(?,role)"
-        " WHERE name=?"
+        "UPDATE user SET password_hash=ifnull(?,password_hash), senders=ifnull(?,senders), role=ifnull(?,role),"
+        " answers=ifnull(?,answers) WHERE name=?"
     )
     listed = None if senders is None else json.dumps(senders)
-    values = hash_, listed, role and role.value, clean(name)
+    values = hash_, listed, role and role.value, answers, clean(name)
     if transaction.connection.execute(sql, values).rowcount != 1:
         return False
     if hash_ is not None:

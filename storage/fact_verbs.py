@@ -5,10 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from storage import recipient
+from storage import duty_rows, recipient
+from storage.duty import DutyKind, Owed, of_report
 from storage.model import Hit, Report, Settled, TimelineKind
 from storage.recipient import Recipient
 from storage.statements import Rows, clean
+from storage.status import Event
 from storage.transaction import Transaction, event_values
 
 # Hits of one recipient that its timeline tells one by one; more are counted only, since whoever has the
@@ -57,28 +59,62 @@ def accept_dsns(transaction: Transaction, wanted: Sequence[Dsn]) -> list[int]:
     return ids
 
 
-def settle_dsns(transaction: Transaction, wanted: Sequence[tuple[int, Sequence[Report], str]]) -> list[list[Settled]]:
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The arguments of `Store.settle_dsn`."""
+
+    dsn_id: int
+    reports: Sequence[Report]
+    kind: str
+    forward: bool
+
+
+def settle_dsns(transaction: Transaction, wanted: Sequence[Reading]) -> list[list[Settled]]:
     """Apply the reports of stored bounce messages, each message once."""
-    return [_settle_dsn(transaction, *one) for one in wanted]
+    return [_settle_dsn(transaction, one) for one in wanted]
 
 
-def _settle_dsn(transaction: Transaction, dsn_id: int, reports: Sequence[Report], kind: str) -> list[Settled]:
-    connection = transaction.connection
-    found = connection.execute("SELECT received_ms FROM dsn WHERE id=? AND kind IS NULL", (dsn_id,)).fetchone()
+def _settle_dsn(transaction: Transaction, reading: Reading) -> list[Settled]:
+    connection, dsn_id, reports = transaction.connection, reading.dsn_id, reading.reports
+    sql = "SELECT received_ms, recipient_id FROM dsn WHERE id=? AND kind IS NULL"
+    found = connection.execute(sql, (dsn_id,)).fetchone()
     if found is None:
         return []  # settled before: its reports are counted already
     rows = transaction.load(report.recipient_id for report in reports)
     known = [(rows[report.recipient_id], report) for report in reports if report.recipient_id in rows]
     changed: dict[int, Recipient] = {}
     answers = []
+    applied = []
     for row, report in known:
         accepted = not _met_before(connection, report) and _apply(transaction, row, report, dsn_id, found[0])
         if accepted:
             changed[row.id] = row
+            applied.append(report)
         answers.append(Settled(row.status, accepted))
+    if duties := _owed(transaction, applied) + _forward(transaction, reading, found[1]):
+        transaction.owe(duties)
     transaction.save(rows, changed.values())
-    connection.execute("UPDATE dsn SET kind=?, reports=? WHERE id=?", (clean(kind), len(known), dsn_id))
+    connection.execute("UPDATE dsn SET kind=?, reports=? WHERE id=?", (clean(reading.kind), len(known), dsn_id))
     return answers
+
+
+def _owed(transaction: Transaction, reports: Sequence[Report]) -> list[Owed]:
+    """Return what delays and successes are to be told of; failures are owed by `save`, whatever made them."""
+    told = [report for report in reports if report.event not in {None, Event.BOUNCE, Event.FAIL}]
+    asked = duty_rows.asked(transaction.connection, [report.recipient_id for report in told]) if told else {}
+    duties = []
+    for report in told:
+        message_id, notify = asked.get(report.recipient_id, (0, "NEVER"))
+        if kind := of_report(report, notify):
+            duties.append(Owed(message_id, report.recipient_id, kind, reported=True))
+    return duties
+
+
+def _forward(transaction: Transaction, reading: Reading, recipient_id: int | None) -> list[Owed]:
+    if not reading.forward or recipient_id is None:
+        return []
+    asked = duty_rows.asked(transaction.connection, [recipient_id])
+    return [Owed(message_id, id_, DutyKind.FORWARD, dsn_id=reading.dsn_id) for id_, (message_id, _) in asked.items()]
 
 
 def _met_before(connection: sqlite3.Connection, report: Report) -> bool:

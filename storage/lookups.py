@@ -1,4 +1,5 @@
 """What the store's own verbs read outside of transactions, in a thread and on a connection of its own."""
+# ruff: noqa: S608 - SQL is put together from words of this program only; values are parameters
 
 import json
 import sqlite3
@@ -79,10 +80,14 @@ def _look_due(connection: sqlite3.Connection, look: Look) -> tuple[list[int], in
     return ids, look.offset + seen if seen == _MOST_SCANNED else 0
 
 
-_JOB: Final = (
-    "SELECT r.id, r.address, r.domain, r.status, r.attempts, r.expires_ms, r.notify, r.orcpt,"
-    " m.id, m.received_ms, m.sender, m.body, m.smtputf8, m.size, m.plan, m.envid, m.ret, m.user, m.client,"
+MESSAGE_COLUMNS: Final = (
+    "m.id, m.received_ms, m.sender, m.body, m.smtputf8, m.size, m.plan, m.envid, m.ret, m.user, m.client,"
     " m.message_id, m.from_header, m.subject, m.untracked_reason, m.broadcast, m.broadcast_type"
+)
+"""What `message_of` reads, of `message m`."""
+
+_JOB: Final = (
+    f"SELECT r.id, r.address, r.domain, r.status, r.attempts, r.expires_ms, r.notify, r.orcpt, {MESSAGE_COLUMNS}"
     " FROM json_each(?) AS wanted CROSS JOIN recipient r ON r.id = wanted.value JOIN message m ON m.id = r.message_id"
 )
 
@@ -99,11 +104,26 @@ def _read_jobs(connection: sqlite3.Connection, leases: dict[int, int]) -> list[J
 
 def _job(row: Sequence[Any], lease: int) -> Job:
     id_, address, domain, status, attempts, expires_ms, notify, orcpt, *message = row
-    message[3] = BodyType(message[3])
-    message[4] = bool(message[4])
     return Job(
-        Message(*message), id_, address, domain, Status(status), attempts, expires_ms, lease, notify=notify, orcpt=orcpt
+        message_of(message),
+        id_,
+        address,
+        domain,
+        Status(status),
+        attempts,
+        expires_ms,
+        lease,
+        notify=notify,
+        orcpt=orcpt,
     )
+
+
+def message_of(row: Sequence[Any]) -> Message:
+    """Return the message that MESSAGE_COLUMNS gave."""
+    values = list(row)
+    values[3] = BodyType(values[3])
+    values[4] = bool(values[4])
+    return Message(*values)
 
 
 def read_content(lookups: Lookups, message_ids: Sequence[int]) -> list[bytes | None]:

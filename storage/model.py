@@ -173,6 +173,8 @@ class Result:
     """DEFER, HAND_OVER, DELIVER, BOUNCE or FAIL."""
     next_attempt_ms: int | None = None
     """When to try again; set exactly where the event is DEFER."""
+    warn_ms: int | None = None
+    """When to tell the sender that this takes long; set where a deferral lasts beyond that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,6 +241,8 @@ class Report:
     """DEFER, HAND_OVER (relayed, expanded), DELIVER, BOUNCE or FAIL; None for a complaint, which moves nothing."""
     reply: Reply
     remote_mta: str | None = None
+    action: str | None = None
+    """As the DSN names it (RFC 3464, 2.3.3)."""
     reported_address: str | None = None
     """The address as the DSN names it, where it is not the recipient's."""
     category: str | None = None
@@ -262,6 +266,8 @@ class TimelineKind(StrEnum):
     QUEUE = "queue"
     """An operator held, released, flushed or removed it."""
     EXPIRED = "expired"
+    ANSWER = "answer"
+    """The sender was told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -394,3 +400,5 @@ class User:
     """Addresses or "@domain" that the user may send from; () means any."""
     created_ms: int = 0
     role: Role = Role.SENDER
+    answers: str | None = None
+    """What the user wants to be told, as `relay.answer.settings` writes it; None: as configured."""

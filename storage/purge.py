@@ -43,6 +43,7 @@ _DELETE: Final = tuple(
         f"DELETE FROM event WHERE recipient_id IN {_THEIRS}",
         f"DELETE FROM recipient WHERE id IN {_THEIRS}",
         "DELETE FROM broadcast_run_message WHERE message_id IN ({})",
+        "DELETE FROM duty WHERE message_id IN ({})",
         "DELETE FROM message WHERE id IN ({})",
     )
 )
@@ -78,6 +79,8 @@ def _purge(transaction: Transaction, before_ms: int, limit: int) -> int:
         bounds += [first_id, last_id]
     for statement in _DELETE:
         statement.run(connection, message_ids)
+    # Kept for what the sender was to be told, which is too late now.
+    transaction.drop_content(message_ids, files=True)
     if bounds:
         _leave_stretches(connection, min(bounds), max(bounds))
     return len(message_ids)

@@ -233,14 +233,14 @@ class Reader:
 
 
 _COUNTS: Final = f"SELECT {', '.join(COUNTS)} FROM change ORDER BY serial DESC LIMIT 1"  # noqa: S608 - our own words
-_USERS: Final = "SELECT name, password_hash, senders, created_ms, role FROM user"
+_USERS: Final = "SELECT name, password_hash, senders, created_ms, role, answers FROM user"
 _SESSIONS: Final = "SELECT hash, user, made_ms, seen_ms, client, agent FROM session"
 _TOKENS: Final = "SELECT hash, prefix, user, name, scopes, made_ms, expires_ms, used_ms FROM api_token"
 
 
 def _user(row: tuple[Any, ...]) -> User:
-    name, password_hash, senders, created_ms, role = row
-    return User(name, password_hash, tuple(json.loads(senders)), created_ms, Role(role))
+    name, password_hash, senders, created_ms, role, answers = row
+    return User(name, password_hash, tuple(json.loads(senders)), created_ms, Role(role), answers)
 
 
 def _token(row: tuple[Any, ...]) -> ApiToken:

@@ -125,8 +125,18 @@ def _words(code: int | None, enhanced: str | None, text: str, category: str | No
     return words if words and code else _shortened(text) or words
 
 
+def spelled(code: int, enhanced: str | None, text: str) -> str:
+    """Return a reply as a server writes it, "550 5.1.1 No such user", its codes once."""
+    words = (str(code) if code else "", enhanced or "", _without_codes(plain(text)))
+    return " ".join(word for word in words if word)
+
+
+def _without_codes(text: str) -> str:
+    return text[_CODE_IN_FRONT.match(text).end() :]  # type: ignore[union-attr]  # it matches nothing at least
+
+
 def _shortened(text: str) -> str:
-    text = text[_CODE_IN_FRONT.match(text).end() :]  # type: ignore[union-attr]  # it matches nothing at least
+    text = _without_codes(text)
     return text if len(text) <= _TEXT_CHARS else text[: _TEXT_CHARS - 1].rstrip() + "…"
 
 

@@ -171,8 +171,7 @@ def remove(row: Recipient, now_ms: int, why: str) -> bool:
     if row.due_ms is None or (row.lease is not None and row.due_ms > now_ms):
         return False
     _move(row, Event.BOUNCE)
-    row.diagnostic = why
-    row.category = None
+    _tell(row, Reply(0, None, why), None, row.mx)
     return True
 
 

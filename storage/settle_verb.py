@@ -11,6 +11,7 @@ from operator import attrgetter
 from typing import Any, Final
 
 from storage import large
+from storage.duty import FAILURES, Owed, of_result
 from storage.model import Job, Result, Settled
 from storage.recipient import NEVER, Recipient, settle
 from storage.statements import Rows
@@ -65,9 +66,23 @@ def _trusted(transaction: Transaction, results: Sequence[Result]) -> list[Settle
     attempts = [_attempt_values(transaction, row, result) for row, result in zip(rows, results, strict=True)]
     _ATTEMPT.run(transaction.connection, attempts)
     transaction.touch(row.id for row in rows)
+    _owe(transaction, results)
     done = list({row.message_id for row in rows if row.due_ms is None})
     transaction.drop_content(done, files=_some_large(results))
     return [Settled(row.status, accepted=True) for row in rows]
+
+
+def _owe(transaction: Transaction, results: Sequence[Result]) -> None:
+    """Write what the senders are to be told of; next to nothing where that is nothing."""
+    kinds = [of_result(result) for result in results]
+    if any(kinds):
+        transaction.owe(
+            [
+                Owed(result.job.message.id, result.job.recipient_id, kind, result.warn_ms)
+                for result, kind in zip(results, kinds, strict=True)
+                if kind
+            ]
+        )
 
 
 def _row_of(job: Job) -> Recipient:
@@ -111,6 +126,9 @@ def _read(transaction: Transaction, results: Sequence[Result]) -> list[Settled]:
         attempts.append(_attempt_values(transaction, row, result))
         answers.append(Settled(row.status, accepted))
     _ATTEMPT.run(transaction.connection, attempts)
+    # Failures are owed by `save`, whatever made them.
+    done = [result for result, answer in zip(results, answers, strict=True) if answer.accepted]
+    _owe(transaction, [result for result in done if result.event not in FAILURES])
     transaction.save(rows, changed.values(), files=_some_large(results))
     return answers
 

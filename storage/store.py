@@ -6,11 +6,11 @@ grouped (everything that waits shares one); many processes on one host may hold 
 
 import asyncio
 import sqlite3
-from collections.abc import Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final, Self
+from typing import Final, Self, TypeVar
 
 from storage import (
     access_verbs,
@@ -31,6 +31,7 @@ from storage.broadcasts import Broadcasts
 from storage.commit import StoreFailedError, StoreFullError, Writer, told
 from storage.contacts import Contacts
 from storage.database import StoreVersionError
+from storage.duties import Duties
 from storage.held import Stamp
 from storage.lane import Lane
 from storage.lookups import Lookups
@@ -42,6 +43,8 @@ from storage.queue_verbs import LEASE_MS, Acceptance
 from storage.recipient import check
 
 __all__ = ["LEASE_MS", "Store", "StoreFailedError", "StoreFullError", "StoreVersionError"]
+
+_T = TypeVar("_T")
 
 # Its time of change is that of the last flush.
 _FLUSHED: Final = "flushed"
@@ -122,6 +125,8 @@ class Store:
         self.broadcasts = Broadcasts(self._writer)
         self._lookups = Lane("store-lookups", loop)
         self._lookups.start(Lookups(opened.reading, state_dir))
+        self.duties = Duties(self._writer, self._lookups, self._stored)
+        """What senders are owed."""
 
     async def close(self) -> None:
         """Commit what waits, give back the leases that this process still holds, close."""
@@ -167,17 +172,23 @@ class Store:
         wanted = Acceptance(message, content, None, recipients, lifetime_ms, leased, once)
         if len(content) <= large.LARGE_BYTES:
             return await self._writer.call(queue_verbs.accept, wanted, len(content))
-        # Shielded, since a task that stops waiting must not stop half-way here either.
-        return await asyncio.shield(self._accept_large(wanted))
+        return await self._stored(wanted, lambda made: self._writer.call(queue_verbs.accept, made))
 
-    async def _accept_large(self, wanted: Acceptance) -> list[Job]:
+    async def _stored(self, wanted: Acceptance, write: Callable[[Acceptance], Awaitable[_T]]) -> _T:
+        """Call `write` with what is to be accepted, its content in a file where it is large."""
+        if len(wanted.content) <= large.LARGE_BYTES:
+            return await write(wanted)
+        # Shielded, since a task that stops waiting must not stop half-way here either.
+        return await asyncio.shield(self._stored_large(wanted, write))
+
+    async def _stored_large(self, wanted: Acceptance, write: Callable[[Acceptance], Awaitable[_T]]) -> _T:
         message_id = wanted.message.id
         try:
             file = await asyncio.to_thread(large.write, self._state_dir, self._owner.id, message_id, wanted.content)
         except OSError as error:
             raise told(error) from error
         try:
-            return await self._writer.call(queue_verbs.accept, replace(wanted, file=file))
+            return await write(replace(wanted, file=file))
         except BaseException:
             await asyncio.to_thread(large.remove, self._state_dir, file)
             raise
@@ -240,13 +251,16 @@ class Store:
         """Return (id, recipient id of the return path, raw) of bounce messages not settled yet, oldest first."""
         return await self._lookups.call(lookups.read_waiting_dsns, (after_id, limit))
 
-    async def settle_dsn(self, dsn_id: int, reports: Sequence[Report], kind: str) -> list[Settled]:
+    async def settle_dsn(
+        self, dsn_id: int, reports: Sequence[Report], kind: str, *, forward: bool = False
+    ) -> list[Settled]:
         """Apply the reports of a stored bounce message; `kind` says what it was (dsn, complaint, auto-reply …).
 
         The same report met again (same recipient, event and enhanced code) is counted once. One that is not
-        `proven` leaves a recipient that is still served as it is, and so does a complaint always.
+        `proven` leaves a recipient that is still served as it is, and so does a complaint always. `forward`: the
+        sender of the message that it answers is to have it.
         """
-        return await self._writer.call(fact_verbs.settle_dsns, (dsn_id, reports, kind))
+        return await self._writer.call(fact_verbs.settle_dsns, fact_verbs.Reading(dsn_id, reports, kind, forward))
 
     async def recategorise(self, judged: Sequence[tuple[Judged, str, int]]) -> int:
         """Give stored facts a new category: (fact, category, version of the rules); return how many changed.
@@ -325,9 +339,10 @@ class Store:
         password_hash: str | None = None,
         senders: tuple[str, ...] | None = None,
         role: Role | None = None,
+        answers: str | None = None,
     ) -> bool:
         """Change what is not None of a user; False where there is no such user. Another password ends all sessions."""
-        return await self._writer.call(access_verbs.set_users, (name, password_hash, senders, role))
+        return await self._writer.call(access_verbs.set_users, (name, password_hash, senders, role, answers))
 
     async def remove_user(self, name: str) -> bool:
         """Remove a user with all sessions and tokens; False where there is no such user."""

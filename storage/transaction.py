@@ -14,7 +14,8 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any, Final
 
-from storage import held, large, stretch
+from storage import duty_rows, held, large, stretch
+from storage.duty import Owed
 from storage.held import NOT_ASKED, Held, Stamp
 from storage.model import Hit, Report, TimelineKind
 from storage.owners import Ids, ms_of
@@ -35,9 +36,12 @@ _values = attrgetter("id", *_WRITTEN)
 _NOBODY_WAITS: Final = (
     "message_id IN ({}) AND NOT EXISTS"
     " (SELECT 1 FROM recipient r WHERE r.message_id=content.message_id AND r.due_ms IS NOT NULL)"
+    # What the sender is still to be told may return the content.
+    " AND NOT EXISTS (SELECT 1 FROM duty d WHERE d.message_id=content.message_id AND d.due_ms IS NOT NULL)"
 )
 _FILES: Final = Keys(f"SELECT json_group_array(file) FROM content WHERE file IS NOT NULL AND {_NOBODY_WAITS}")
 _DROP: Final = Keys(f"DELETE FROM content WHERE {_NOBODY_WAITS}")
+_ENDED: Final = frozenset({Status.BOUNCED, Status.FAILED})
 _EVENT: Final = Rows.insert(
     "event",
     "recipient_id,id,at_ms,kind,text,status,event,code,enhanced,reply,category,rules,mx,dsn_id,hit,address,agent",
@@ -119,6 +123,8 @@ class Transaction:
         """What to do once the commit is durable: delete files that nothing refers to any more."""
         self._accepted: list[int] = []
         self._touched: dict[int, None] = {}
+        self._before: dict[int, tuple[Status, str]] = {}
+        """What loaded rows were: their status, and what came late."""
         self._moved: Counter[Status] = Counter()
 
     @property
@@ -134,14 +140,16 @@ class Transaction:
         rows = {}
         for values in _LOAD.read(self.connection, list(dict.fromkeys(recipient_ids))):
             values[_STATUS_AT] = status = Status(values[_STATUS_AT])
-            rows[values[0]] = Recipient(*values)
+            rows[values[0]] = row = Recipient(*values)
+            self._before[row.id] = status, row.late
             self._moved[status] -= 1
         return rows
 
     def save(self, rows: dict[int, Recipient], changed: Iterable[Recipient], *, files: bool = True) -> None:
         """Write what was judged; `rows` is all that was loaded, `changed` what of it differs now.
 
-        Drops the content of messages that have nobody left to serve; `files`: some of it may be large.
+        Whatever made a recipient fail, its sender is to be told. Drops the content of messages that have nobody
+        left to serve; `files`: some of it may be large.
         """
         written = list(changed)
         for row in rows.values():
@@ -150,10 +158,21 @@ class Transaction:
             return
         _SAVE.run(self.connection, [_values(row) for row in written])
         self.touch(row.id for row in written)
+        if failed := [(row.id, row.status not in _ENDED) for row in written if self._has_failed(row)]:
+            duty_rows.owe_failures(self.connection, self.ids, failed)
         self.drop_content(list({row.message_id for row in written if row.due_ms is None}), files=files)
 
+    def _has_failed(self, row: Recipient) -> bool:
+        """Whether it failed since it was loaded, or a failure was reported of it after its delivery."""
+        status, late = self._before[row.id]
+        return row.status in _ENDED if status not in _ENDED and row.status is not status else row.late != late
+
+    def owe(self, duties: Sequence[Owed]) -> None:
+        """Write what senders are to be told, before content is dropped."""
+        duty_rows.owe(self.connection, self.ids, duties)
+
     def drop_content(self, message_ids: Sequence[int], *, files: bool) -> None:
-        """Delete the content of those of the messages that have nobody left to serve."""
+        """Delete the content of those of the messages that have nobody left to serve, and nothing to be told."""
         if files:
             for file in _FILES.read(self.connection, message_ids):
                 self.after.append(partial(large.remove, self.place.state_dir, file))

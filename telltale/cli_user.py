@@ -92,6 +92,38 @@ def role(
 
 
 @user.command()
+def answers(
+    ctx: typer.Context,
+    name: Name,
+    wanted: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[failures=each|digest|no] [delay=on|off] [success=on|off] [forward=on|off] | default",
+            help="What to change; without any, what is set is shown.",
+            show_default=False,
+        ),
+    ] = None,
+    *,
+    config: ConfigFile = None,
+) -> None:
+    """Say what a user is told of mail that fails, is late, arrives, or is answered; otherwise as in [answers]."""
+    from relay.answer.settings import parse_wishes, wishes_of
+
+    state_dir = load_config(ctx, config).server.state_dir
+    found = [each for each in awaited(state_dir, _users(state_dir)) if each.name == name]
+    if not found:
+        raise _unknown(name)
+    try:
+        wishes = parse_wishes(tuple(wanted or ()), wishes_of(found[0].answers))
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    stored = wishes.model_dump_json(exclude_none=True)
+    if wanted and not _written(ctx, config, lambda store: store.set_user(name, answers=stored)):
+        raise _unknown(name)
+    print(f"{name}: {wishes.words()}")
+
+
+@user.command()
 def remove(ctx: typer.Context, name: Name, *, config: ConfigFile = None) -> None:
     """Remove a user, with all sessions in browsers and all tokens; what is being submitted goes on to its end."""
     if not _written(ctx, config, lambda store: store.remove_user(name)):

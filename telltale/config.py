@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from pixel.settings import PixelSettings
+from relay.answer.settings import AnswerSettings
 from relay.deliver.settings import DeliverySettings, DkimSettings, DnsSettings, RetrySettings
 from relay.receive.settings import BounceSettings, SubmissionSettings
 from report.settings import ReportSettings
@@ -42,6 +43,7 @@ class Config(Section):
     pixel: PixelSettings = PixelSettings()
     report: ReportSettings = ReportSettings()
     broadcast: BroadcastSettings = BroadcastSettings()
+    answers: AnswerSettings = AnswerSettings()
     retention: RetentionSettings = RetentionSettings()
 
 

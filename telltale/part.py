@@ -67,6 +67,7 @@ def _relay(config: Config, index: int) -> Running:
             broadcast=config.broadcast,
             shaping=load_shaping(config.delivery.shaping),
             share=Share(index, config.server.workers or len(os.sched_getaffinity(0))),
+            answers=config.answers,
         )
 
     worker = Worker(settings(config))

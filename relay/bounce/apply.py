@@ -76,6 +76,7 @@ def _report(event: Event | None, found: Finding, recipient_id: int, address: str
         event=event,
         reply=Reply(code=found.reply_code or 0, enhanced=found.status or None, text=found.diagnostic),
         remote_mta=found.remote_mta or None,
+        action=found.action.value if found.action else None,
         reported_address=found.recipient if foreign else None,
         category=None if event in _SUCCESSES else found.category.value,
         rules=None if event in _SUCCESSES else VERSION,

@@ -73,6 +73,7 @@ class Delivery:
         copy_room: CopyRoom | None = None,
         shaping: Shaping | None = None,
         share: Share = ALONE,
+        warn_after_ms: int = 0,
         chance: Callable[[], float] = random.random,
         clock: Callable[[], float] = time.monotonic,
         now_ms: Callable[[], int] = _now_ms,
@@ -80,6 +81,7 @@ class Delivery:
         """Take the store, how copies are made, and the settings; nothing runs before `start`.
 
         `shaping` has the limits of sites (default: as shipped), `share` says which worker of how many this is.
+        `warn_after_ms` is when senders are told of a delay; 0: never.
         """
         self._store = store
         self._now_ms = now_ms
@@ -95,7 +97,9 @@ class Delivery:
         self._loops: list[asyncio.Task[None]] = []
         self._contents = Contents(store.content)
         policy = RetryPolicy(tuple(seconds * 1000 for seconds in retry.schedule))
-        self._results = Results(store, policy, chance=chance, now_ms=now_ms, done=self._leave)
+        self._results = Results(
+            store, policy, chance=chance, now_ms=now_ms, done=self._leave, warn_after_ms=warn_after_ms
+        )
         self._results.recovered = self._resume
         self._resolver = Resolver(dns, clock)
         name = server.hostname or socket.getfqdn()

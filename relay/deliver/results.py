@@ -38,13 +38,18 @@ class Results:
         chance: Callable[[], float],
         now_ms: Callable[[], int],
         done: Callable[[Job], None],
+        warn_after_ms: int = 0,
     ) -> None:
-        """`chance` gives 0 … 1; `done` is called for each job that the store has taken back."""
+        """`chance` gives 0 … 1; `done` is called for each job that the store has taken back.
+
+        Of what is still deferred `warn_after_ms` after its message came, the sender is told; 0: of nothing.
+        """
         self._store = store
         self._policy = policy
         self._chance = chance
         self._now_ms = now_ms
         self._done = done
+        self._warn_after_ms = warn_after_ms
         self._tasks: set[asyncio.Task[None]] = set()
         self._unstored = 0
         self._back: dict[int, list[Job]] = {}
@@ -75,7 +80,14 @@ class Results:
                 event, attempt = Event.BOUNCE, replace(attempt, reply=expired(attempt.reply))
             else:
                 due_ms = min(max(due_ms, not_before_ms), job.expires_ms)
-        self._begin(self._settle(Result(job, _categorised(attempt), event, due_ms)))
+        self._begin(self._settle(Result(job, _categorised(attempt), event, due_ms, self._warn_ms(job, due_ms))))
+
+    def _warn_ms(self, job: Job, due_ms: int | None) -> int | None:
+        """Return when to tell the sender of a delay: where it lasts beyond the next attempt's time."""
+        if due_ms is None or not self._warn_after_ms:
+            return None
+        warn_ms = job.message.received_ms + self._warn_after_ms
+        return warn_ms if due_ms >= warn_ms else None
 
     def give_back(self, jobs: Sequence[Job], due_ms: int, last: Reply | None = None) -> None:
         """Give leases back without an attempt, due again at `due_ms`.

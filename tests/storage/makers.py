@@ -11,6 +11,8 @@ from storage.store import Store
 NOW = 1_700_000_000_000
 MINUTE = 60_000
 DAY = 86_400_000
+FAR = 1 << 52
+"""Later than anything that a clock says."""
 OK = Reply(250, "2.0.0", "queued")
 BUSY = Reply(451, "4.7.1", "greylisted, try later")
 UNKNOWN = Reply(550, "5.1.1", "no such user")

@@ -11,7 +11,7 @@ from storage.reader import Reader
 from storage.status import Event
 from storage.store import Store, StoreFullError
 from tests.storage import makers
-from tests.storage.makers import DAY, NOW, accept, message, result
+from tests.storage.makers import DAY, FAR, NOW, accept, message, result
 
 _LARGE = b"0123456789abcde\n" * 20_000
 assert len(_LARGE) > large.LARGE_BYTES
@@ -45,6 +45,9 @@ async def test_an_operator_s_removal_takes_the_file_too(store: Store, tmp_path: 
     new = makers.new_recipient(store)
     await store.accept(made, _LARGE, [new], lifetime_ms=DAY, leased=False)
     assert await store.remove([new.id], NOW) == 1
+    assert len(files(tmp_path)) == 1, "the sender is still to be told, and may be given the content"
+    ((duty,),) = [group.duties for group in await store.duties.due(FAR, 10)]
+    await store.duties.drop([duty.id])
     assert files(tmp_path) == []
 
 

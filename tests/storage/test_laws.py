@@ -213,10 +213,18 @@ class Workers(RuleBasedStateMachine):
         assert attempts == {id_: self.accepted[id_] for id_ in attempts}
 
     @invariant()
-    def content_is_kept_exactly_while_somebody_waits(self) -> None:
+    def content_is_kept_exactly_while_somebody_waits_or_is_owed_an_answer(self) -> None:
         kept = {message_id for (message_id,) in self.ask("SELECT message_id FROM content")}
         rows = self.rows()
-        assert kept == {self.content[id_] for id_, (status, _, _) in rows.items() if status in PENDING}
+        owed = {message_id for (message_id,) in self.ask("SELECT message_id FROM duty")}
+        assert kept - owed == {self.content[id_] for id_, (status, _, _) in rows.items() if status in PENDING} - owed
+
+    @invariant()
+    def the_sender_is_owed_a_word_on_each_failure_once(self) -> None:
+        """Whatever it came by: an attempt, a report, an operator, a lease that another lost."""
+        owed = [id_ for (id_,) in self.ask("SELECT recipient_id FROM duty WHERE kind = 'failed' ORDER BY 1")]
+        sql = "SELECT id FROM recipient WHERE status IN ('Bounced', 'Failed') OR late <> '' ORDER BY 1"
+        assert owed == [id_ for (id_,) in self.ask(sql)]
 
     @invariant()
     def counts_and_finders_agree_with_the_rows(self) -> None:

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.reason import plain, reason
+from storage.reason import plain, reason, spelled
 
 
 @pytest.mark.parametrize(
@@ -77,3 +77,17 @@ def test_text_from_elsewhere_loses_what_a_terminal_could_obey(text: str, shown: 
 def test_plain_text_is_one_printable_line(text: str) -> None:
     assert plain(text).isprintable()
     assert plain(plain(text)) == plain(text)
+
+
+@pytest.mark.parametrize(
+    ("code", "enhanced", "text", "said"),
+    [
+        (550, "5.1.1", "No such user", "550 5.1.1 No such user"),
+        (550, "5.1.1", "550 5.1.1 No such user", "550 5.1.1 No such user"),
+        (550, None, "550-5.7.1 no", "550 no"),
+        (0, "4.4.1", "connection refused", "4.4.1 connection refused"),
+        (0, None, "", ""),
+    ],
+)
+def test_a_reply_is_spelled_with_its_codes_once(code: int, enhanced: str | None, text: str, said: str) -> None:
+    assert spelled(code, enhanced, text) == said
