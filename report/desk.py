@@ -4,10 +4,13 @@ Rule: one object a server; a page gets everything through it, and keeps nothing 
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
+from report.hub import Hub
 from report.settings import ReportSettings
 from report.static_files import StaticFiles
 from report.throttle import Throttle
@@ -26,17 +29,39 @@ class Desk:
 
     store: Store
     reader: Reader
+    state_dir: Path
     settings: ReportSettings
     hostname: str
     """The server's own name, which requests may be made to."""
     base: SplitResult
     """`settings.base_url` as it was at the start, in its parts; its path is that of all pages."""
     passwords: Passwords
+    hub: Hub
     static: StaticFiles = field(default_factory=StaticFiles)
     throttle: Throttle = field(default_factory=Throttle)
     clock_ms: Callable[[], int] = _now_ms
 
     @classmethod
-    def made(cls, store: Store, reader: Reader, settings: ReportSettings, hostname: str) -> "Desk":
+    def made(
+        cls, store: Store, reader: Reader, hub: Hub, state_dir: Path, settings: ReportSettings, hostname: str
+    ) -> "Desk":
         """Put a desk together."""
-        return cls(store, reader, settings, hostname, urlsplit(settings.base_url.rstrip("/")), Passwords(reader))
+        return cls(
+            store,
+            reader,
+            state_dir,
+            settings,
+            hostname,
+            urlsplit(settings.base_url.rstrip("/")),
+            Passwords(reader),
+            hub,
+        )
+
+    @asynccontextmanager
+    async def own_reader(self) -> AsyncIterator[Reader]:
+        """Open a reader for one long question, so that pages need not wait for it."""
+        reader = await Reader.open(self.state_dir)
+        try:
+            yield reader
+        finally:
+            await reader.close()

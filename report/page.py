@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
+from report.query import slug
 from report.words import count, full_time, rfc3339, short_time, size, span
 from storage.reason import plain
 from storage.status import Status
@@ -24,7 +25,7 @@ _pages.filters.update(
     size=size,
     span=span,
     rfc3339=rfc3339,
-    slug=lambda status: status.name.lower().replace("_", "-"),
+    slug=slug,
 )
 _pages.globals.update(count=count, Status=Status, full_time=full_time, short_time=short_time)
 

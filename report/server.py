@@ -11,6 +11,7 @@ from typing import Final
 from aiohttp import web
 
 from report.desk import Desk
+from report.hub import Hub
 from report.settings import ReportSettings
 from report.web import Site
 from storage.kv import kv
@@ -48,7 +49,10 @@ class ReportServer:
             opened.push_async_callback(store.close)
             reader = await Reader.open(self._server.state_dir)
             opened.push_async_callback(reader.close)
-            self._desk = Desk.made(store, reader, self._settings, _hostname(self._server))
+            followed = await Reader.open(self._server.state_dir)
+            opened.push_async_callback(followed.close)
+            hub = Hub(followed)
+            self._desk = Desk.made(store, reader, hub, self._server.state_dir, self._settings, _hostname(self._server))
             runner = web.AppRunner(
                 Site(self._desk).application(),
                 access_log=None,
@@ -57,6 +61,7 @@ class ReportServer:
             )
             await runner.setup()
             opened.push_async_callback(runner.cleanup)
+            opened.push_async_callback(hub.close)
             await self._listen(runner)
             self._runner = runner
             self._opened = opened.pop_all()

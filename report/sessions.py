@@ -35,12 +35,15 @@ def key_of(asked: Asked) -> str:
     return key if len(key) <= _MOST_COOKIE_CHARS else ""
 
 
-async def visitor_of(asked: Asked) -> Visitor | None:
-    """Return who asks, by API token or by session; None: nobody that we know."""
+async def visitor_of(asked: Asked, *, noted: bool = True) -> Visitor | None:
+    """Return who asks, by API token or by session; None: nobody that we know.
+
+    `noted`: that is use, which keeps a session from its end; a page that follows the log by itself is none.
+    """
     given = asked.request.headers.get(hdrs.AUTHORIZATION, "")
     if given.lower().startswith(_BEARER):
         return await _by_token(asked.desk, given[len(_BEARER) :].strip())
-    return await _by_session(asked.desk, asked.key) if asked.key else None
+    return await _by_session(asked.desk, asked.key, noted=noted) if asked.key else None
 
 
 async def _by_token(desk: Desk, text: str) -> Visitor | None:
@@ -60,7 +63,7 @@ async def _note_token(desk: Desk, token: ApiToken, now_ms: int) -> None:
         await desk.store.see_token(token.hash, now_ms)
 
 
-async def _by_session(desk: Desk, key: str) -> Visitor | None:
+async def _by_session(desk: Desk, key: str, *, noted: bool) -> Visitor | None:
     session = await desk.reader.session(hashed(key))
     now_ms = desk.clock_ms()
     if session is None or not _lives(desk, session, now_ms):
@@ -68,7 +71,7 @@ async def _by_session(desk: Desk, key: str) -> Visitor | None:
     user = await desk.reader.user(session.user)
     if user is None:
         return None
-    if now_ms - session.seen_ms >= _SEEN_EVERY_MS:
+    if noted and now_ms - session.seen_ms >= _SEEN_EVERY_MS:
         await desk.store.see_session(session.hash, now_ms)
     return Visitor(user.name, user.role, SCOPES[user.role], session)
 

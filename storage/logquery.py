@@ -8,7 +8,7 @@ for row by row.
 # ruff: noqa: S608 - SQL is put together from words of this program only; values are parameters
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -25,7 +25,6 @@ COLUMNS: Final = (
 )
 # CROSS JOIN is SQLite's word for "in this order": recipients are found first, their messages by them.
 _MESSAGE: Final = " CROSS JOIN message m ON m.id = r.message_id"
-_NEWEST_FIRST: Final = " ORDER BY r.id DESC LIMIT ?"
 
 # The index recipient_status leaves these out: Unsent is found among the pending, Delivered is the bulk.
 _UNINDEXED: Final = frozenset({Status.UNSENT, Status.DELIVERED})
@@ -110,40 +109,83 @@ class _Where:
         return " AND ".join(self.terms) if self.terms else "1"
 
 
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Which rows of those that match; all four are ids, None: no bound."""
+
+    before_id: int | None = None
+    """Older than the row of this recipient."""
+    after_id: int | None = None
+    """Newer than it."""
+    low: int | None = None
+    """A window of the log: from here on …"""
+    high: int | None = None
+    """… up to this one, which is outside."""
+    newest_first: bool = True
+
+
 class Search:
     """One filter, and where to look for what it wants."""
 
-    def __init__(self, wanted: LogFilter, before_id: int | None = None) -> None:
-        """Ask for what `wanted` says; with `before_id` only for recipients with lower ids."""
+    def __init__(self, wanted: LogFilter, bounds: Bounds = Bounds()) -> None:
+        """Ask for what `wanted` says, within `bounds`."""
         self._wanted = wanted
-        self._before_id = before_id
+        self._bounds = bounds
         self._where = _where(wanted)
         self._probe = _probe(wanted)
+        self._order = "DESC" if bounds.newest_first else "ASC"
+
+    @staticmethod
+    def order_of(wanted: LogFilter) -> Callable[[LogRow], tuple[int, ...]]:
+        """Return what rows are sorted by; both rise with time."""
+        if _is_queue(wanted):
+            return lambda row: (message_id_of(row.queue_id) or 0, row.recipient_id)
+        return lambda row: (row.recipient_id,)
 
     @property
     def by_stretch(self) -> bool:
         """Whether the answer is put together from `fresh` and `within` (storage/stretch.py)."""
         return self._probe is not None
 
-    def pages(self, limit: int) -> list[Query]:
-        """Return queries whose answers together hold the newest `limit` rows, each newest first."""
+    @property
+    def by_index(self) -> bool:
+        """Whether `pages` finds its rows without meeting many others."""
         wanted = self._wanted
         if wanted.queue_id is not None:
-            return [self._page("recipient r NOT INDEXED", limit)]
-        if wanted.statuses and not _UNINDEXED & set(wanted.statuses):
-            return [self._of_status(status, limit) for status in dict.fromkeys(wanted.statuses)]
-        if wanted.pending_only or (wanted.statuses and set(wanted.statuses) <= PENDING):
+            return True
+        narrow = (wanted.recipient, wanted.sender, wanted.subject, wanted.user, wanted.since_ms, wanted.until_ms)
+        if any(text is not None for text in narrow):
+            return False
+        if _is_queue(wanted):
+            return not wanted.statuses or set(wanted.statuses) == PENDING
+        return not _UNINDEXED & set(wanted.statuses)
+
+    def pages(self, limit: int) -> list[Query]:
+        """Return queries whose answers together hold the first `limit` rows, each in their order."""
+        wanted = self._wanted
+        if _is_queue(wanted):
             return [self._pending(limit)]
+        if wanted.queue_id is None and wanted.statuses and not _UNINDEXED & set(wanted.statuses):
+            return [self._of_status(status, limit) for status in dict.fromkeys(wanted.statuses)]
         return [self._page("recipient r NOT INDEXED", limit)]
 
     def _page(self, source: str, limit: int, *terms: str, values: tuple[Any, ...] = ()) -> Query:
-        made = [self._where.joined(), *terms]
-        bound = [*self._where.values, *values]
-        if self._before_id is not None:
-            made.append("r.id < ?")
-            bound.append(self._before_id)
-        sql = f"SELECT {COLUMNS} FROM {source}{_MESSAGE} WHERE {' AND '.join(made)}{_NEWEST_FIRST}"
-        return Query(sql, (*bound, limit))
+        bounds = self._within_bounds()
+        made = " AND ".join([self._where.joined(), *terms, bounds.joined()])
+        sql = f"SELECT {COLUMNS} FROM {source}{_MESSAGE} WHERE {made} ORDER BY r.id {self._order} LIMIT ?"
+        return Query(sql, (*self._where.values, *values, *bounds.values, limit))
+
+    def _within_bounds(self) -> _Where:
+        made = _Where()
+        for term, value in (
+            ("r.id < ?", self._bounds.before_id),
+            ("r.id > ?", self._bounds.after_id),
+            ("r.id >= ?", self._bounds.low),
+            ("r.id < ?", self._bounds.high),
+        ):
+            if value is not None:
+                made.add(term, value)
+        return made
 
     def _of_status(self, status: Status, limit: int) -> Query:
         # The second term is what lets SQLite use the partial index.
@@ -153,60 +195,79 @@ class Search:
     def _pending(self, limit: int) -> Query:
         """Return the page of a queue, by message and recipient, which is the order of its index.
 
-        Both ids rise with time, so this too is newest first, without sorting the whole queue.
+        Both ids rise with time, so this too is by time, without sorting the whole queue.
         """
-        made, bound = [self._where.joined(), "r.due_ms IS NOT NULL"], [*self._where.values]
-        if self._before_id is not None:
-            made.append("(r.message_id, r.id) < (ifnull((SELECT message_id FROM recipient WHERE id = ?), ?), ?)")
-            bound += [self._before_id] * 3
+        made, at = _Where(), self._bounds
+        for sign, id_ in (("<", at.before_id), (">", at.after_id)):
+            if id_ is not None:
+                own = "(ifnull((SELECT message_id FROM recipient WHERE id = ?), ?), ?)"
+                made.add(f"(r.message_id, r.id) {sign} {own}", id_, id_, id_)
+        for term, value in (("r.message_id >= ?", at.low), ("r.message_id < ?", at.high)):
+            if value is not None:
+                made.add(term, value)
         sql = (
             f"SELECT {COLUMNS} FROM recipient r INDEXED BY recipient_pending{_MESSAGE}"
-            f" WHERE {' AND '.join(made)} ORDER BY r.message_id DESC, r.id DESC LIMIT ?"
+            f" WHERE {self._where.joined()} AND r.due_ms IS NOT NULL AND {made.joined()}"
+            f" ORDER BY r.message_id {self._order}, r.id {self._order} LIMIT ?"
         )
-        return Query(sql, (*bound, limit))
+        return Query(sql, (*self._where.values, *made.values, limit))
 
     def fresh(self, limit: int) -> Query:
         """Return the query for rows that are in no stretch yet."""
-        terms, values = self._terms_before()
-        sql = f"SELECT {COLUMNS}{FRESH_MESSAGES} AND {terms}{_NEWEST_FIRST}"
+        terms, values = self._terms()
+        sql = f"SELECT {COLUMNS}{FRESH_MESSAGES} AND {terms} ORDER BY r.id {self._order} LIMIT ?"
         return Query(sql, (*values, limit))
 
     def stretches(self) -> Query:
-        """Return the query for (number, last id) of stretches that may hold rows, the newest first."""
+        """Return the query for (number, first id, last id) of stretches that may hold rows, the newest first."""
         made = _Where()
-        if self._before_id is not None:
-            made.add("first_id < ?", self._before_id)
+        for term, value in (
+            ("first_id < ?", self._bounds.before_id),
+            ("last_id > ?", self._bounds.after_id),
+            ("last_id >= ?", self._bounds.low),
+            ("first_id < ?", self._bounds.high),
+        ):
+            if value is not None:
+                made.add(term, value)
         if self._wanted.since_ms is not None:
             made.add(f"last_id >= {_FIRST_SINCE}", self._wanted.since_ms // HOUR_MS)
         if self._wanted.until_ms is not None:
             made.add(f"first_id <= {_LAST_UNTIL}", self._wanted.until_ms // HOUR_MS)
-        sql = f"SELECT number, last_id FROM stretch WHERE {made.joined()} ORDER BY last_id DESC"
+        sql = f"SELECT number, first_id, last_id FROM stretch WHERE {made.joined()} ORDER BY last_id DESC"
         return Query(sql, tuple(made.values))
 
     def within(self, stretches: Sequence[int], limit: int) -> Query:
         """Return the query for rows in some stretches."""
         probe = self._probe
         assert probe is not None  # noqa: S101 - asked only where `by_stretch` says so
-        terms, values = self._terms_before()
+        terms, values = self._terms()
         sql = (
             f"SELECT {COLUMNS} FROM json_each(?) AS s CROSS JOIN {probe.sql} AND f.stretch = s.value"
-            f" CROSS JOIN recipient r ON r.id = f.recipient_id{_MESSAGE} WHERE {terms}{_NEWEST_FIRST}"
+            f" CROSS JOIN recipient r ON r.id = f.recipient_id{_MESSAGE} WHERE {terms}"
+            f" ORDER BY r.id {self._order} LIMIT ?"
         )
         return Query(sql, (json.dumps(list(stretches)), *probe.values, *values, limit))
 
     def among(self, recipient_ids: Sequence[int]) -> Query:
         """Return the query for those of some recipients that match."""
-        terms, values = self._terms_before()
+        terms, values = self._terms()
         sql = (
             f"SELECT {COLUMNS} FROM json_each(?) AS s CROSS JOIN recipient r ON r.id = s.value{_MESSAGE}"
-            f" WHERE {terms}{_NEWEST_FIRST}"
+            f" WHERE {terms} ORDER BY r.id {self._order} LIMIT ?"
         )
         return Query(sql, (json.dumps(list(recipient_ids)), *values, len(recipient_ids)))
 
-    def _terms_before(self) -> tuple[str, list[Any]]:
-        if self._before_id is None:
-            return self._where.joined(), self._where.values
-        return f"{self._where.joined()} AND r.id < ?", [*self._where.values, self._before_id]
+    def _terms(self) -> tuple[str, list[Any]]:
+        bounds = self._within_bounds()
+        return f"{self._where.joined()} AND {bounds.joined()}", [*self._where.values, *bounds.values]
+
+
+def _is_queue(wanted: LogFilter) -> bool:
+    """Return whether rows are those that the queue still has to serve, which have an index of their own."""
+    if wanted.queue_id is not None:
+        return False
+    rare = wanted.statuses and not _UNINDEXED & set(wanted.statuses)
+    return not rare and (wanted.pending_only or bool(wanted.statuses and set(wanted.statuses) <= PENDING))
 
 
 RECIPIENTS_OF_M: Final = "r.id BETWEEN m.first_recipient AND m.last_recipient AND r.message_id = m.id"

@@ -390,6 +390,40 @@ class LogFilter:
 
 
 @dataclass(frozen=True, slots=True)
+class Changes:
+    """What transactions did to the log, for those who follow it."""
+
+    since: int
+    """The serial that they come after."""
+    serial: int
+    """The last one's serial; `since` where nothing happened."""
+    touched: tuple[int, ...]
+    """Recipients that they changed or added, oldest first."""
+    accepted: tuple[int, ...]
+    """Those of them that are new."""
+    torn: bool
+    """Whether changes between `since` and these are forgotten: look at everything anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogPage:
+    """Some rows of the Email Log, and whether there are more that way."""
+
+    found: list[LogRow]
+    """In the order they were looked for."""
+    more: bool
+    """Whether there are more rows that way, as far as it was looked."""
+    reached: int | None
+    """Where the time was up: the cursor to go on from; None: it was looked as far as was needed."""
+    newest_first: bool
+
+    @property
+    def rows(self) -> list[LogRow]:
+        """The rows, newest first."""
+        return self.found if self.newest_first else self.found[::-1]
+
+
+@dataclass(frozen=True, slots=True)
 class User:
     """Someone who may submit mail."""
 

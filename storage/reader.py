@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+import time
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from struct import unpack
@@ -13,8 +14,9 @@ from storage import database, judging, timeline
 from storage.access import ApiToken, Role, Scope, Session
 from storage.broadcast_reader import BroadcastReader
 from storage.database import StoreMissingError, StoreVersionError
-from storage.logquery import BY_HEADER, OF_MESSAGE, Query, Search, log_row
-from storage.model import HitFacts, Judged, LogFilter, LogRow, StoredDsn, TimelineEntry, User
+from storage.logpage import Pager, Wanted
+from storage.logquery import BY_HEADER, OF_MESSAGE, Bounds, Query, Search, log_row
+from storage.model import Changes, HitFacts, Judged, LogFilter, LogPage, LogRow, StoredDsn, TimelineEntry, User
 from storage.statements import clean
 from storage.status import PENDING, Status
 from storage.stretch import COUNTS
@@ -63,11 +65,20 @@ class Reader:
 
     async def log(self, wanted: LogFilter, *, limit: int, before_id: int | None = None) -> list[LogRow]:
         """Return rows, newest first, of recipients with ids below `before_id` (keyset paging)."""
-        search = Search(wanted, before_id)
+        search = Search(wanted, Bounds(before_id))
         if search.by_stretch:
             return await self._by_stretch(search, limit)
         pages = [await self._rows(query) for query in search.pages(limit)]
         return pages[0] if len(pages) == 1 else _newest([row for page in pages for row in page], limit)
+
+    async def page(self, wanted: Wanted) -> LogPage:
+        """Return a page of rows, found within a bounded time (storage/logpage.py)."""
+        return await Pager(self._all, time.monotonic, wanted).page()
+
+    async def row(self, recipient_id: int, wanted: LogFilter) -> LogRow | None:
+        """Return the row of a recipient; None where it is unknown or does not match."""
+        found = await self.among([recipient_id], wanted)
+        return found[0] if found else None
 
     async def _by_stretch(self, search: Search, limit: int) -> list[LogRow]:
         """Look through stretches, the newest first, until no older one can hold a row of the page."""
@@ -76,10 +87,10 @@ class Reader:
         stretches = await self._all(search.stretches())
         start, step = 0, _FIRST_STRETCHES
         while start < len(stretches):
-            some = [number for number, _ in stretches[start : start + step]]
+            some = [number for number, _, _ in stretches[start : start + step]]
             found = _newest(found + await self._rows(search.within(some, limit)), limit)
             start, step = start + step, step * 2
-            if len(found) == limit and start < len(stretches) and found[-1].recipient_id > stretches[start][1]:
+            if len(found) == limit and start < len(stretches) and found[-1].recipient_id > stretches[start][2]:
                 break
         return found
 
@@ -104,14 +115,34 @@ class Reader:
         A first call with serial 0 returns the present serial and no rows.
         """
         if not since_serial:
-            ((serial,),) = await self._all(Query("SELECT max(serial) FROM change"))
-            return serial, []
+            return await self.serial(), []
         serial, ids = await self._changed_ids(since_serial)
         search = Search(wanted)
         rows: list[LogRow] = []
         for some in _chunks(ids):
             rows += await self._rows(search.among(some))
         return serial, _newest(rows, len(rows))
+
+    async def serial(self) -> int:
+        """Return the serial of the last change."""
+        ((serial,),) = await self._all(Query("SELECT max(serial) FROM change"))
+        return int(serial)
+
+    async def changes(self, since: int) -> Changes:
+        """Return what happened after the serial `since`: some transactions; who is further behind asks again."""
+        sql = "SELECT serial, touched, accepted FROM change WHERE serial > ? ORDER BY serial LIMIT ?"
+        found = await self._all(Query(sql, (since, _CHANGES)))
+        touched, accepted = dict[int, None](), list[int]()
+        for _, packed, new in found:
+            touched.update(dict.fromkeys(unpack(f"<{len(packed) // 8}q", packed)))
+            accepted += json.loads(new) if new else ()
+        last = found[-1][0] if found else await self.serial()
+        torn = bool(found and found[0][0] > since + 1) or last < since
+        return Changes(since, last, tuple(touched), tuple(accepted), torn)
+
+    async def among(self, recipient_ids: Sequence[int], wanted: LogFilter) -> list[LogRow]:
+        """Return the rows of those of some recipients that match, newest first."""
+        return await self._rows(Search(wanted).among(recipient_ids))
 
     async def _changed_ids(self, since_serial: int) -> tuple[int, list[int]]:
         """Return the serial reached and the recipients changed up to it; more may be waiting."""

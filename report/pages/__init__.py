@@ -7,8 +7,8 @@ from typing import Final
 
 from report.asked import Route
 from report.html import NAV
-from report.pages import account, log, login
+from report.pages import account, export, live, log, login
 
-_MODULES: Final = (log, login, account)
+_MODULES: Final = (log, export, live, login, account)
 ROUTES: Final[tuple[Route, ...]] = tuple(route for module in _MODULES for route in module.ROUTES)
 NAV.extend(log.NAV)

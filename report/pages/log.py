@@ -1,15 +1,44 @@
-"""The Email Log."""
+"""The Email Log: a page of rows by filters, one recipient's story, and exports.
+
+Rule: every question goes through `Asked.seen`, so that nobody sees more than their own.
+"""
 
 from dataclasses import dataclass
-from typing import Final
+from http import HTTPStatus
+from types import MappingProxyType
+from typing import Any, Final
 
 from aiohttp import web
 
+from report import query
 from report.asked import Asked, NavItem, Route
 from report.html import page, see_other
+from report.problem import ProblemError
+from report.query import Question
 from report.why import why
 from storage.access import Scope
-from storage.model import LogFilter, LogRow, queue_id
+from storage.logpage import Wanted
+from storage.model import LogFilter, LogPage, LogRow, Phase, TimelineEntry, TimelineKind, message_id_of, queue_id
+from storage.reason import plain
+from storage.untracked import in_words
+
+ROWS: Final = 50
+_MOST_DSN_CHARS: Final = 64 * 1024
+_PHASES: Final = MappingProxyType(
+    {
+        Phase.DNS: "the look-up of the mail server",
+        Phase.CONNECT: "the connection",
+        Phase.BANNER: "the server's greeting",
+        Phase.EHLO: "our greeting (EHLO)",
+        Phase.TLS: "encryption (STARTTLS)",
+        Phase.AUTH: "our log-in (AUTH)",
+        Phase.MAIL: "the sender (MAIL FROM)",
+        Phase.RCPT: "the recipient (RCPT TO)",
+        Phase.DATA: "the request to send (DATA)",
+        Phase.CONTENT: "the message itself",
+        Phase.AFTER_DOT: "the end of the message",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +56,11 @@ def shown(row: LogRow) -> Shown:
     return Shown(queue_id(row.recipient_id), row, why(row))
 
 
+def question(asked: Asked) -> Question:
+    """Return what the address of a page asks of the log."""
+    return query.read([*asked.request.query.items()], asked.desk.clock_ms(), None)
+
+
 async def home(asked: Asked) -> web.Response:
     """Lead to the log."""
     return see_other(asked, "/log")
@@ -34,14 +68,90 @@ async def home(asked: Asked) -> web.Response:
 
 async def show(asked: Asked) -> web.Response:
     """Show a page of rows."""
-    wanted = asked.seen(LogFilter())
-    rows = await asked.desk.reader.log(wanted, limit=50)
-    counts = await asked.desk.reader.status_counts() if asked.who.own is None else None
-    return page(asked, "log.html", {"rows": [shown(row) for row in rows], "counts": counts})
+    asks = question(asked)
+    serial = await asked.desk.reader.serial()
+    found, first = await _found(asked, asks)
+    facts = {
+        "asks": asks,
+        "rows": [shown(row) for row in found.rows],
+        "counts": None if asked.who.own else await asked.desk.reader.status_counts(),
+        "serial": serial,
+        "ranges": query.RANGES,
+        "slug": query.slug,
+        **_ways(asks, found, first=first),
+    }
+    return page(asked, "log.html", facts)
+
+
+async def _found(asked: Asked, asks: Question) -> tuple[LogPage, bool]:
+    """Return the page, and whether it is the first one."""
+    names = {"before": "before_id", "after": "after_id"}
+    cursor = {names.get(name, name): id_ for name, id_ in asks.cursor.items()}
+    wanted = Wanted(asked.seen(asks.filter), ROWS, **cursor)
+    found = await asked.desk.reader.page(wanted)
+    if not found.newest_first and not found.more and found.reached is None:
+        return await asked.desk.reader.page(Wanted(wanted.filter, ROWS)), True  # as full as it can be
+    return found, not cursor
+
+
+def _ways(asks: Question, found: LogPage, *, first: bool) -> dict[str, Any]:
+    """Return where the pager leads: to newer and older rows, and on, where the time was up."""
+    rows = found.rows
+    newer = asks.at("after", rows[0].recipient_id) if rows and not first else None
+    older = asks.at("before", rows[-1].recipient_id) if rows else None
+    if found.newest_first:
+        older = older if found.more else None
+    elif not found.more:
+        newer = None
+    on = None
+    if found.reached is not None and not found.more:
+        on = asks.at("below" if found.newest_first else "above", found.reached)
+    return {"newer": newer, "older": older, "on": on, "first": first, "start": asks.pairs}
+
+
+async def story(asked: Asked) -> web.Response:
+    """Tell all that is known of a recipient."""
+    serial = await asked.desk.reader.serial()  # asked first: what changes meanwhile is then told, twice at worst
+    row, timeline = await _story(asked)
+    served = [entry for entry in timeline if entry.kind is TimelineKind.ATTEMPT]
+    facts = {
+        "shown": shown(row),
+        "row": row,
+        "timeline": timeline,
+        "last": served[-1] if served else None,
+        "serial": serial,
+        "code_of": queue_id,
+        "phases": _PHASES,
+        "untracked": plain(in_words(row.untracked_reason)),
+    }
+    return page(asked, "story.html", facts)
+
+
+async def _story(asked: Asked) -> tuple[LogRow, list[TimelineEntry]]:
+    id_ = message_id_of(asked.request.match_info["code"])
+    row = None if id_ is None else await asked.desk.reader.row(id_, asked.seen(LogFilter()))
+    if row is None:
+        raise ProblemError(HTTPStatus.NOT_FOUND, "The log knows no such recipient; its time in the log may be over.")
+    return row, await asked.desk.reader.timeline(row.recipient_id)
+
+
+async def bounce(asked: Asked) -> web.Response:
+    """Show a bounce message as it came, of a recipient whose story names it."""
+    row, timeline = await _story(asked)
+    dsn_id = message_id_of(asked.request.match_info["dsn"])
+    told = any(entry.dsn_id is not None and entry.dsn_id == dsn_id for entry in timeline)
+    dsn = await asked.desk.reader.dsn(dsn_id) if told and dsn_id is not None else None
+    if dsn is None:
+        raise ProblemError(HTTPStatus.NOT_FOUND, "This bounce message is not kept any more.")
+    text = dsn.raw[:_MOST_DSN_CHARS].decode("utf-8", "replace").replace("\r\n", "\n")
+    facts = {"shown": shown(row), "dsn": dsn, "text": text, "cut": len(dsn.raw) > _MOST_DSN_CHARS}
+    return page(asked, "bounce.html", facts)
 
 
 NAV: Final = (NavItem("/log", "Email Log", Scope.LOG_READ),)
 ROUTES: Final = (
     Route("GET", "/", home, Scope.LOG_READ),
     Route("GET", "/log", show, Scope.LOG_READ),
+    Route("GET", "/recipient/{code}", story, Scope.LOG_READ),
+    Route("GET", "/recipient/{code}/bounce/{dsn}", bounce, Scope.LOG_READ),
 )

@@ -16,3 +16,6 @@ document.addEventListener("keydown", (event) => {
     menu.querySelector("summary").focus();
   }
 });
+
+const lively = document.querySelector("main [data-live]");
+if (lively) import("./live.js").then(({ follow }) => follow(lively));

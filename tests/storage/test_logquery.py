@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from storage import database
-from storage.logquery import Query, Search
+from storage.logquery import Bounds, Query, Search
 from storage.model import LogFilter, queue_id
 from storage.status import Status
 
@@ -56,6 +56,8 @@ def test_several_statuses_are_asked_for_one_by_one() -> None:
     [
         (LogFilter(recipient="a@x"), "by_address", "stretch=? AND domain=? AND address=?"),
         (LogFilter(recipient="@x"), "by_address", "stretch=? AND domain=?"),
+        (LogFilter(broadcast="x", statuses=(Status.FAILED,)), "by_broadcast", "stretch=? AND broadcast=?"),
+        (LogFilter(user="x"), "by_user", "stretch=? AND user=?"),
         (LogFilter(sender="a@x"), "by_sender", "stretch=? AND sender_domain=? AND sender=?"),
         (LogFilter(sender="@x", statuses=(Status.DELIVERED,)), "by_sender", "stretch=? AND sender_domain=?"),
         (LogFilter(recipient="a@x", pending_only=True), "by_address", "stretch=? AND domain=? AND address=?"),
@@ -64,7 +66,7 @@ def test_several_statuses_are_asked_for_one_by_one() -> None:
 def test_addresses_are_probed_in_each_stretch(
     empty: sqlite3.Connection, wanted: LogFilter, table: str, keys: str
 ) -> None:
-    search = Search(wanted, before_id=77)
+    search = Search(wanted, Bounds(77))
     assert search.by_stretch
     found = plan(empty, search.within([1, 2], 50))
     assert f"SEARCH f USING PRIMARY KEY ({keys}" in found, table

@@ -1,0 +1,70 @@
+"""The Email Log as a file: exactly what a page's filters show, all of it, as CSV or JSON Lines.
+
+Rules: streamed, in constant memory; from a reader of its own, so that no page waits for it; a few at a time.
+"""
+
+import asyncio
+import io
+from collections.abc import AsyncIterator
+from http import HTTPStatus
+from typing import Final
+
+from aiohttp import web
+
+from report.asked import Asked, Route
+from report.output import CsvWriter, JsonWriter
+from report.pages.log import question
+from report.problem import ProblemError
+from storage.access import Scope
+from storage.model import LogFilter, LogRow
+
+AT_ONCE: Final = 4
+_BATCH: Final = 500
+_running = asyncio.Semaphore(AT_ONCE)
+
+
+async def export(asked: Asked) -> web.StreamResponse:
+    """Send the rows."""
+    asks = question(asked)
+    if asks.wrong:
+        raise ProblemError(HTTPStatus.BAD_REQUEST, " ".join(asks.wrong))
+    if _running.locked():
+        detail = "Others are being exported; try again in a while."
+        raise ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers={"Retry-After": "30"})
+    async with _running:
+        return await _sent(asked, asked.seen(asks.filter), asked.request.match_info["form"])
+
+
+async def _sent(asked: Asked, wanted: LogFilter, form: str) -> web.StreamResponse:
+    kind = "text/csv; charset=utf-8" if form == "csv" else "application/jsonl; charset=utf-8"
+    name = f"email-log.{'csv' if form == 'csv' else 'jsonl'}"
+    headers = {"Content-Type": kind, "Content-Disposition": f'attachment; filename="{name}"'}
+    answer = web.StreamResponse(headers=headers)
+    await answer.prepare(asked.request)
+    out = io.StringIO()
+    writer = CsvWriter(out, events=False) if form == "csv" else JsonWriter(out)
+    writer.write([])
+    async for rows in _batches(asked, wanted):
+        writer.write([(row, None) for row in rows])
+        await answer.write(out.getvalue().encode())
+        out.seek(0)
+        out.truncate()
+    if out.getvalue():
+        await answer.write(out.getvalue().encode())
+    await answer.write_eof()
+    return answer
+
+
+async def _batches(asked: Asked, wanted: LogFilter) -> AsyncIterator[list[LogRow]]:
+    async with asked.desk.own_reader() as reader:
+        rows: list[LogRow] = []
+        async for row in reader.stream(wanted):
+            rows.append(row)
+            if len(rows) == _BATCH:
+                yield rows
+                rows = []
+        if rows:
+            yield rows
+
+
+ROUTES: Final = (Route("GET", "/log.{form:csv|jsonl}", export, Scope.LOG_READ),)
