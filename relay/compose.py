@@ -1,8 +1,8 @@
 """A recipient's own copy: its tracking image in the content, its signed return path in the envelope.
 
 Rule: what the sender wrote goes out whole. Where a plan cannot be read, or a render does not give the stored
-bytes back, the stored bytes go out untouched, and that is logged as our bug. DKIM signs last, what goes out byte
-for byte.
+bytes back, the stored bytes go out untouched, and that is logged as our bug. A server of less ability gets what
+needs it re-encoded, or nothing, for a reason. DKIM signs last, what goes out byte for byte.
 """
 
 import logging
@@ -10,13 +10,16 @@ from collections import OrderedDict
 from typing import Final
 
 from relay.broadcast_fields import BroadcastFields
+from relay.deliver.client import Extensions
 from relay.deliver.copy import Copy
 from relay.deliver.dkim import OwnFields
+from relay.deliver.reply import ours
 from relay.inject.plan import Plan, PlanError
+from relay.inject.recode import Fault, for_server
 from relay.inject.render import head_bytes, render_checked
 from relay.sign import Signer
 from storage.kv import kv
-from storage.model import Job, queue_id
+from storage.model import BodyType, Job, Reply, queue_id
 from storage.token import TokenBox
 from storage.tracking import image_url
 
@@ -25,9 +28,12 @@ _PLANS_KEPT: Final = 64
 
 _log = logging.getLogger("telltale.relay")
 
+_Rendered = tuple[bytes, int | None]
+"""A recipient's content, and how many bytes it begins with as that of all others does; None: not even its header."""
+
 
 class Composer:
-    """Makes copies: `compose(job, content)` is all that delivery knows of it."""
+    """Makes copies: `compose(job, content, offered)` is all that delivery knows of it."""
 
     def __init__(
         self,
@@ -51,9 +57,17 @@ class Composer:
         self._broadcast_fields = broadcast_fields
         self._plans: OrderedDict[int, Plan] = OrderedDict()
 
-    def compose(self, job: Job, content: bytes) -> Copy:
-        """Return the copy of `job`'s recipient from the stored `content` of its message."""
-        return Copy(self._return_path(job), self._content(job, content))
+    def compose(self, job: Job, content: bytes, offered: Extensions) -> Copy | Reply:
+        """Return the copy of `job`'s recipient from the stored `content` of its message, as the server may be given it.
+
+        A Reply of ours says why this server cannot be given it (RFC 3463, 3.7).
+        """
+        rendered = self._rendered(job, content)
+        if job.message.body is BodyType.EIGHT_BIT_MIME and not (offered.eight_bit and offered.smtputf8):
+            rendered = _for_server(job, rendered, offered)
+        if isinstance(rendered, Reply):
+            return rendered
+        return Copy(self._return_path(job), self._signer.signed(job.message, *rendered, self._own(job, content)))
 
     def _return_path(self, job: Job) -> str:
         # RFC 5321, 4.5.5: a notification keeps the null sender, or two servers could bounce for ever.
@@ -61,20 +75,20 @@ class Composer:
             return ""
         return f"{self._returns.seal(job.recipient_id)}@{self._bounce_domain}"
 
-    def _content(self, job: Job, content: bytes) -> bytes:
-        message, own = job.message, self._own(job, content)
+    def _rendered(self, job: Job, content: bytes) -> _Rendered:
+        message = job.message
         if not message.plan:
-            return self._signer.signed(message, content, len(content), own)
+            return content, len(content)
         try:
             plan = self._plan(message.id, message.plan)
         except PlanError as error:  # damaged, or a later version's: the message is worth more than its image
             _log.error(kv(event="our-bug", queue_id=queue_id(message.id), reason=str(error)))
-            return self._signer.signed(message, content, len(content), own)
+            return content, len(content)
         rendering = render_checked(content, plan, image_url(self._base_url, self._pixel.seal(job.recipient_id)))
         if rendering.defect:
             _log.error(kv(event="our-bug", queue_id=queue_id(message.id), reason=rendering.defect))
-            return self._signer.signed(message, rendering.content, len(rendering.content), own)
-        return self._signer.signed(message, rendering.content, head_bytes(plan), own)
+            return rendering.content, len(rendering.content)
+        return rendering.content, head_bytes(plan)
 
     def _own(self, job: Job, content: bytes) -> OwnFields:
         if self._broadcast_fields is None or job.message.broadcast_type is None:
@@ -88,3 +102,15 @@ class Composer:
             if len(self._plans) > _PLANS_KEPT:
                 self._plans.popitem(last=False)
         return plan
+
+
+def _for_server(job: Job, rendered: _Rendered, offered: Extensions) -> _Rendered | Reply:
+    """Return the content as a server takes it that does not offer 8BITMIME and SMTPUTF8, or why there is none."""
+    content, _ = rendered
+    found = for_server(content, eight_bit=offered.eight_bit, smtputf8=offered.smtputf8, declared=job.message.smtputf8)
+    if isinstance(found, Fault):
+        return ours(found.enhanced, found)
+    if found == content:
+        return rendered
+    _log.info(kv(event="re-encoded", queue_id=queue_id(job.message.id), to=job.address, size=len(found)))
+    return found, None

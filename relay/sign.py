@@ -63,23 +63,30 @@ class Signer:
         keys = self._ring.choose(author_domains(fields[0])) if self._ring and len(fields) == 1 else ()
         return frozenset(key.domain for key in keys)
 
-    def signed(self, message: Message, copy: bytes, shared: int, own: OwnFields = ()) -> bytes:
+    def signed(self, message: Message, copy: bytes, shared: int | None, own: OwnFields = ()) -> bytes:
         """Return a copy with its signatures; the first `shared` bytes are the same in all copies of the message.
 
-        `own`: fields that only this copy has, and that are put before it: none in any copy of the message, or the
-        same names in all.
+        None: it shares nothing with the others, since it was re-encoded for its server. `own`: fields that only
+        this copy has, and that are put before it: none in any copy of the message, or the same names in all.
         """
         before = written(own) + copy if own else copy
         if not self._ring:
             return before
+        if shared is None:
+            draft = self._drafted(message, copy, len(copy), own)
+        else:
+            draft = self._draft(message, copy, shared, own)
+        if draft.template is None:
+            return before
+        return draft.template.signatures(copy, draft.keys, int(self._clock()), self._lifetime, own) + before
+
+    def _draft(self, message: Message, copy: bytes, shared: int, own: OwnFields) -> _Draft:
         draft = self._drafts.get(message.id)
         if draft is None or draft.shared != shared or draft.own is not bool(own):
             draft = self._drafts[message.id] = self._drafted(message, copy, shared, own)
             if len(self._drafts) > _DRAFTS_KEPT:
                 self._drafts.popitem(last=False)
-        if draft.template is None:
-            return before
-        return draft.template.signatures(copy, draft.keys, int(self._clock()), self._lifetime, own) + before
+        return draft
 
     def _drafted(self, message: Message, copy: bytes, shared: int, own: OwnFields) -> _Draft:
         found = template(copy, shared, utf8=message.smtputf8, own=[name.lower() for name, _ in own])

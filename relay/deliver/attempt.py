@@ -6,7 +6,7 @@ Rule: whatever a message's own bytes do to our code, it is this recipient's trou
 import logging
 from typing import Final
 
-from relay.deliver.client import Transaction
+from relay.deliver.client import Extensions, Transaction
 from relay.deliver.connect import Connection
 from relay.deliver.copy import Copy
 from relay.deliver.dsn import NOTHING, parameters
@@ -22,10 +22,12 @@ _log: Final = logging.getLogger("telltale.deliver")
 async def attempted(means: Means, job: Job, connection: Connection, delivered_on: DeliveredOn) -> Attempt:
     """Return the attempt; one without an MX host is our own trouble, no server had a part in it."""
     began_ms, began = means.now_ms(), means.clock()
-    copy = await _copy(means, job)
-    if isinstance(copy, Reply):
-        return Attempt(began_ms, 0, Phase.CONTENT, copy)
     offered, asked = connection.session.extensions, NOTHING
+    copy = await _copy(means, job, offered)
+    if isinstance(copy, Reply):
+        if (copy.enhanced or "").startswith("4."):
+            return Attempt(began_ms, 0, Phase.CONTENT, copy)
+        return Attempt(began_ms, 0, Phase.CONTENT, copy, connection.host, connection.address, connection.tls)
     if offered.dsn:
         asked = parameters(job, copy.return_path, delivered_on, smtputf8=offered.smtputf8)
     transaction = Transaction(copy.return_path, job.address, copy.content, job.message.smtputf8, *asked)
@@ -47,15 +49,15 @@ async def attempted(means: Means, job: Job, connection: Connection, delivered_on
     )
 
 
-async def _copy(means: Means, job: Job) -> Copy | Reply:
-    """Return the recipient's copy, or our words why there is none now."""
+async def _copy(means: Means, job: Job, offered: Extensions) -> Copy | Reply:
+    """Return the recipient's copy, or our words why there is none: now (4.x.x), or for this server (5.x.x)."""
     try:
         content = means.contents.at_hand(job)
         if content is None:
             content = await means.contents.get(job)
         if content is None:
             return ours("4.3.0", "the content of the message is missing in the store")
-        return means.compose(job, content)
+        return means.compose(job, content, offered)
     except Exception:  # noqa: BLE001 - see below
         # The one place where a message's own bytes meet our code: whatever they do to it, the worker,
         # the connection and the other recipients go on, and this one is tried again.

@@ -91,9 +91,8 @@ def unsendable(transaction: Transaction, offered: Extensions) -> Outcome | None:
     addresses = transaction.return_path + transaction.recipient
     if not addresses.isprintable():
         return Outcome(ours("5.1.3", "the address holds characters that no SMTP command can carry"), Phase.RCPT)
-    if not offered.smtputf8 and _needs_smtputf8(transaction, addresses):
-        text = "the address or a header needs SMTPUTF8, which the server does not offer"
-        return Outcome(ours("5.6.7", text), Phase.MAIL)
+    if not (offered.smtputf8 or addresses.isascii()):
+        return Outcome(ours("5.6.7", "the address needs SMTPUTF8, which the server does not offer"), Phase.MAIL)
     size = len(transaction.content)
     if offered.size and size > offered.size:
         text = f"the message has {size} bytes, the server takes {offered.size}"
@@ -101,21 +100,11 @@ def unsendable(transaction: Transaction, offered: Extensions) -> Outcome | None:
     return None
 
 
-def _needs_smtputf8(transaction: Transaction, addresses: str) -> bool:
-    """Whether addresses or headers hold what only SMTPUTF8 may carry; the body is 8BITMIME's (RFC 6531, 3.2)."""
-    if not addresses.isascii():
-        return True
-    if not transaction.smtputf8:
-        return False
-    head, _, _ = transaction.content.partition(b"\r\n\r\n")
-    return not head.isascii()
-
-
 def commands(transaction: Transaction, offered: Extensions) -> tuple[bytes, bytes, bytes]:
-    """Return MAIL, RCPT and DATA for this copy.
+    """Return MAIL, RCPT and DATA for this copy, which was made for what the server offers.
 
-    8-bit content is declared where 8BITMIME is offered, and sent as it is where not: nearly all servers
-    take it, and refusing it would lose mail that others deliver. It is not re-encoded yet.
+    8-bit content is declared (RFC 6152, 2); header fields that are 8-bit without the sender's word that they are
+    Unicode are not (RFC 6531, 3.4 would have us promise that).
     """
     mail = f"MAIL FROM:<{transaction.return_path}>"
     if offered.size is not None:

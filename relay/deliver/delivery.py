@@ -19,7 +19,7 @@ from relay.deliver.contents import Contents
 from relay.deliver.copy import Copy
 from relay.deliver.copy_room import CopyRoom
 from relay.deliver.dns import Resolver
-from relay.deliver.means import Entry, Means
+from relay.deliver.means import Compose, Entry, Means
 from relay.deliver.places import Places
 from relay.deliver.results import Results
 from relay.deliver.retry import RetryPolicy
@@ -63,7 +63,7 @@ class Delivery:
     def __init__(
         self,
         store: Store,
-        compose: Callable[[Job, bytes], Copy],
+        compose: Compose,
         settings: DeliverySettings,
         dns: DnsSettings,
         retry: RetrySettings,

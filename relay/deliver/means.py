@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from relay.deliver.client import Extensions
 from relay.deliver.connect import Dialer
 from relay.deliver.contents import Contents
 from relay.deliver.copy import Copy
@@ -11,9 +12,9 @@ from relay.deliver.results import Results
 from relay.deliver.retry import RetryPolicy
 from relay.deliver.shape import Share
 from relay.deliver.slots import Slots
-from storage.model import Attempt, Job
+from storage.model import Attempt, Job, Reply
 
-Compose = Callable[[Job, bytes], Copy]
+Compose = Callable[[Job, bytes, Extensions], Copy | Reply]
 
 
 class Entry:

@@ -75,7 +75,7 @@ class Part:
 class Scan:
     """All parts in the order of the content, the root first; `doubt` where their bounds are in doubt.
 
-    Of parts of a multipart that are no text and have the same header only the first is listed.
+    Of parts of a multipart that are no text and have the same header only the first is listed, if not asked for all.
     """
 
     parts: list[Part]
@@ -84,15 +84,15 @@ class Scan:
     doubt: UntrackedReason | None
 
 
-def scan(content: bytes) -> Scan:
-    """Scan a message."""
+def scan(content: bytes, *, every: bool = False) -> Scan:
+    """Scan a message; `every`: list all parts."""
     header = read_header(content, 0)
     if header is None:
         return Scan([], None, UntrackedReason.TOO_COMPLEX)
     root = _part(content, header, None)
     if root.doubt is not None:
         return Scan([root], header, root.doubt)
-    walk = _Walk(content, root)
+    walk = _Walk(content, root, every=every)
     return Scan(walk.parts, header, walk.run())
 
 
@@ -133,8 +133,9 @@ def _describe(content: bytes, header: Header, part: Part) -> None:
 class _Walk:
     """The walk over the delimiters of one message."""
 
-    def __init__(self, content: bytes, root: Part) -> None:
+    def __init__(self, content: bytes, root: Part, *, every: bool) -> None:
         self.content = content
+        self.wanted = (b"",) if every else _WANTED
         self.parts = [root]
         self.open: list[tuple[bytes, Part, list[Part]]] = []
         """Boundaries whose delimiters may come, outermost first, with their multiparts and their children."""
@@ -201,7 +202,7 @@ class _Walk:
         text = self.content[start:blank]
         known = self.known.get(text)
         if known is not None and known.parent is multipart:
-            if known.kind[:5] not in _WANTED:
+            if not known.kind.startswith(self.wanted):
                 # One of many attachments alike: nothing about it is ever asked, only that it is there.
                 self.alike += 1
                 return blank - 1, None

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
 from relay.inject.plan import InjectOptions, plan_message
+from relay.inject.recode import with_short_lines
 from relay.receive import replies
 from relay.receive.association import Association
 from relay.receive.encoded_words import decode_value
@@ -114,7 +115,7 @@ class Acceptor:
     def _prepared(
         self, message_id: int, envelope: Envelope, headers: Headers, trace: Trace, content: bytes
     ) -> tuple[Message, bytes]:
-        mended = mend(content, headers, trace)
+        mended = _in_short_lines(mend(content, headers, trace), trace.queue_id)
         plan, reason = self._plan(envelope, headers, mended)
         user = envelope.client.user
         return Message(
@@ -205,6 +206,18 @@ class Acceptor:
             self._delivery.submit(jobs)
         except Exception:  # noqa: BLE001 - it is stored: their leases run out, and others pick them up
             _log.exception(kv(event="not-submitted", jobs=len(jobs)))
+
+
+def _in_short_lines(content: bytes, known_as: str) -> bytes:
+    """Return the content as every server takes it, but for 8 bits: before the plan, so that all copies share it."""
+    try:
+        changed = with_short_lines(content)
+    except Exception:  # noqa: BLE001 - a bug in what most servers do not ask for must not cost the message
+        _log.exception(kv(event="not-re-encoded", queue_id=known_as))
+        return content
+    if changed is not content:
+        _log.info(kv(event="re-encoded", queue_id=known_as, reason="lines of more than 998 octets, or NUL"))
+    return changed
 
 
 def _trace(envelope: Envelope, hostname: str, message_id: int, now_ms: int) -> Trace:

@@ -6,14 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from relay.deliver.client import Timeouts
+from relay.deliver.client import Extensions, Timeouts
 from relay.deliver.copy import Copy
 from relay.deliver.copy_room import CopyRoom
 from relay.deliver.delivery import Delivery
 from relay.deliver.settings import DeliverySettings, DnsSettings, RetrySettings
 from relay.deliver.shape import ALONE, Share
 from relay.deliver.shaping import build, laid_over, shipped_raw
-from storage.model import BodyType, Job, LogFilter, LogRow, Message, NewRecipient, TimelineEntry
+from storage.model import BodyType, Job, LogFilter, LogRow, Message, NewRecipient, Reply, TimelineEntry
 from storage.reader import Reader
 from storage.settings import ServerSettings
 from storage.status import PENDING
@@ -30,7 +30,7 @@ class World:
         self.state_dir = state_dir
         self.dns = dns
         self.jumped = 0.0
-        self.compose: Callable[[Job, bytes], Copy] = lambda job, content: Copy(
+        self.compose: Callable[[Job, bytes], Copy | Reply] = lambda job, content: Copy(
             f"r{job.recipient_id}@relay.test", content
         )
         self.store: Store
@@ -72,7 +72,7 @@ class World:
         )
         return self.delivery
 
-    def _composed(self, job: Job, content: bytes) -> Copy:
+    def _composed(self, job: Job, content: bytes, _: Extensions) -> Copy | Reply:
         return self.compose(job, content)
 
     async def close(self) -> None:

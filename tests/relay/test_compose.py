@@ -7,7 +7,7 @@ import pytest
 from relay.inject.plan import InjectOptions, Plan, plan_message
 from storage.untracked import UntrackedReason
 from tests.inject.messages import html
-from tests.relay.test_sign import composer, job
+from tests.relay.test_sign import composing, job
 
 CONTENT = html(b"<p>Hello</p>\r\n")
 PLAN = plan_message(CONTENT, InjectOptions())
@@ -27,7 +27,7 @@ def test_a_plan_that_cannot_be_used_costs_the_image_and_not_the_message(
     stored: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.ERROR, "telltale.relay"):
-        copy = composer().compose(job(CONTENT, stored), CONTENT)
+        copy = composing()(job(CONTENT, stored), CONTENT)
     assert copy.content.endswith(CONTENT)
     assert b"<img" not in copy.content
     assert "event=our-bug" in caplog.text

@@ -1,6 +1,7 @@
 """relay/sign.py and relay/compose.py: whose message it is, and that what goes out verifies."""
 
 import logging
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -9,6 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.compose import Composer
+from relay.deliver.client import Extensions
+from relay.deliver.copy import Copy
 from relay.deliver.dkim import Key
 from relay.deliver.keys import KeyRing
 from relay.inject.plan import InjectOptions, plan_message
@@ -23,6 +26,7 @@ from tests.peers.dkim import records_of, verified
 
 KEYS = tuple(Key("example.com", name, Ed25519PrivateKey.generate()) for name in ("a", "b"))
 RECORDS = records_of(KEYS)
+ALL = Extensions(eight_bit=True, smtputf8=True)
 NOW = 1_790_000_000.9
 BASE = "https://t.example.net"
 OPTIONS = InjectOptions(url_length=len(image_url(BASE, "a" * TOKEN_CHARS)))
@@ -45,6 +49,18 @@ def composer(ring: KeyRing | None = None) -> Composer:
     return Composer(*boxes, signer, base_url=BASE, bounce_domain="b.example")
 
 
+def composing(ring: KeyRing | None = None, offered: Extensions = ALL) -> Callable[[Job, bytes], Copy]:
+    """Return what makes copies for a server that offers this, and takes them."""
+    made = composer(ring)
+
+    def compose(job: Job, content: bytes) -> Copy:
+        copy = made.compose(job, content, offered)
+        assert isinstance(copy, Copy)
+        return copy
+
+    return compose
+
+
 SHAPES = {
     "html": html(PAGE),
     "quoted-printable": html(encoded(PAGE, "quoted-printable"), "quoted-printable"),
@@ -61,12 +77,12 @@ SHAPES = {
 @pytest.mark.parametrize("content", SHAPES.values(), ids=SHAPES)
 def test_every_copy_of_every_shape_verifies(content: bytes) -> None:
     """Each copy has its own image, and the template of the first copy."""
-    compose = composer().compose
+    compose = composing()
     copies = [compose(job(content, number=number), content).content for number in range(3)]
     for copy in copies:
         assert verified(copy if copy.endswith(b"\r\n") else copy + b"\r\n", RECORDS) == [True, True]
         assert b"t=1790000000;" in copy
-    plain = [composer(KeyRing({})).compose(job(content, number=number), content).content for number in range(3)]
+    plain = [composing(KeyRing({}))(job(content, number=number), content).content for number in range(3)]
     assert all(copy.endswith(bare) for copy, bare in zip(copies, plain, strict=True))
 
 
@@ -83,13 +99,13 @@ def test_the_head_is_as_long_as_it_is_said_to_be(content: bytes, text_only: Text
 
 def test_a_message_of_a_domain_without_keys_goes_as_it_is() -> None:
     content = html(PAGE).replace(b"a@example.com", b"a@other.example")
-    bare = composer(KeyRing({})).compose(job(content), content).content
-    assert composer().compose(job(content), content).content == bare
+    bare = composing(KeyRing({}))(job(content), content).content
+    assert composing()(job(content), content).content == bare
 
 
 def test_what_cannot_be_signed_goes_as_it_is_and_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
     content = html(PAGE).replace(b"Subject: x", "Subject: é".encode())
-    compose = composer().compose
+    compose = composing()
     with caplog.at_level(logging.INFO, "telltale.relay"):
         for number in range(3):
             assert b"DKIM-Signature" not in compose(job(content, number=number), content).content
@@ -97,13 +113,13 @@ def test_what_cannot_be_signed_goes_as_it_is_and_is_told_once(caplog: pytest.Log
     assert len(told) == 1
     assert told[0].startswith("event=not-signed queue_id=")
     assert "8-bit header fields" in told[0]
-    assert b"DKIM-Signature" in composer().compose(job(content, utf8=True), content).content
+    assert b"DKIM-Signature" in composing()(job(content, utf8=True), content).content
 
 
 def test_a_render_that_fails_is_signed_as_what_goes_out() -> None:
     """The plan of another content: the stored bytes go out, and their signature holds for them."""
     content, other = html(PAGE), html(PAGE + b"more \r\n")
-    compose = composer().compose
+    compose = composing()
     assert verified(compose(job(content), content).content, RECORDS) == [True, True]
     copy = compose(job(other, plan_message(content, OPTIONS).to_bytes()), other).content
     assert copy.endswith(other)
