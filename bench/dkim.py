@@ -19,7 +19,7 @@ import dkim  # noqa: E402 - see above
 from cryptography.hazmat.primitives import serialization  # noqa: E402 - see above
 
 from relay.compose import Composer  # noqa: E402 - see above
-from relay.deliver.client import Extensions
+from relay.deliver.client import Extensions  # noqa: E402 - see above
 from relay.deliver.dkim import Algorithm, Key  # noqa: E402 - see above
 from relay.deliver.keys import KeyRing, generate  # noqa: E402 - see above
 from relay.inject.plan import InjectOptions, plan_message  # noqa: E402 - see above

@@ -63,11 +63,11 @@ class Composer:
         A Reply of ours says why this server cannot be given it (RFC 3463, 3.7).
         """
         rendered = self._rendered(job, content)
-        if job.message.body is BodyType.EIGHT_BIT_MIME and not (offered.eight_bit and offered.smtputf8):
-            rendered = _for_server(job, rendered, offered)
-        if isinstance(rendered, Reply):
-            return rendered
-        return Copy(self._return_path(job), self._signer.signed(job.message, *rendered, self._own(job, content)))
+        as_it_is = job.message.body is BodyType.SEVEN_BIT or (offered.eight_bit and offered.smtputf8)
+        carried = rendered if as_it_is else _for_server(job, rendered, offered)
+        if isinstance(carried, Reply):
+            return carried
+        return Copy(self._return_path(job), self._signer.signed(job.message, *carried, self._own(job, content)))
 
     def _return_path(self, job: Job) -> str:
         # RFC 5321, 4.5.5: a notification keeps the null sender, or two servers could bounce for ever.

@@ -43,7 +43,8 @@ _MOST_PARAMETER_BYTES: Final = 700
 
 _BLANK: Final = re.compile(rb"[ \t]")
 _BLANKS: Final = re.compile(rb"([ \t]+)")
-_INDENT: Final = re.compile(rb"[ \t]*+")
+# Where no line is broken: a name, and the blanks before the first word.
+_INDENT: Final = re.compile(rb"(?:[!-9;-~]++:)?+[ \t]*+")
 _FOLDS: Final = re.compile(rb"\r?\n(?=[ \t])")
 # Words that are not ASCII, and the blanks between them.
 _RUN: Final = re.compile(
@@ -104,9 +105,9 @@ def _text(value: bytes, charset: bytes) -> bytes:
 
 
 def _words(text: bytes, charset: bytes) -> bytes:
-    """Return `text` as encoded words with a blank between them, in the shorter of Q and B; no character is divided."""
+    """Return `text` as encoded words with blanks between them, in Q where half can be read; no character is divided."""
     room = _WORD_BYTES - len(charset) - len("=??Q??=")
-    if sum(map(len, map(_Q_CODES.__getitem__, text))) <= len(text) * 4 // 3:
+    if sum(map(len, map(_Q_CODES.__getitem__, text))) <= 2 * len(text):
         bodies = [b"".join(map(_Q_CODES.__getitem__, piece)) for piece in _pieces(text, charset, _Q_COSTS, room)]
         return b" ".join([b"=?%b?Q?%b?=" % (charset, body) for body in bodies])
     pieces = _pieces(text, charset, _B_COSTS, room // 4 * 3)
