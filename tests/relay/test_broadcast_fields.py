@@ -12,7 +12,7 @@ from relay.sign import Signer
 from storage.token import Purpose, TokenBox
 from tests.inject.messages import html
 from tests.peers.dkim import verified
-from tests.relay.test_sign import BASE, KEYS, NOW, PAGE, RECORDS, SHAPES, composer, job
+from tests.relay.test_sign import BASE, KEYS, NOW, PAGE, RECORDS, SHAPES, composing, job, taken
 
 SECRET = b"k" * 32
 BOX = TokenBox(SECRET, Purpose.UNSUBSCRIBE)
@@ -32,13 +32,13 @@ def unsubscribing(ring: KeyRing | None = None) -> Composer:
 def copy_of(content: bytes, type_: str | None, *, number: int = 1, reason: str | None = None) -> bytes:
     made = job(content, number=number)
     message = replace(made.message, broadcast_type=type_, untracked_reason=reason)
-    return unsubscribing().compose(replace(made, message=message), content).content
+    return taken(unsubscribing())(replace(made, message=message), content).content
 
 
 @pytest.mark.parametrize("content", SHAPES.values(), ids=SHAPES)
 def test_every_copy_has_a_link_of_its_own_and_verifies(content: bytes) -> None:
     """RFC 8058, 4: both fields are covered by the signature, and nobody can add another."""
-    compose = unsubscribing().compose
+    compose = taken(unsubscribing())
     for number in range(3):
         made = job(content, number=number)
         made = replace(made, message=replace(made.message, broadcast_type="general"))
@@ -54,10 +54,10 @@ def test_every_copy_has_a_link_of_its_own_and_verifies(content: bytes) -> None:
 
 def test_everything_else_stays_as_it_is() -> None:
     content = html(PAGE)
-    bare = composer(KeyRing({})).compose(job(content), content).content
+    bare = composing(KeyRing({}))(job(content), content).content
     made = job(content)
     typed = replace(made, message=replace(made.message, broadcast_type="general"))
-    copy = unsubscribing(KeyRing({})).compose(typed, content).content
+    copy = taken(unsubscribing(KeyRing({})))(typed, content).content
     found = FIELDS.search(copy)
     assert found is not None
     assert copy[: found.start()] + copy[found.end() :] == bare
@@ -83,7 +83,7 @@ def test_an_untracked_message_has_a_link_too() -> None:
 
 
 def test_many_messages_at_once() -> None:
-    compose, content = unsubscribing().compose, html(PAGE)
+    compose, content = taken(unsubscribing()), html(PAGE)
     for number in range(100):
         made = job(content)
         message = replace(made.message, id=number, broadcast_type="general")
@@ -96,7 +96,7 @@ def test_a_message_that_all_share_says_to_each_that_it_is_for_them(address: str,
     content = html(PAGE).replace(b"To: ", b"X-To: ")
     made = job(content)
     message = replace(made.message, broadcast_type=type_, client="")
-    copy = unsubscribing().compose(replace(made, message=message, address=address), content).content
+    copy = taken(unsubscribing())(replace(made, message=message, address=address), content).content
     assert copy.count(f"\r\nTo: <{address}>\r\n".encode()) == 1
     assert verified(copy, RECORDS) == [True, True]
     assert verified(b"To: x@evil.example\r\n" + copy, RECORDS) == [False, False]
@@ -106,4 +106,4 @@ def test_what_a_client_sent_without_a_to_stays_without() -> None:
     content = html(PAGE).replace(b"To: ", b"X-To: ")
     made = job(content)
     message = replace(made.message, broadcast_type="general", client="192.0.2.1")
-    assert b"\r\nTo:" not in unsubscribing().compose(replace(made, message=message), content).content
+    assert b"\r\nTo:" not in taken(unsubscribing())(replace(made, message=message), content).content

@@ -49,9 +49,8 @@ def composer(ring: KeyRing | None = None) -> Composer:
     return Composer(*boxes, signer, base_url=BASE, bounce_domain="b.example")
 
 
-def composing(ring: KeyRing | None = None, offered: Extensions = ALL) -> Callable[[Job, bytes], Copy]:
+def taken(made: Composer, offered: Extensions = ALL) -> Callable[[Job, bytes], Copy]:
     """Return what makes copies for a server that offers this, and takes them."""
-    made = composer(ring)
 
     def compose(job: Job, content: bytes) -> Copy:
         copy = made.compose(job, content, offered)
@@ -59,6 +58,10 @@ def composing(ring: KeyRing | None = None, offered: Extensions = ALL) -> Callabl
         return copy
 
     return compose
+
+
+def composing(ring: KeyRing | None = None, offered: Extensions = ALL) -> Callable[[Job, bytes], Copy]:
+    return taken(composer(ring), offered)
 
 
 SHAPES = {
