@@ -188,6 +188,10 @@ class Rooms:
         """Try again at once what rests: an operator has flushed the queue."""
         self._delivery.flush_hint()
 
+    async def refresh_policies(self) -> None:
+        """Fetch MTA-STS policies anew before their time is over."""
+        await self._delivery.refresh_policies()
+
     async def resume(self) -> None:
         """Take up the bounce messages that an earlier process stored and did not settle."""
         await self._returns.resume()
@@ -257,6 +261,7 @@ class Worker:
         while self._settings.share.index == 0:
             try:
                 await self._purge(time.time_ns() // 1_000_000)
+                await self._rooms.refresh_policies()
             except (StoreFailedError, StoreFullError) as error:
                 _log.warning(kv(event="not-purged", reason=str(error)))
             await asyncio.sleep(_PURGE_EVERY_SECONDS)

@@ -41,6 +41,7 @@ from storage.owners import Ids, Owner, WriteLock
 from storage.people import POLICY, Policy
 from storage.queue_verbs import LEASE_MS, Acceptance
 from storage.recipient import check
+from storage.tls import TlsFacts
 
 __all__ = ["LEASE_MS", "Store", "StoreFailedError", "StoreFullError", "StoreVersionError"]
 
@@ -127,6 +128,7 @@ class Store:
         self._lookups.start(Lookups(opened.reading, state_dir))
         self.duties = Duties(self._writer, self._lookups, self._stored)
         """What senders are owed."""
+        self.tls = TlsFacts(self._writer, self._lookups)
 
     async def close(self) -> None:
         """Commit what waits, give back the leases that this process still holds, close."""

@@ -419,6 +419,8 @@ def _reply_of(error: aiosmtplib.SMTPResponseException) -> Reply:
 
 def _words_for(error: Exception, phase: Phase) -> Reply:
     for each in (error, error.__cause__):
+        if isinstance(each, ssl.SSLCertVerificationError):
+            return ours("4.7.5", f"the TLS handshake failed: {each.reason} ({each.verify_message})")
         if isinstance(each, ssl.SSLError):
             return ours("4.7.5", f"the TLS handshake failed: {each.reason or each}")
     if isinstance(error, TimeoutError):

@@ -19,6 +19,7 @@ from relay.deliver.contents import Contents
 from relay.deliver.copy import Copy
 from relay.deliver.copy_room import CopyRoom
 from relay.deliver.dns import Resolver
+from relay.deliver.https import Https
 from relay.deliver.means import Compose, Entry, Means
 from relay.deliver.places import Places
 from relay.deliver.results import Results
@@ -27,6 +28,7 @@ from relay.deliver.settings import DeliverySettings, DnsSettings, RetrySettings
 from relay.deliver.shape import ALONE, Share
 from relay.deliver.shaping import Shaping, shipped
 from relay.deliver.slots import Slots
+from relay.deliver.sts_policies import StsPolicies
 from relay.deliver.tls import TlsClient
 from storage.kv import kv
 from storage.model import Job
@@ -74,6 +76,7 @@ class Delivery:
         shaping: Shaping | None = None,
         share: Share = ALONE,
         warn_after_ms: int = 0,
+        https: Https | None = None,
         chance: Callable[[], float] = random.random,
         clock: Callable[[], float] = time.monotonic,
         now_ms: Callable[[], int] = _now_ms,
@@ -118,8 +121,10 @@ class Delivery:
             clock,
             now_ms,
         )
+        self._https = https or Https(self._resolver, allow_private=settings.allow_private_destinations)
+        self._sts = StsPolicies(store, self._resolver, self._https.policy, now_ms)
         own_names = frozenset({name.lower().rstrip(".")})
-        self._places = Places(settings, self._resolver, means, own_names, shaping or shipped())
+        self._places = Places(settings, self._resolver, self._sts, means, own_names, shaping or shipped())
 
     # What the rest of the relay calls.
 
@@ -139,6 +144,10 @@ class Delivery:
         for site in self._places.sites():
             site.forget_trouble()
         self._wake.set()
+
+    async def refresh_policies(self) -> None:
+        """Fetch MTA-STS policies anew before their time is over; enough in one process, now and then."""
+        await self._sts.refresh()
 
     def reload(self, settings: DeliverySettings) -> None:
         """Take over routes, the port and the TLS policy for what is delivered from now on."""
@@ -162,6 +171,8 @@ class Delivery:
             site.stop()
         await asyncio.gather(*(site.drain(max(0.0, ends - self._clock())) for site in sites))
         await self._results.drain(max(grace_seconds, _SETTLE_SECONDS))
+        await self._sts.close()
+        await self._https.close()
         await self._resolver.close()
 
     # In and out of memory.

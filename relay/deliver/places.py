@@ -22,6 +22,8 @@ from relay.deliver.settings import DeliverySettings, pools_of
 from relay.deliver.shaping import Shaping
 from relay.deliver.site import Site
 from relay.deliver.source import Source
+from relay.deliver.sts import StsPolicy
+from relay.deliver.sts_policies import StsPolicies
 from storage.kv import kv
 from storage.model import Attempt, Job, Phase, Reply
 
@@ -61,12 +63,14 @@ class Places:
         self,
         settings: DeliverySettings,
         resolver: Resolver,
+        sts: StsPolicies,
         means: Means,
         own_names: frozenset[str],
         shaping: Shaping,
     ) -> None:
         """`own_names` are the MX names that are ourselves."""
         self._resolver = resolver
+        self._sts = sts
         self._means = means
         self._own_names = own_names
         self._places: dict[Key, _Place] = {}
@@ -196,7 +200,7 @@ class Places:
             destination = of_route(route, level.tls, self._settings.delivered_on, dane=dane)
             self._found(key, place, destination, self._means.clock() + _KNOWN_SECONDS)
         elif address is not None:
-            destination = self._of_hosts(domain, Hosts(((address,),)), place.source, secure=False)
+            destination = self._of_hosts(domain, Hosts(((address,),)), place.source)
             self._found(key, place, destination, self._means.clock() + _KNOWN_SECONDS)
         else:
             self._asked[key] = place
@@ -204,7 +208,15 @@ class Places:
             self._asking.add(task)
             task.add_done_callback(self._asking.discard)
 
-    def _of_hosts(self, domain: str, hosts: Hosts, source: Source | None, *, secure: bool) -> Destination:
+    def _of_hosts(
+        self,
+        domain: str,
+        hosts: Hosts,
+        source: Source | None,
+        *,
+        secure: bool = False,
+        sts: StsPolicy | None = None,
+    ) -> Destination:
         """`secure`: DNSSEC proved that these are the domain's hosts."""
         at, level = self._settings, self._levels.of(domain)
         return of_hosts(
@@ -215,13 +227,17 @@ class Places:
             allow_private=at.allow_private_destinations,
             source=source,
             dane=level.dane and secure,
+            sts=sts,
         )
+
+    async def _sts_of(self, domain: str) -> StsPolicy | None:
+        return (await self._sts.of(domain)).policy if self._levels.of(domain).sts else None
 
     async def _ask(self, key: Key, place: _Place) -> None:
         domain, _ = key
         began_ms, began = self._means.now_ms(), self._means.clock()
         try:
-            answer, until = await self._resolver.mx(domain)
+            (answer, until), sts = await asyncio.gather(self._resolver.mx(domain), self._sts_of(domain))
             hosts = hosts_of(domain, answer, self._own_names)
         except Exception as error:  # noqa: BLE001 - whatever a stranger's answer does to our code, its domain alone meets
             _log.error(kv(event="mx-lookup-failed", domain=domain), exc_info=error)
@@ -229,7 +245,8 @@ class Places:
         finally:
             del self._asked[key]
         if isinstance(hosts, Hosts):
-            self._found(key, place, self._of_hosts(domain, hosts, place.source, secure=answer.secure), until.at)
+            destination = self._of_hosts(domain, hosts, place.source, secure=answer.secure, sts=sts)
+            self._found(key, place, destination, until.at)
             return
         attempt = Attempt(began_ms, round((self._means.clock() - began) * 1000), Phase.DNS, hosts)
         for entry in place.take():

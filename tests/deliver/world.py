@@ -10,6 +10,8 @@ from relay.deliver.client import Extensions, Timeouts
 from relay.deliver.copy import Copy
 from relay.deliver.copy_room import CopyRoom
 from relay.deliver.delivery import Delivery
+from relay.deliver.dns import Resolver
+from relay.deliver.https import Https
 from relay.deliver.settings import DeliverySettings, DnsSettings, RetrySettings
 from relay.deliver.shape import ALONE, Share
 from relay.deliver.shaping import build, laid_over, shipped_raw
@@ -52,25 +54,34 @@ class World:
         shaping: dict[str, Any] | None = None,
         share: Share = ALONE,
         dns_timeout: int = 1,
+        https_port: int = 1,
         **settings: Any,
     ) -> Delivery:
         """Make the delivery anew, with these settings of `[delivery]`, and `shaping` laid over what is shipped."""
+        dns = DnsSettings(nameservers=(self.dns.endpoint,), timeout=dns_timeout)  # type: ignore[arg-type]
         self.delivery = Delivery(
             store or self.store,
             self._composed,
             DeliverySettings(**({"allow_private_destinations": True} | settings)),
-            DnsSettings(nameservers=(self.dns.endpoint,), timeout=dns_timeout),
+            dns,
             RetrySettings(schedule=schedule),
             ServerSettings(hostname="relay.test"),
             timeouts=timeouts,
             copy_room=copy_room,
             shaping=build(laid_over(shipped_raw(), shaping or {}), shaping or {}),
             share=share,
+            https=Https(Resolver(dns), allow_private=True, port=https_port),
             chance=lambda: 0.5,
             clock=self.clock,
             now_ms=self.now_ms,
         )
         return self.delivery
+
+    async def anew(self, **settings: Any) -> Delivery:
+        """Make the delivery anew, as a restart does; the one before is drained."""
+        if hasattr(self, "delivery"):
+            await self.delivery.drain(0)
+        return self.make(**settings)
 
     def _composed(self, job: Job, content: bytes, _: Extensions) -> Copy | Reply:
         return self.compose(job, content)
