@@ -1,9 +1,11 @@
 """CPU of delivery alone, a message: scheduler, site, client, verdict and log line, to a sink on loopback.
 
-    .venv/bin/python bench/deliver.py [--messages 20000] [--connections 20] [--bytes 4096] [--profile]
+    .venv/bin/python bench/deliver.py [--messages 20000] [--connections 20] [--bytes 4096] [--profile] [--dead 200]
 
 The sink is Postfix's smtp-sink, a process of its own. The store is left out: its verbs answer at once, so
-that what is measured is relay/deliver. `--real-store` puts the real one in, on a temporary directory.
+that what is measured is relay/deliver. `--real-store` puts the real one in, on a temporary directory. `--dead` lets so
+many sites that take connections and never greet have ten recipients each before the others come: their time should not
+grow by that.
 """
 
 import argparse
@@ -37,8 +39,21 @@ from storage.store import Store
 class NoStore:
     """The verbs that delivery uses, answered at once; nothing is kept."""
 
+    owner_id = 0
+
+    def __init__(self) -> None:
+        self.settled = 0
+
+    def next_id(self) -> int:
+        """Name the file in which delivery tells of its sites."""
+        return 0
+
+    async def postpone(self, *_: object) -> None:
+        """Take leases back."""
+
     async def settle(self, _: Result) -> Settled:
         """Take a result."""
+        self.settled += 1
         return Settled(Status.SENT, accepted=True)
 
     async def recover(self, _: int) -> int:
@@ -97,7 +112,7 @@ async def _stored_jobs(store: Store, count: int, content: bytes) -> list[Job]:
     return [job for jobs in await asyncio.gather(*accepted) for job in jobs]
 
 
-async def _run(port: int, wanted: argparse.Namespace, state_dir: Path) -> tuple[float, float, float]:
+async def _run(port: int, wanted: argparse.Namespace, state_dir: Path, dead: list[str]) -> tuple[float, float, float]:
     content = (
         b"Subject: bench\r\n\r\n" + b"a line of a message, as long as lines are in mail that people write.\r\n" * 500
     )
@@ -107,15 +122,20 @@ async def _run(port: int, wanted: argparse.Namespace, state_dir: Path) -> tuple[
         store,
         lambda job, stored: Copy(f"{job.recipient_id}@relay.test", stored),
         DeliverySettings(
-            routes={"*": f"smtp://127.0.0.1:{port}"},
+            routes={"*": f"smtp://127.0.0.1:{port}"} | {f"dead{n}.test": route for n, route in enumerate(dead)},
             max_connections_per_site=wanted.connections,
             max_queue_in_memory=10**9,
         ),
         DnsSettings(),
         RetrySettings(),
-        ServerSettings(hostname="relay.test"),
+        ServerSettings(hostname="relay.test", state_dir=state_dir),
     )
     await delivery.start()
+    now_ms = time.time_ns() // 1_000_000
+    for n in range(10 * len(dead)):
+        message = _message(10**9 + n, content, now_ms)
+        domain = f"dead{n % len(dead)}.test"
+        delivery.submit([Job(message, n, f"r@{domain}", domain, Status.UNSENT, 0, 10**15, n, None, None, content)])
     full = delivery.room()
     jobs = (
         await _stored_jobs(store, wanted.messages, content) if wanted.real_store else _jobs(1, wanted.messages, content)
@@ -125,7 +145,7 @@ async def _run(port: int, wanted: argparse.Namespace, state_dir: Path) -> tuple[
         profile.enable()
     cpu, wall, user = time.process_time(), time.perf_counter(), os.times().user
     delivery.submit(jobs)
-    while delivery.room() < full:  # noqa: ASYNC110 - an event would be a call a message in what is measured
+    while store.settled < wanted.messages if dead else delivery.room() < full:  # noqa: ASYNC110 - an event would be a call a message in what is measured
         await asyncio.sleep(0.005)
     cpu, wall, user = time.process_time() - cpu, time.perf_counter() - wall, os.times().user - user
     if wanted.profile:
@@ -143,6 +163,7 @@ def main() -> int:
     parser.add_argument("--connections", type=int, default=20)
     parser.add_argument("--bytes", type=int, default=4096)
     parser.add_argument("--profile", action="store_true")
+    parser.add_argument("--dead", type=int, default=0, help="sites that never greet, with ten recipients each")
     parser.add_argument("--real-store", action="store_true")
     parser.add_argument("--quiet", action="store_true", help="no log lines, as if the log cost nothing")
     wanted = parser.parse_args()
@@ -158,8 +179,10 @@ def main() -> int:
     try:
         while socket.socket().connect_ex(("127.0.0.1", port)):
             time.sleep(0.05)
-        with tempfile.TemporaryDirectory() as folder:
-            cpu, wall, user = uvloop.run(_run(port, wanted, Path(folder)))
+        # It takes connections in its backlog, and nobody ever greets.
+        with socket.create_server(("", 0), backlog=4096) as silent, tempfile.TemporaryDirectory() as folder:
+            dead = [f"smtp://127.1.{n // 250}.{n % 250 + 1}:{silent.getsockname()[1]}" for n in range(wanted.dead)]
+            cpu, wall, user = uvloop.run(_run(port, wanted, Path(folder), dead))
     finally:
         process.terminate()
         process.wait()

@@ -16,7 +16,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final, TextIO
 
-from report import queue
+from report import queue, sites
 from report.output import CsvWriter, JsonWriter, Writer
 from report.rows import as_object, json_line
 from report.show import print_story
@@ -123,6 +123,23 @@ async def print_queue_count(state_dir: Path, wanted: LogFilter, form: Form, *, o
         else:
             queue.print_count(console(out), counted)
     return counted.total
+
+
+async def print_sites(state_dir: Path, form: Form, *, limit: int | None, out: TextIO) -> int:
+    """Print the sites that are delivered to, those with most recipients first; return how many there are.
+
+    Form.CSV is refused with ValueError.
+    """
+    _refuse_csv(form)
+    async with _opened(state_dir) as reader:
+        now = await sites.sites_now(state_dir, reader)
+    rows = now.rows[:limit]
+    with _quiet(out):
+        if form is Form.JSON:
+            out.writelines(json_line(sites.as_object(row)) for row in rows)
+        else:
+            sites.print_sites(console(out), now, rows, _now_ms(), None)
+    return len(now.rows)
 
 
 async def find_pending(state_dir: Path, subject: str) -> list[int]:

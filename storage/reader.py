@@ -156,6 +156,14 @@ class Reader:
                 break
         return serial, list(ids)
 
+    async def waiting(self, most: int) -> tuple[dict[str, int], bool]:
+        """Return how many recipients wait in the store, by domain, those being delivered left out.
+
+        At most `most` are counted; True: there are more.
+        """
+        counted = {domain: int(number) for domain, number in await self._all(Query(_WAITING, (most + 1,)))}
+        return counted, sum(counted.values()) > most
+
     async def timeline(self, recipient_id: int) -> list[TimelineEntry]:
         """Return what is known of a recipient, oldest first."""
         accepted = await self._all(Query(timeline.ACCEPTED, (recipient_id,)))
@@ -264,6 +272,10 @@ class Reader:
 
 
 _COUNTS: Final = f"SELECT {', '.join(COUNTS)} FROM change ORDER BY serial DESC LIMIT 1"  # noqa: S608 - our own words
+_WAITING: Final = (
+    "SELECT domain, count(*) FROM (SELECT domain FROM recipient"
+    " WHERE due_ms IS NOT NULL AND lease IS NULL LIMIT ?) GROUP BY domain"
+)
 _USERS: Final = "SELECT name, password_hash, senders, created_ms, role, answers FROM user"
 _SESSIONS: Final = "SELECT hash, user, made_ms, seen_ms, client, agent FROM session"
 _TOKENS: Final = "SELECT hash, prefix, user, name, scopes, made_ms, expires_ms, used_ms FROM api_token"

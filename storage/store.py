@@ -147,6 +147,11 @@ class Store:
         """Keep to another policy from the next transaction on."""
         self._serving.policy = policy
 
+    @property
+    def owner_id(self) -> int:
+        """What this process's leases are held as."""
+        return self._owner.id
+
     def next_id(self) -> int:
         """Return a new id for a message or recipient: unique over processes, rising with time, < 2^63.
 

@@ -15,14 +15,16 @@ from telltale.state import awaited
 if TYPE_CHECKING:
     from storage.store import Store
 
+_SITES: Final = 20  # a screenful for people
 _BATCH: Final = 1000  # recipients of one transaction
 _Verb = Callable[["Store", Sequence[int], int], Awaitable[int]]
 
 Subject = Annotated[str | None, typer.Argument(metavar="[QUEUE_ID|RECIPIENT|@DOMAIN]", help="What to act on.")]
 All = Annotated[bool, typer.Option("--all", help="Everything that waits.")]
+Every = Annotated[bool, typer.Option("--all", help="All of them.")]
 Recipient = Annotated[str | None, typer.Option(help='An address, "@domain", or a part of an address.')]
 
-queue = typer.Typer(help="What waits: list, flush, hold, release, remove.")
+queue = typer.Typer(help="What waits: list, count, sites, flush, hold, release, remove.")
 
 
 def register(app: typer.Typer) -> None:
@@ -57,6 +59,18 @@ def count(ctx: typer.Context, *, config: ConfigFile = None, recipient: Recipient
     state_dir = load_config(ctx, config).server.state_dir
     wanted = LogFilter(recipient=recipient, pending_only=True)
     awaited(state_dir, print_queue_count(state_dir, wanted, chosen_form(json=json), out=sys.stdout))
+
+
+@queue.command()
+def sites(
+    ctx: typer.Context, *, config: ConfigFile = None, limit: Limit = None, every: Every = False, json: Json = False
+) -> None:
+    """List the sites that are delivered to: what waits, connections and limits, the last reply, how long they rest."""
+    from report.command import print_sites
+
+    state_dir = load_config(ctx, config).server.state_dir
+    most = None if every else limit if limit or json else _SITES
+    awaited(state_dir, print_sites(state_dir, chosen_form(json=json), limit=most, out=sys.stdout))
 
 
 @queue.command()

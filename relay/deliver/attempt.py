@@ -16,6 +16,8 @@ from relay.deliver.settings import DeliveredOn
 from storage.kv import kv
 from storage.model import Attempt, Job, Phase, Reply, queue_id
 
+_CLOSING: Final = 421
+
 _log: Final = logging.getLogger("telltale.deliver")
 
 
@@ -63,3 +65,8 @@ async def _copy(means: Means, job: Job, offered: Extensions) -> Copy | Reply:
         # the connection and the other recipients go on, and this one is tried again.
         _log.exception(kv(event="no-copy", queue_id=queue_id(job.message.id), to=job.address))
         return ours("4.3.0", "the copy could not be made; the log of the relay says why")
+
+
+def was_stale(connection: Connection, attempt: Attempt) -> bool:
+    """Return whether a used connection had ended between two messages, with or without 421: no answer to the next."""
+    return connection.used > 1 and attempt.phase is Phase.MAIL and attempt.reply.code in {0, _CLOSING}

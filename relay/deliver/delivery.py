@@ -29,6 +29,7 @@ from relay.deliver.shape import ALONE, Share
 from relay.deliver.shaping import Shaping, shipped
 from relay.deliver.slots import Slots
 from relay.deliver.sts_policies import StsPolicies
+from relay.deliver.telling import Telling
 from relay.deliver.tls import TlsClient
 from storage.kv import kv
 from storage.model import Job
@@ -123,6 +124,7 @@ class Delivery:
         )
         self._https = https or Https(self._resolver, allow_private=settings.allow_private_destinations)
         self._sts = StsPolicies(store, self._resolver, self._https.policy, now_ms)
+        self._telling = Telling(server.state_dir, store.owner_id, store.next_id(), share.index)
         own_names = frozenset({name.lower().rstrip(".")})
         self._places = Places(settings, self._resolver, self._sts, means, own_names, shaping or shipped())
 
@@ -156,6 +158,7 @@ class Delivery:
     async def start(self) -> None:
         """Give back what dead processes held, and begin to look for work."""
         await self._recover()
+        await self._telling.start()
         self._loops = [asyncio.create_task(self._claim_for_ever()), asyncio.create_task(self._watch_for_ever())]
 
     async def drain(self, grace_seconds: float) -> None:
@@ -173,6 +176,7 @@ class Delivery:
         await self._results.drain(max(grace_seconds, _SETTLE_SECONDS))
         await self._sts.close()
         await self._https.close()
+        await self._telling.stop()
         await self._resolver.close()
 
     # In and out of memory.
@@ -251,6 +255,7 @@ class Delivery:
             await asyncio.sleep(_LOOK_SECONDS)
             now = self._clock()
             self._places.tidy()
+            await self._telling.tell(self._places.sites())
             if now >= recover_at:
                 recover_at = now + _RECOVER_SECONDS
                 await self._recover()

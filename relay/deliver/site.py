@@ -12,17 +12,16 @@ from collections import deque
 from dataclasses import replace
 from typing import Final
 
-from relay.deliver.attempt import attempted
-from relay.deliver.backoff import Backoff
+from relay.deliver.attempt import attempted, was_stale
 from relay.deliver.connect import Connection, Failure
 from relay.deliver.destination import Destination
 from relay.deliver.means import Entry, Means
-from relay.deliver.pace import Pace
 from relay.deliver.reply import ours, spell
-from relay.deliver.shape import Action, Rule, Shape
+from relay.deliver.shape import Shape
+from relay.deliver.standing import Heard, Standing
 from relay.deliver.verdict import judge, refused_by_policy
 from storage.kv import kv
-from storage.model import Attempt, Phase, Reply
+from storage.model import Attempt, Reply
 
 # Postfix's smtp_connection_cache_time_limit is 2 s; servers give an idle client minutes, but each is a slot.
 IDLE_SECONDS: Final = 5.0
@@ -32,7 +31,6 @@ MOST_AGE_SECONDS: Final = 300.0
 MOST_SESSIONS: Final = 2
 # Used connections in a row that may turn out to be gone under one recipient.
 _MOST_STALE: Final = 5
-_POSITIVE, _TRANSIENT, _CLOSING = 2, 4, 421
 # How long a large copy may keep its connection waiting for room in memory, and when it is tried again then.
 _ROOM_SECONDS: Final = 5.0
 _NO_ROOM_MS: Final = 10_000
@@ -59,13 +57,12 @@ class Site:
         self._dialing: set[asyncio.Task[None]] = set()
         self._live: set[Connection] = set()
         self._leaving: set[Connection] = set()
-        self._backoff = Backoff(means.policy)
         part = means.share.of(shape, destination.name)
-        self._pace = Pace(part, shape.first_connections, means.connections_per_site)
+        self.standing = Standing(shape, part, means.connections_per_site, means.policy)
+        self._backoff, self._pace = self.standing.backoff, self.standing.pace
         # What a provider allows, it allows each address of ours.
         self._slots = means.slots.within((shape.name, destination.source), part.provider_connections)
         self._alarm: asyncio.TimerHandle | None = None
-        self._last = ours("4.4.1", "no connection yet")
         self._draining = False
 
     # What the scheduler asks.
@@ -74,6 +71,16 @@ class Site:
     def load(self) -> int:
         """How many recipients are in memory for this site."""
         return len(self._waiting) + len(self._under_way)
+
+    @property
+    def ready(self) -> int:
+        """How many of them wait for a connection."""
+        return len(self._waiting)
+
+    @property
+    def connections(self) -> int:
+        """How many are open, or being opened or closed."""
+        return len(self._tasks)
 
     @property
     def unused(self) -> bool:
@@ -93,7 +100,11 @@ class Site:
     @property
     def last(self) -> Reply:
         """What its trouble was."""
-        return self._last
+        return self.standing.last
+
+    def now(self) -> float:
+        """Return the clock that its pace goes by."""
+        return self._means.clock()
 
     def rest_ends_ms(self) -> int:
         """Return when the site may be tried again, as a time of day."""
@@ -101,8 +112,7 @@ class Site:
 
     def forget_trouble(self) -> None:
         """Try again at once what rests."""
-        self._backoff.forget()
-        self._pace.forget()
+        self.standing.forget()
 
     def put(self, entry: Entry) -> None:
         """Take a recipient: to a connection that is idle, or to wait for one."""
@@ -110,7 +120,7 @@ class Site:
             self._means.results.give_back([entry.job], self._means.now_ms() + _ELSEWHERE_MS)
         elif self.resting or self._draining:
             due_ms = self._means.now_ms() if self._draining else self.rest_ends_ms()
-            self._means.results.give_back([entry.job], due_ms, None if self._draining else self._last)
+            self._means.results.give_back([entry.job], due_ms, None if self._draining else self.standing.last)
         else:
             self._waiting.append(entry)
             self.pump()
@@ -182,7 +192,7 @@ class Site:
         return (
             opening < max(1, live)
             # Those that say QUIT are still connections to the server that counts them.
-            and len(self._tasks) < self._pace.connections(now)
+            and self.connections < self._pace.connections(now)
             and opening < self._pace.ready(now)
             and not (live and self._backoff.refuses_more(now))
             and not self._means.results.troubled
@@ -234,9 +244,9 @@ class Site:
 
     def _not_reached(self, failure: Failure, began_ms: int, began: float) -> None:
         """Settle who waited for the connection that no host gave us."""
-        self._last = failure.reply
+        self.standing.last = failure.reply
         now = self._means.clock()
-        suspended = _suspends(self._obey(failure.reply, now))
+        suspended = self._hear(failure.reply).suspends
         if self._live and not suspended:
             # Others of ours are served: the site has enough of us for now.
             self._backoff.refuse_more(now)
@@ -245,8 +255,7 @@ class Site:
         if self._dialing and not suspended:
             return
         if not failure.final and not suspended:
-            self._backoff.fail(now)
-        self._pace.window.restart()
+            self.standing.rest(now)
         for entry in self._take_all():
             # Its attempt begins when it joined those who waited.
             since = max(began, entry.leased_at)
@@ -357,64 +366,49 @@ class Site:
         if self._goes_over_four(entry, connection, attempt):
             return
         verdict = judge(attempt.reply, attempt.phase, final_hop=self.destination.confirms)
-        rule = None if attempt.reply.code // 100 == _POSITIVE else self._obey(attempt.reply, self._means.clock())
+        heard = self._hear(attempt.reply)
         if not verdict.other_host:
             connection.served = True
-            self._backoff.succeed()
-            self._learn(attempt.reply)
-            if _suspends(rule):
+            self.standing.learn(attempt.reply, len(self._live))
+            if heard.suspends:
                 self._clear(attempt.reply)
-            self._settle(entry, attempt, soft=rule is not None and Action.SOFT in rule.actions)
+            self._settle(entry, attempt, soft=heard.soft)
             return
         connection.spent = True
-        self._last = attempt.reply
-        stale = _is_stale(connection, attempt)
+        self.standing.last = attempt.reply
+        stale = was_stale(connection, attempt)
         dead = not stale and self._pace.window.fail()
-        if not _suspends(rule) and self._again(entry, connection, stale=stale):
+        if not self.resting and self._again(entry, connection, stale=stale):
             entry.sessions += 1
             self._waiting.appendleft(entry)
             return
-        if _suspends(rule):
+        if heard.suspends:
             self._clear(attempt.reply)
-        elif dead or (not connection.served and len(self._live) == 1):
+        elif not self.resting and (dead or (not connection.served and len(self._live) == 1)):
             self._rest()
+        if stale and self.resting:
+            self._means.results.give_back([entry.job], self.rest_ends_ms(), attempt.reply)
+            return
         self._settle(entry, attempt)
 
-    def _learn(self, reply: Reply) -> None:
-        """Open the site's window by an answer about mail, or close it where the answer is the site's policy."""
-        if reply.code // 100 == _TRANSIENT and (reply.enhanced or "").startswith("4.7."):
-            self._pace.window.refuse()
-        elif reply.code:
-            self._pace.window.succeed(len(self._live))
-
-    def _obey(self, reply: Reply, now: float) -> Rule | None:
-        """Do what the rules of the site say about a reply; what is said of the recipient is the caller's to do."""
-        rule = self.shape.rule_for(reply)
-        if rule is None:
-            return None
-        news = False
-        if Action.SLOW_DOWN in rule.actions:
-            news = self._pace.slow_down(now, rule.seconds)
-        if Action.SUSPEND in rule.actions:
-            news = self._backoff.suspend(now, rule.seconds) or news
-        if news:
-            done = ",".join(sorted(rule.actions))
-            line = kv(
-                event="site-rule", site=self.destination.name, rule=f"{self.shape.name}.{rule.name}", actions=done
-            )
-            _log.warning("%s %s", line, kv(seconds=rule.seconds, reply=spell(reply)))
-        return rule
+    def _hear(self, reply: Reply) -> Heard:
+        """Do what the rules of the site say about a reply."""
+        heard = self.standing.hear(reply, self._means.clock(), self._means.now_ms())
+        if heard.news and heard.rule is not None:
+            rule, site = f"{self.shape.name}.{heard.rule.name}", self.destination.name
+            done, seconds = ",".join(sorted(heard.rule.actions)), heard.rule.seconds
+            _log.warning(kv(event="site-rule", site=site, rule=rule, actions=done, seconds=seconds, reply=spell(reply)))
+        return heard
 
     def _clear(self, why: Reply) -> None:
         """Give back who waits: the site is suspended."""
-        self._last = why
+        self.standing.last = why
         self._means.results.give_back([e.job for e in self._take_all()], self.rest_ends_ms(), why)
 
     def _rest(self) -> None:
         """Leave the site alone for a while; who waits comes back then."""
-        self._backoff.fail(self._means.clock())
-        self._pace.window.restart()
-        self._clear(self._last)
+        self.standing.rest(self._means.clock())
+        self._clear(self.standing.last)
 
     def _goes_over_four(self, entry: Entry, connection: Connection, attempt: Attempt) -> bool:
         """Send a recipient over IPv4 within the same attempt, once, where policy refused it over IPv6.
@@ -459,12 +453,3 @@ class Site:
             not_before_ms=self.rest_ends_ms() if self.resting else 0,
             soft=soft,
         )
-
-
-def _suspends(rule: Rule | None) -> bool:
-    return rule is not None and Action.SUSPEND in rule.actions
-
-
-def _is_stale(connection: Connection, attempt: Attempt) -> bool:
-    """Whether a used connection had ended between two messages, with or without 421: no answer to the next one."""
-    return connection.used > 1 and attempt.phase is Phase.MAIL and attempt.reply.code in {0, _CLOSING}

@@ -85,3 +85,48 @@ def test_suspects_have_half_at_most_and_close_nobodys_connection() -> None:
     other.give()
     suspect.give()
     assert suspect.has == 2
+
+
+def test_a_providers_sites_share_its_connections_and_others_do_not() -> None:
+    slots = Slots(10)
+    assert slots.within("free", 0) is slots
+    first, second, other = (Taker(slots, 5) for _ in range(3))
+    first.slots, second.slots = slots.within("p", 2), slots.within("p", 2)  # type: ignore[assignment]
+    for taker in (first, second, other):
+        taker.pump()
+    assert (first.has, second.has, other.has) == (2, 0, 5)
+    first.wants = 2
+    first.give()
+    assert (first.has, second.has) == (1, 1)
+
+
+def test_where_a_worker_has_no_slot_left_a_provider_loses_none_of_its_own() -> None:
+    slots = Slots(1)
+    other, mine, sister = Taker(slots, 1), Taker(slots, 1), Taker(slots, 1)
+    mine.slots, sister.slots = slots.within("p", 1), slots.within("p", 1)  # type: ignore[assignment]
+    for taker in (other, mine, sister):
+        taker.pump()
+    assert (other.has, mine.has, sister.has) == (1, 0, 0)
+    other.give()
+    assert (mine.has, sister.has) == (1, 0)
+    mine.give()
+    assert (mine.has, sister.has) == (0, 1)
+
+
+def test_an_idle_connection_of_a_provider_makes_room_for_its_other_sites() -> None:
+    slots = Slots(10)
+    mine, sister = Taker(slots, 1), Taker(slots, 1)
+    mine.slots, sister.slots = slots.within("p", 1), slots.within("p", 1)  # type: ignore[assignment]
+    mine.pump()
+    closed: list[bool] = []
+
+    def close() -> None:
+        if not closed:
+            closed.append(True)
+
+    mine.slots.idles("connection", close)
+    sister.pump()
+    assert closed == [True]
+    mine.slots.works("connection")
+    mine.give()
+    assert sister.has == 1

@@ -65,7 +65,7 @@ class World:
             DeliverySettings(**({"allow_private_destinations": True} | settings)),
             dns,
             RetrySettings(schedule=schedule),
-            ServerSettings(hostname="relay.test"),
+            ServerSettings(hostname="relay.test", state_dir=self.state_dir),
             timeouts=timeouts,
             copy_room=copy_room,
             shaping=build(laid_over(shipped_raw(), shaping or {}), shaping or {}),

@@ -203,6 +203,26 @@ def test_show_tells_the_story_of_a_message_and_of_a_recipient(told: Told, tmp_pa
     )
 
 
+def test_the_sites_of_the_queue_are_shown_without_a_relay_too(told: Told, tmp_path: Path) -> None:
+    assert told("queue", "sites", code=1)[1].startswith("telltale: there is no store")
+    asyncio.run(fill(tmp_path / "state", "a@x.example"))
+    assert "no relay process is running" in told("queue", "sites")[0]
+    assert told("queue", "sites", "--json", "--all")[0] == ""
+    assert "Invalid value" in told("queue", "sites", "--limit", "0", code=2)[1]
+
+
+def test_a_shaping_file_is_checked_with_the_configuration(told: Told, config: Path, tmp_path: Path) -> None:
+    shaping = tmp_path / "shaping.toml"
+    with config.open("a") as file:
+        file.write(f'[delivery]\nshaping = "{shaping}"\n')
+    assert "cannot be read: no such file" in told("config", "check", code=2)[1]
+    shaping.write_text("[google]\nconections = 3\n")
+    expected = f"telltale: {shaping}: [google] conections is not a known key; did you mean connections?\n"
+    assert told("config", "check", code=2)[1] == expected
+    shaping.write_text("[google]\nconnections = 3\n")
+    assert told("config", "check")[0] == f"{config}: good; {shaping}: good\n"
+
+
 def test_the_queue_is_held_released_and_removed(told: Told, tmp_path: Path) -> None:
     name = filled(tmp_path, "a@x.example", "b@y.example", "c@y.example")
     assert told("queue", "hold", "@y.example")[0] == "2 recipients held\n"
