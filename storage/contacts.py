@@ -25,6 +25,14 @@ class Contacts:
         """Remove contacts, from their lists too; return how many. What they unsubscribed from stays known."""
         return await self._writer.call(contact_verbs.remove, contact_ids)
 
+    async def leave_list(self, name: str, contact_ids: Sequence[int]) -> int:
+        """Take contacts from a list; return how many were on it."""
+        return await self._writer.call(contact_verbs.leave_list, (name, contact_ids))
+
+    async def remove_list(self, name: str) -> bool:
+        """Remove a list, not its contacts; False where there is none."""
+        return await self._writer.call(contact_verbs.remove_list, name)
+
     async def unsubscribe(self, wanted: Sequence[Unsubscription]) -> int:
         """Keep broadcasts of a type from addresses; return how many took them till now."""
         return await self._writer.call(unsubscribe_verbs.unsubscribe, wanted)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from storage import duty_rows, recipient
+from storage import block_verb, duty_rows, recipient
 from storage.duty import DutyKind, Owed, of_report
 from storage.model import Hit, Report, Settled, TimelineKind
 from storage.recipient import Recipient
@@ -84,16 +84,18 @@ def _settle_dsn(transaction: Transaction, reading: Reading) -> list[Settled]:
     known = [(rows[report.recipient_id], report) for report in reports if report.recipient_id in rows]
     changed: dict[int, Recipient] = {}
     answers = []
-    applied = []
+    applied, learnt = [], []
     for row, report in known:
         accepted = not _met_before(connection, report) and _apply(transaction, row, report, dsn_id, found[0])
         if accepted:
             changed[row.id] = row
             applied.append(report)
+            learnt.append(block_verb.fact_of_report(row, report, found[0]))
         answers.append(Settled(row.status, accepted))
     if duties := _owed(transaction, applied) + _forward(transaction, reading, found[1]):
         transaction.owe(duties)
     transaction.save(rows, changed.values())
+    block_verb.learn(transaction, [fact for fact in learnt if fact])
     connection.execute("UPDATE dsn SET kind=?, reports=? WHERE id=?", (clean(reading.kind), len(known), dsn_id))
     return answers
 

@@ -268,6 +268,8 @@ class TimelineKind(StrEnum):
     EXPIRED = "expired"
     ANSWER = "answer"
     """The sender was told."""
+    BLOCKED = "blocked"
+    """Its address came on the Blocked Email list while it waited."""
 
 
 @dataclass(frozen=True, slots=True)

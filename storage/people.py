@@ -61,16 +61,28 @@ class ContactAddress:
 
 
 @dataclass(frozen=True, slots=True)
-class NewContact:
-    """A contact to be stored: an update of the one with its key or, without a key, with its first address."""
+class NewAddress:
+    """An address to be stored with a contact."""
 
-    addresses: tuple[ContactAddress, ...]
+    address: str
+    types: tuple[str, ...] | None = None
+    """The broadcast types that it takes; None leaves what is stored (all, for a new one), (ALL_TYPES,): all."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewContact:
+    """A contact to be stored: an update of the one with its key, else of the one with its first address.
+
+    What is not given stays as it is stored.
+    """
+
+    addresses: tuple[NewAddress, ...]
+    """One that the contact has already stays in its place; another one replaces that of its own place."""
     key: str | None = None
     """What the sender's own system knows it by."""
     name: str | None = None
-    """None leaves the name that is stored."""
     fields: Mapping[str, str] = field(default_factory=dict)
-    """Added to what is stored; "" removes one."""
+    """Added to those that are stored; "" removes one."""
     lists: tuple[str, ...] = ()
     """Lists to put it on; they are made where they are not."""
 

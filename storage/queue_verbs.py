@@ -8,13 +8,13 @@ from itertools import islice
 from typing import Any, Final
 
 from storage import large, owners
-from storage.admit_verb import Admitted, admit
-from storage.model import Job, Message, NewRecipient
+from storage.admit_verb import Admitted, admit, held_back
+from storage.model import Job, Message, NewRecipient, TimelineKind
 from storage.owners import SLOT_MASK
-from storage.recipient import Recipient, claim, give_back, renew_lease
-from storage.statements import Rows
+from storage.recipient import Recipient, block, claim, give_back, renew_lease
+from storage.statements import Keys, Rows
 from storage.status import Status
-from storage.transaction import Transaction
+from storage.transaction import Transaction, event_values
 
 # A lease outlives the 10 minutes that RFC 5321, 4.5.3.2.6 grants a server after the final dot, or we
 # would send again while it is still thinking.
@@ -170,10 +170,25 @@ def claim_all(transaction: Transaction, claims: Sequence[Claim]) -> list[dict[in
 def _claim_one(transaction: Transaction, wanted: Claim) -> dict[int, int]:
     lease = transaction.ids.next()
     rows = transaction.load(wanted.recipient_ids)
+    blocked = _block(transaction, rows, wanted.now_ms) if rows and transaction.held.blocked else []
     present = (rows[id_] for id_ in wanted.recipient_ids if id_ in rows)
     claimed = list(islice((row for row in present if claim(row, wanted.now_ms, lease, LEASE_MS)), wanted.limit))
-    transaction.save(rows, claimed)
+    transaction.save(rows, [*blocked, *claimed])
     return {row.id: lease for row in claimed}
+
+
+_NAMED: Final = Keys("SELECT json_group_array(json_array(id, address, domain)) FROM recipient WHERE id IN ({})")
+
+
+def _block(transaction: Transaction, rows: dict[int, Recipient], now_ms: int) -> list[Recipient]:
+    """End those that are due and have come to be on the Blocked Email list; return them."""
+    named = [NewRecipient(*one) for one in _NAMED.read(transaction.connection, list(rows))]
+    held = held_back(transaction.connection, named, [], now_ms, fold=False)
+    blocked = [rows[id_] for id_, admitted in held.items() if block(rows[id_], now_ms, admitted.diagnostic)]
+    transaction.write_events(
+        [event_values(row, transaction.ids.next(), now_ms, TimelineKind.BLOCKED, row.diagnostic) for row in blocked]
+    )
+    return blocked
 
 
 def postpone(transaction: Transaction, wanted: Sequence[tuple[Sequence[Job], int]]) -> list[None]:

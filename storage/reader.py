@@ -12,7 +12,9 @@ import aiosqlite
 
 from storage import database, judging, timeline
 from storage.access import ApiToken, Role, Scope, Session
+from storage.blocked_reader import BlockedReader
 from storage.broadcast_reader import BroadcastReader
+from storage.contact_reader import ContactReader
 from storage.database import StoreMissingError, StoreVersionError
 from storage.logpage import Pager, Wanted
 from storage.logquery import BY_HEADER, OF_MESSAGE, Bounds, Query, Search, log_row
@@ -40,6 +42,8 @@ class Reader:
         """Use `open`."""
         self._connection = connection
         self.broadcasts = BroadcastReader(self._all)
+        self.contacts = ContactReader(self._all)
+        self.blocked = BlockedReader(self._all)
 
     @classmethod
     async def open(cls, state_dir: Path) -> Self:

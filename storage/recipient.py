@@ -115,6 +115,16 @@ def report(row: Recipient, report_: Report, at_ms: int) -> bool:
     return True
 
 
+def block(row: Recipient, now_ms: int, why: str) -> bool:
+    """End a due recipient whose address is on the Blocked Email list; False where it is not due (any more)."""
+    if row.due_ms is None or row.due_ms > now_ms:
+        return False
+    _move(row, Event.BLOCK)
+    row.code, row.enhanced, row.category = None, None, None
+    row.diagnostic = why
+    return True
+
+
 def claim(row: Recipient, now_ms: int, lease: int, lease_ms: int) -> bool:
     """Lease a due recipient; False where it is not due (any more)."""
     if row.due_ms is None or row.due_ms > now_ms:

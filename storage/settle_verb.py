@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from operator import attrgetter
 from typing import Any, Final
 
-from storage import large
+from storage import block_verb, large
 from storage.duty import FAILURES, Owed, of_result
 from storage.model import Job, Result, Settled
 from storage.recipient import NEVER, Recipient, settle
@@ -67,6 +67,7 @@ def _trusted(transaction: Transaction, results: Sequence[Result]) -> list[Settle
     _ATTEMPT.run(transaction.connection, attempts)
     transaction.touch(row.id for row in rows)
     _owe(transaction, results)
+    block_verb.learn_of(transaction, results)
     done = list({row.message_id for row in rows if row.due_ms is None})
     transaction.drop_content(done, files=_some_large(results))
     return [Settled(row.status, accepted=True) for row in rows]
@@ -129,6 +130,7 @@ def _read(transaction: Transaction, results: Sequence[Result]) -> list[Settled]:
     # Failures are owed by `save`, whatever made them.
     done = [result for result, answer in zip(results, answers, strict=True) if answer.accepted]
     _owe(transaction, [result for result in done if result.event not in FAILURES])
+    block_verb.learn_of(transaction, done)
     transaction.save(rows, changed.values(), files=_some_large(results))
     return answers
 
