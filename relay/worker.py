@@ -37,6 +37,7 @@ from storage import broadcast_settings
 from storage.broadcast_settings import BroadcastSettings
 from storage.commit import StoreFailedError, StoreFullError
 from storage.kv import kv
+from storage.people import POLICY, Policy
 from storage.reader import Reader
 from storage.secret import load_secret
 from storage.settings import RetentionSettings, ServerSettings
@@ -69,6 +70,7 @@ class RelaySettings:
     retention: RetentionSettings
     dkim: DkimSettings
     broadcast: BroadcastSettings = broadcast_settings.DEFAULT
+    policy: Policy = POLICY
     shaping: Shaping | None = None
     """Limits and rules of sites; None: as shipped."""
     share: Share = ALONE
@@ -220,7 +222,7 @@ class Worker:
         Raises OSError where a port, the certificate or the state directory cannot be used.
         """
         async with contextlib.AsyncExitStack() as stack:
-            self._store = await Store.open(self._settings.server.state_dir)
+            self._store = await Store.open(self._settings.server.state_dir, self._settings.policy)
             stack.push_async_callback(self._store.close)
             self._reader = await Reader.open(self._settings.server.state_dir)
             stack.push_async_callback(self._reader.close)
@@ -235,6 +237,7 @@ class Worker:
         rooms = Rooms(settings, self._store, self._reader)
         await rooms.take_over(self._rooms)
         old, self._rooms, self._settings = self._rooms, rooms, settings
+        self._store.set_policy(settings.policy)
         retiring = asyncio.create_task(old.retire())
         self._retiring[retiring] = old
         retiring.add_done_callback(self._retiring.pop)
@@ -272,6 +275,8 @@ class Worker:
         while await self._store.purge(now_ms - keep.log * 1000, _PURGE_STEP):
             continue
         while await self._store.purge_dsns(now_ms - keep.dsn * 1000):
+            continue
+        while await self._store.blocked.purge(now_ms, now_ms - keep.log * 1000):
             continue
         while await self._store.purge_broadcasts(now_ms - keep.broadcasts * 1000):
             continue

@@ -53,7 +53,8 @@ class _Known:
     fields: dict[str, str]
     places: dict[int, tuple[str, tuple[str, ...] | None]] = field(default_factory=dict)
     """(address, types) by position."""
-    changed: bool = False
+    changes: int = 0
+    """How often it was changed; 0: there is nothing to be written."""
     moved: set[int] = field(default_factory=set)
     """Positions to be written."""
 
@@ -92,17 +93,20 @@ class _Many:
         if isinstance(found, str):
             return found
         known = found or self._made()
+        before = known.changes
         if new.key is not None and known.key is None:
-            known.key, known.changed = clean(new.key), True
+            known.key = clean(new.key)
+            known.changes += 1
             self._by_key[known.key] = known.id
         if new.name is not None and clean(new.name) != known.name:
-            known.name, known.changed = clean(new.name), True
+            known.name = clean(new.name)
+            known.changes += 1
         for name, value in new.fields.items():
             self._set_field(known, clean(name), clean(value))
         self._set_addresses(known, new.addresses)
         if found is None:
             return Stored.ADDED, known.id
-        return (Stored.UPDATED if known.changed or known.moved else Stored.UNCHANGED), known.id
+        return (Stored.UPDATED if known.changes > before else Stored.UNCHANGED), known.id
 
     def _found(self, new: NewContact) -> _Known | str | None:
         """Return the contact that is meant, None where it is a new one, or why it cannot be told."""
@@ -126,14 +130,14 @@ class _Many:
         return f"another contact ({known.places[min(known.places)][0]})"
 
     def _made(self) -> _Known:
-        known = _Known(self._transaction.ids.next(), None, "", {}, changed=True)
+        known = _Known(self._transaction.ids.next(), None, "", {}, changes=1)
         self.known[known.id] = known
         return known
 
     @staticmethod
     def _set_field(known: _Known, name: str, value: str) -> None:
         if known.fields.get(name, "") != value:
-            known.changed = True
+            known.changes += 1
             if value:
                 known.fields[name] = value
             else:
@@ -163,6 +167,7 @@ class _Many:
         self._by_address[self._key(address)] = known.id
         known.places[place] = (address, types)
         known.moved.add(place)
+        known.changes += 1
 
 
 def _types(new: NewAddress, stored: tuple[str, ...] | None) -> tuple[str, ...] | None:
@@ -199,7 +204,7 @@ def _put(transaction: Transaction, contacts: Sequence[NewContact], now_ms: int) 
 
 def _write(transaction: Transaction, contacts: Iterable[_Known], now_ms: int) -> None:
     connection = transaction.connection
-    changed = [known for known in contacts if known.changed or known.moved]
+    changed = [known for known in contacts if known.changes]
     _WRITE.run(
         connection,
         [(known.id, known.key, known.name, _json(known.fields), now_ms, now_ms) for known in changed],

@@ -15,6 +15,7 @@ from relay.deliver.settings import DeliverySettings, DkimSettings, DnsSettings, 
 from relay.receive.settings import BounceSettings, SubmissionSettings
 from report.settings import ReportSettings
 from storage.broadcast_settings import BroadcastSettings
+from storage.people import BlockingSettings, ContactSettings, Policy
 from storage.settings import RetentionSettings, Section, ServerSettings
 from storage.tracking import TrackingSettings
 from telltale.config_checks import problems
@@ -42,9 +43,16 @@ class Config(Section):
     tracking: TrackingSettings = TrackingSettings()
     pixel: PixelSettings = PixelSettings()
     report: ReportSettings = ReportSettings()
+    contacts: ContactSettings = ContactSettings()
+    blocking: BlockingSettings = BlockingSettings()
     broadcast: BroadcastSettings = BroadcastSettings()
     answers: AnswerSettings = AnswerSettings()
     retention: RetentionSettings = RetentionSettings()
+
+    @property
+    def policy(self) -> Policy:
+        """What the store's verbs are told of it."""
+        return Policy(self.blocking, self.contacts)
 
 
 def locate(given: Path | None, environ: Mapping[str, str], system_file: Path = SYSTEM_FILE) -> Path | None:

@@ -20,7 +20,9 @@ _LISTENERS: Final = (
     ("pixel", "listen"),
     ("report", "listen"),
 )
-_MAY_BE_ZERO: Final = frozenset({"workers", "scanner_seconds", "expires"})
+_MAY_BE_ZERO: Final = frozenset(
+    {"workers", "scanner_seconds", "expires", "failed_for", "complaints_for", "bounces", "bounces_for"}
+)
 _LAST_PORT: Final = 65535
 _ANY: Final = frozenset({"", "0.0.0.0", "::"})
 # RFC 1035, 2.3.4 and RFC 5890, 2.3.1: labels of 63 at most, letters, digits, hyphens; "_" is met in practice.

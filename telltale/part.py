@@ -65,6 +65,7 @@ def _relay(config: Config, index: int) -> Running:
             dkim=config.dkim,
             retention=config.retention,
             broadcast=config.broadcast,
+            policy=config.policy,
             shaping=load_shaping(config.delivery.shaping),
             share=Share(index, config.server.workers or len(os.sched_getaffinity(0))),
             answers=config.answers,
