@@ -60,7 +60,7 @@ class Workers(RuleBasedStateMachine):
 
     @initialize()
     def open(self) -> None:
-        self.stores = self.run(*(Store.open(self.state_dir) for _ in range(_STORES)))
+        self.stores = self.run(*(Store.open(self.state_dir, makers.policy(failed=False)) for _ in range(_STORES)))
         (self.reader,) = self.run(Reader.open(self.state_dir))
 
     def teardown(self) -> None:
@@ -162,7 +162,7 @@ class Workers(RuleBasedStateMachine):
         slot = old.next_id() & 1023
         self.run(old.close())
         self.holders = {id_: lease for id_, lease in self.holders.items() if lease & 1023 != slot}
-        (self.stores[which],) = self.run(Store.open(self.state_dir))
+        (self.stores[which],) = self.run(Store.open(self.state_dir, makers.policy(failed=False)))
 
     @rule()
     def recover(self) -> None:

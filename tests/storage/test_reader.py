@@ -42,7 +42,7 @@ async def fill(store: Store) -> None:
 
 
 async def make_log(state_dir: Path) -> None:
-    store = await Store.open(state_dir)
+    store = await Store.open(state_dir, makers.policy(failed=False))
     await fill(store)
     await store.close()
 
