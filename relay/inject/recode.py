@@ -174,7 +174,10 @@ def _recoded(content: bytes, task: _Task, level: int) -> bytes:
         edits += _around(content, at, part.head, task, fixed=fixed or was_fixed)
         if not fixed:
             edits += _part(content, part, task, level)
-        at = part.start if part.kind[:10] == b"multipart/" else part.end
+        multipart = part.kind[:10] == b"multipart/"
+        # A multipart without a part is shown by some as what it is not, text: that is no preamble.
+        fixed = fixed or (multipart and not part.children)
+        at = part.start if multipart else part.end
     edits += _around(content, at, len(content), task, fixed=fixed)
     return _applied(content, edits) if edits else content
 

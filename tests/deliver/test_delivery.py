@@ -10,6 +10,7 @@ import pytest
 from relay.deliver.client import Timeouts
 from relay.deliver.copy import Copy
 from relay.deliver.copy_room import CopyRoom
+from relay.deliver.reply import ours
 from relay.deliver.settings import DeliverySettings
 from storage.model import Job, Phase, Result, Settled
 from storage.status import Status
@@ -713,3 +714,33 @@ async def test_a_listener_that_is_gone_refuses_at_once() -> None:
     """What the tests of dead sites rely on: a free port of loopback refuses."""
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", free_port())) != 0
+
+
+# Servers of less ability.
+
+
+async def test_a_copy_that_a_server_cannot_be_given_is_bounced_with_the_server_named(world: World) -> None:
+    """What `compose` refuses is final, and costs the connection nothing: the next recipient is served on it."""
+    world.compose = lambda job, content: (
+        ours("5.6.3", "signed content needs 8BITMIME") if job.address.startswith("a") else Copy("r@relay.test", content)
+    )
+    with ScriptedServer() as server:
+        world.make(port=server.port, max_connections_per_site=1)
+        await world.send("a@example.test", "b@example.test")
+        refused = await world.settled("a@example.test")
+        assert (refused.status, refused.enhanced_status, refused.mx) == (Status.BOUNCED, "5.6.3", "mx.example.test")
+        assert (await world.settled("b@example.test")).status is Status.DELIVERED
+        assert len(server.conversations) == 1
+
+
+async def test_a_message_over_a_servers_size_is_bounced_at_once(world: World) -> None:
+    """RFC 1870, 6: 5.3.4, by the bytes of the copy that would be sent, with nothing said to the server."""
+    with ScriptedServer(Script(extensions=("SIZE 1000",))) as server:
+        world.make(port=server.port)
+        world.compose = lambda _, content: Copy("r@relay.test", content + b"x" * 1000)
+        await world.send("bob@example.test")
+        row = await world.settled("bob@example.test")
+        assert (row.status, row.attempts, row.enhanced_status) == (Status.BOUNCED, 1, "5.3.4")
+        assert row.diagnostic.endswith(f"the message has {len(CONTENT) + 1000} bytes, the server takes 1000")
+        assert [command.split(" ")[0] for command in server.commands[:1]] == ["EHLO"]
+        assert not any(command.startswith("MAIL") for command in server.commands)

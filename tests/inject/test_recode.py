@@ -151,6 +151,7 @@ def test_no_line_of_an_encoded_body_becomes_a_delimiter() -> None:
         (message(CAFE, UTF8, UTF8), Fault.CONTENT),
         (message(CAFE, "Content-Type: message/delivery-status"), Fault.CONTENT),
         (message(CAFE, "Content-Type: message/partial"), Fault.CONTENT),
+        (message(CAFE, "Content-Type: multipart/mixed; boundary=none"), Fault.CONTENT),
         (multipart("mixed", part(CAFE, UTF8), boundary="ü"), Fault.CONTENT),
         (multipart("mixed", part(CAFE, EIGHT, EIGHT)), Fault.CONTENT),
         (message(b"x", "References: <ü@b.example>"), Fault.CONTENT),
