@@ -1,11 +1,17 @@
 """Fixtures of the end-to-end tests: a running Telltale with a configuration of its own, and its peers."""
 
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.peers.telltale import Telltale, configured
+from tests.peers import postfix
+from tests.peers.smtp import free_port
+from tests.peers.telltale import Telltale, configured, listening, require, wait_for
+
+_POSTFIX_ADDRESS = "127.0.0.5"
 
 
 @pytest.fixture
@@ -25,3 +31,24 @@ def make_telltale(tmp_path: Path) -> Iterator[Callable[..., Telltale]]:
     yield make
     for telltale in made:
         telltale.end()
+
+
+@pytest.fixture
+def make_postfix() -> Iterator[Callable[..., postfix.Postfix]]:
+    """Start a Postfix that bounces to a Telltale's bounce port; `extra` adds lines to its main.cf."""
+    require("postfix")
+    made: list[postfix.Postfix] = []
+
+    def make(bounce_port: int, extra: str = "") -> postfix.Postfix:
+        # Not below the test's own folder: Postfix's daemons give up root, and could not reach theirs.
+        root = Path(tempfile.mkdtemp(prefix="postfix-"))
+        port = free_port(_POSTFIX_ADDRESS)
+        transports = f"{{ bounces.relay.test = smtp:[127.0.0.1]:{bounce_port} }}"
+        made.append(postfix.start(root, _POSTFIX_ADDRESS, port, transports=transports, tls=True, extra=extra))
+        wait_for("postfix to listen", lambda: listening(_POSTFIX_ADDRESS, port))
+        return made[-1]
+
+    yield make
+    for instance in made:
+        instance.stop()
+        shutil.rmtree(instance.root, ignore_errors=True)

@@ -1,46 +1,20 @@
 """Debian's Postfix as the recipients' server: takes, bounces with a real DSN, and speaks TLS."""
 
 import re
-import shutil
 import smtplib
-import tempfile
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Protocol
 
 import pytest
 
 from tests.peers import postfix
-from tests.peers.smtp import free_port
-from tests.peers.telltale import HTML, Telltale, fetch, image_of, listening, require, wait_for
+from tests.peers.telltale import HTML, Telltale, fetch, image_of, wait_for
 
 pytestmark = pytest.mark.e2e
-
-ADDRESS = "127.0.0.5"
 
 
 class MakeTelltale(Protocol):
     def __call__(self, *, start: bool = True, **sections: str) -> Telltale: ...
-
-
-@pytest.fixture
-def make_postfix() -> Iterator[Callable[[int], postfix.Postfix]]:
-    require("postfix")
-    made: list[postfix.Postfix] = []
-
-    def make(bounce_port: int) -> postfix.Postfix:
-        # Not below the test's own folder: Postfix's daemons give up root, and could not reach theirs.
-        root = Path(tempfile.mkdtemp(prefix="postfix-"))
-        port = free_port(ADDRESS)
-        transports = f"{{ bounces.relay.test = smtp:[127.0.0.1]:{bounce_port} }}"
-        made.append(postfix.start(root, ADDRESS, port, transports=transports, tls=True))
-        wait_for("postfix to listen", lambda: listening(ADDRESS, port))
-        return made[-1]
-
-    yield make
-    for instance in made:
-        instance.stop()
-        shutil.rmtree(instance.root, ignore_errors=True)
 
 
 def submit(telltale: Telltale, *people: str) -> None:
@@ -55,7 +29,7 @@ def test_a_real_bounce_message_moves_sent_to_failed(
     telltale = make_telltale(start=False)
     peer = make_postfix(telltale.bounce)
     with telltale.config.open("a") as config:
-        config.write(f'[delivery]\nroutes = {{"*.test" = "smtp://{ADDRESS}:{peer.port}"}}\n')
+        config.write(f'[delivery]\nroutes = {{"*.test" = "smtp://{peer.address}:{peer.port}"}}\n')
     telltale.start()
     submit(telltale, "no.such.person@bounce.test", "reader@good.test")
     try:
