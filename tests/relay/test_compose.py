@@ -67,7 +67,7 @@ def test_a_server_without_smtputf8_gets_names_in_ascii_and_a_signature_that_veri
     copy = composing(offered=NO_SMTPUTF8)(job(content, utf8=True), content).content
     assert verified(copy, RECORDS) == [True, True]
     assert b"Subject: =?utf-8?" in copy
-    assert "Norden</p>".encode() in copy
+    assert b"Norden</p>" in copy
 
 
 @pytest.mark.parametrize("offered", [NO_SMTPUTF8, NEITHER])
