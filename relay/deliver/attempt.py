@@ -29,7 +29,8 @@ async def attempted(means: Means, job: Job, connection: Connection, delivered_on
     if isinstance(copy, Reply):
         if (copy.enhanced or "").startswith("4."):
             return Attempt(began_ms, 0, Phase.CONTENT, copy)
-        return Attempt(began_ms, 0, Phase.CONTENT, copy, connection.host, connection.address, connection.tls)
+        server = connection.host, connection.address, connection.tls
+        return Attempt(began_ms, 0, Phase.CONTENT, copy, *server, source=connection.source)
     if offered.dsn:
         asked = parameters(job, copy.return_path, delivered_on, smtputf8=offered.smtputf8)
     transaction = Transaction(copy.return_path, job.address, copy.content, job.message.smtputf8, *asked)
