@@ -49,6 +49,7 @@ from storage.turn import Turn
 # A message in DATA or after its dot is worth waiting for; systemd's TimeoutStopSec is above this.
 _GRACE_SECONDS: Final = 30.0
 _PURGE_EVERY_SECONDS: Final = 600
+_AUDIT_EVERY_SECONDS: Final = 10.0
 _PURGE_STEP: Final = 500
 # What an operator waits for; asking costs one stat().
 _FLUSH_SEEN_SECONDS: Final = 0.5
@@ -194,6 +195,10 @@ class Rooms:
         """Fetch MTA-STS policies anew before their time is over."""
         await self._delivery.refresh_policies()
 
+    async def audit(self) -> None:
+        """Look over a part of the queue for what nobody would ever try."""
+        await self._delivery.audit()
+
     async def resume(self) -> None:
         """Take up the bounce messages that an earlier process stored and did not settle."""
         await self._returns.resume()
@@ -230,7 +235,11 @@ class Worker:
             await self._rooms.start()
             await self._rooms.resume()
             self._stack = stack.pop_all()
-        self._chores = [asyncio.create_task(self._purge_for_ever()), asyncio.create_task(self._watch_flushes())]
+        self._chores = [
+            asyncio.create_task(self._purge_for_ever()),
+            asyncio.create_task(self._audit_for_ever()),
+            asyncio.create_task(self._watch_flushes()),
+        ]
 
     async def reload(self, settings: RelaySettings) -> None:
         """Serve by new settings, on the same ports; raises as `start`, and then the old ones stay in force."""
@@ -258,6 +267,12 @@ class Worker:
             if (stamp := self._store.flush_stamp()) != seen:
                 seen = stamp
                 self._rooms.flush()
+
+    async def _audit_for_ever(self) -> None:
+        # As for `_purge_for_ever`.
+        while self._settings.share.index == 0:
+            await asyncio.sleep(_AUDIT_EVERY_SECONDS)
+            await self._rooms.audit()
 
     async def _purge_for_ever(self) -> None:
         # One process of the host is enough; it is index 0 of the relay's.

@@ -87,7 +87,8 @@ MESSAGE_COLUMNS: Final = (
 """What `message_of` reads, of `message m`."""
 
 _JOB: Final = (
-    f"SELECT r.id, r.address, r.domain, r.status, r.attempts, r.expires_ms, r.notify, r.orcpt, {MESSAGE_COLUMNS}"
+    f"SELECT r.id, r.address, r.domain, r.status, r.attempts, r.expires_ms, r.notify, r.orcpt, r.losses,"
+    f" {MESSAGE_COLUMNS}"
     " FROM json_each(?) AS wanted CROSS JOIN recipient r ON r.id = wanted.value JOIN message m ON m.id = r.message_id"
 )
 
@@ -103,7 +104,7 @@ def _read_jobs(connection: sqlite3.Connection, leases: dict[int, int]) -> list[J
 
 
 def _job(row: Sequence[Any], lease: int) -> Job:
-    id_, address, domain, status, attempts, expires_ms, notify, orcpt, *message = row
+    id_, address, domain, status, attempts, expires_ms, notify, orcpt, losses, *message = row
     return Job(
         message_of(message),
         id_,
@@ -115,6 +116,7 @@ def _job(row: Sequence[Any], lease: int) -> Job:
         lease,
         notify=notify,
         orcpt=orcpt,
+        losses=losses,
     )
 
 

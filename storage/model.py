@@ -134,6 +134,8 @@ class Job:
     orcpt: str | None = None
     content: bytes | None = field(default=None, repr=False)
     """The stored content where it is at hand; None: read it with `Store.content`."""
+    losses: int = 0
+    """Leases before this one that were lost: their process ended without a word of what came of the try."""
 
 
 @dataclass(frozen=True, slots=True)

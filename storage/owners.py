@@ -93,7 +93,7 @@ def register(state_dir: Path, highest_id: int) -> Owner:
     """
     directory = state_dir / "owners"
     directory.mkdir(mode=0o700, exist_ok=True)
-    taken = {owner & SLOT_MASK for owner in _listed(directory)}
+    taken = {owner & SLOT_MASK for owner in listed(directory)}
     slot = next((slot for slot in range(SLOTS) if slot not in taken), None)
     if slot is None:
         raise OSError(f"{directory} lists {SLOTS} owners: no more can open the store")
@@ -115,7 +115,8 @@ def slot_of(owner: int) -> int:
     return owner & SLOT_MASK
 
 
-def _listed(directory: Path) -> list[int]:
+def listed(directory: Path) -> list[int]:
+    """Return the owners that have a file, dead or alive."""
     names = [path.name for path in directory.iterdir()]
     return [int(name) for name in names if name.isascii() and name.isdigit()]
 
@@ -123,13 +124,13 @@ def _listed(directory: Path) -> list[int]:
 def dead(state_dir: Path) -> list[int]:
     """Return the owners whose process is gone. The caller holds the write lock."""
     directory = state_dir / "owners"
-    return [owner for owner in _listed(directory) if not _locked(directory / str(owner))]
+    return [owner for owner in listed(directory) if not _locked(directory / str(owner))]
 
 
 def living(state_dir: Path) -> set[int]:
     """Return the owners whose process lives. The caller holds the write lock."""
     directory = state_dir / "owners"
-    return {owner for owner in _listed(directory) if _locked(directory / str(owner))}
+    return {owner for owner in listed(directory) if _locked(directory / str(owner))}
 
 
 def lives(state_dir: Path, owner: int) -> bool:

@@ -1,17 +1,16 @@
 """The verbs of the queue: accept, claim, renew, postpone, recover."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
 from typing import Any, Final
 
 from storage import large, owners
 from storage.admit_verb import Admitted, admit, held_back
 from storage.model import Job, Message, NewRecipient, TimelineKind
 from storage.owners import SLOT_MASK
-from storage.recipient import Recipient, block, claim, give_back, renew_lease
+from storage.recipient import Recipient, block, claim, give_back, lose, renew_lease
 from storage.statements import Keys, Rows
 from storage.status import Status
 from storage.transaction import Transaction, event_values
@@ -19,6 +18,14 @@ from storage.transaction import Transaction, event_values
 # A lease outlives the 10 minutes that RFC 5321, 4.5.3.2.6 grants a server after the final dot, or we
 # would send again while it is still thinking.
 LEASE_MS: Final = 15 * 60 * 1000
+
+Wait = Callable[[int], int]
+"""From how many leases of a recipient were lost, this one counted, to how long it waits now, in milliseconds."""
+
+
+def at_once(losses: int) -> int:  # noqa: ARG001 - a Wait
+    """Return no wait, however many leases were lost."""
+    return 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +167,7 @@ class Claim:
     recipient_ids: Sequence[int]
     limit: int
     now_ms: int
+    wait: Wait
 
 
 def claim_all(transaction: Transaction, claims: Sequence[Claim]) -> list[dict[int, int]]:
@@ -172,9 +180,34 @@ def _claim_one(transaction: Transaction, wanted: Claim) -> dict[int, int]:
     rows = transaction.load(wanted.recipient_ids)
     blocked = _block(transaction, rows, wanted.now_ms) if rows and transaction.held.blocked else []
     present = (rows[id_] for id_ in wanted.recipient_ids if id_ in rows)
-    claimed = list(islice((row for row in present if claim(row, wanted.now_ms, lease, LEASE_MS)), wanted.limit))
-    transaction.save(rows, [*blocked, *claimed])
-    return {row.id: lease for row in claimed}
+    claimed: dict[int, Recipient] = {}
+    lost = []
+    for row in present:
+        if len(claimed) == wanted.limit:
+            break
+        if row.lease is not None and row.due_ms is not None and row.due_ms <= wanted.now_ms:
+            # It ran out under a process that lives, or nobody could tell that it died.
+            lost += lose_all(transaction, [row], wanted.now_ms, wanted.wait)
+        if claim(row, wanted.now_ms, lease, LEASE_MS):
+            claimed[row.id] = row
+    transaction.save(rows, [*blocked, *claimed.values(), *(row for row in lost if row.id not in claimed)])
+    return dict.fromkeys(claimed, lease)
+
+
+def lose_all(transaction: Transaction, rows: Sequence[Recipient], now_ms: int, wait: Wait) -> list[Recipient]:
+    """End leases whose holders will not answer, and tell so; return those that had one. The caller saves them."""
+    lost = [row for row in rows if lose(row, now_ms, wait(row.losses + 1))]
+    transaction.write_events(
+        [event_values(row, transaction.ids.next(), now_ms, TimelineKind.QUEUE, _loss(row, now_ms)) for row in lost]
+    )
+    return lost
+
+
+def _loss(row: Recipient, now_ms: int) -> str:
+    seconds = 0 if row.held else max((row.due_ms or 0) - now_ms, 0) // 1000
+    when = f"to be tried again in {seconds} s" if seconds else "to be tried again at once"
+    times = f", {row.losses} times now" if row.losses > 1 else ""
+    return f"the relay process that held it ended without a word of what came of it{times}; {when}"
 
 
 _NAMED: Final = Keys("SELECT json_group_array(json_array(id, address, domain)) FROM recipient WHERE id IN ({})")
@@ -222,16 +255,16 @@ def _leased_by(transaction: Transaction, owner: int) -> dict[int, Recipient]:
     return transaction.load(json.loads(found[0]))
 
 
-def recover(transaction: Transaction, wanted: Sequence[int]) -> list[int]:
-    """Make the leases of dead owners due at the times given, and forget these owners after the commit."""
+def recover(transaction: Transaction, wanted: Sequence[tuple[int, Wait]]) -> list[int]:
+    """End the leases of dead owners at the times given, and forget these owners after the commit."""
     answers = []
-    for now_ms in wanted:
+    for now_ms, wait in wanted:
         given = 0
         for owner in owners.dead(transaction.place.state_dir):
             rows = _leased_by(transaction, owner)
-            due = [row for row in rows.values() if give_back(row, now_ms)]
-            transaction.save(rows, due)
-            given += len(due)
+            lost = lose_all(transaction, list(rows.values()), now_ms, wait)
+            transaction.save(rows, lost)
+            given += len(lost)
             transaction.after.append(partial(owners.forget, transaction.place.state_dir, owner))
         answers.append(given)
     return answers

@@ -41,6 +41,10 @@ class Recipient:
     machine_hits: int
     first_open_ms: int | None
     late: str
+    losses: int
+    """Leases that were lost: their process died, or did not come back to them."""
+    expires_ms: int
+    """Never changes."""
 
     @property
     def pending(self) -> bool:
@@ -125,9 +129,23 @@ def block(row: Recipient, now_ms: int, why: str) -> bool:
     return True
 
 
+def lose(row: Recipient, now_ms: int, wait_ms: int) -> bool:
+    """End a lease whose holder will not answer, and count it; a held recipient stays held.
+
+    It is due after a wait, but not after the end of its life.
+    """
+    if row.due_ms is None or row.lease is None:
+        return False
+    row.losses += 1
+    row.lease = None
+    if not row.held:
+        row.due_ms = min(now_ms + wait_ms, max(row.expires_ms, now_ms))
+    return True
+
+
 def claim(row: Recipient, now_ms: int, lease: int, lease_ms: int) -> bool:
-    """Lease a due recipient; False where it is not due (any more)."""
-    if row.due_ms is None or row.due_ms > now_ms:
+    """Lease a due recipient; False where it is not due (any more), or leased."""
+    if row.due_ms is None or row.due_ms > now_ms or row.lease is not None:
         return False
     row.lease = lease
     row.due_ms = now_ms + lease_ms

@@ -108,6 +108,8 @@ def _row_of(job: Job) -> Recipient:
         0,
         None,
         "",
+        job.losses,
+        job.expires_ms,
     )
 
 

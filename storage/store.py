@@ -14,6 +14,7 @@ from typing import Final, Self, TypeVar
 
 from storage import (
     access_verbs,
+    audit,
     database,
     fact_verbs,
     judge_verb,
@@ -26,6 +27,7 @@ from storage import (
     settle_verb,
 )
 from storage.access import ApiToken, Role, Session
+from storage.audit import Fault, Step, Walk
 from storage.blocklist import BlockedList
 from storage.broadcasts import Broadcasts
 from storage.commit import StoreFailedError, StoreFullError, Writer, told
@@ -39,7 +41,7 @@ from storage.model import Hit, Job, Judged, Message, NewRecipient, Report, Resul
 from storage.orders import Order
 from storage.owners import Ids, Owner, WriteLock
 from storage.people import POLICY, Policy
-from storage.queue_verbs import LEASE_MS, Acceptance
+from storage.queue_verbs import LEASE_MS, Acceptance, Wait, at_once
 from storage.recipient import check
 from storage.tls import TlsFacts
 
@@ -208,14 +210,19 @@ class Store:
         check(result)
         return await self._writer.call(settle_verb.settle_all, result)
 
-    async def claim(self, now_ms: int, limit: int, skip_domains: Collection[str] = ()) -> list[Job]:
-        """Lease up to `limit` due recipients, the longest due first; those of `skip_domains` stay."""
+    async def claim(
+        self, now_ms: int, limit: int, skip_domains: Collection[str] = (), wait: Wait = at_once
+    ) -> list[Job]:
+        """Lease up to `limit` due recipients, the longest due first; those of `skip_domains` stay.
+
+        One whose lease ran out is counted as lost, and leased again only where `wait` lets it go on at once.
+        """
         # Twice as many as wanted: others look at the same front of the queue, and what they claim first is gone.
         look = lookups.Look(now_ms, 2 * limit, tuple(skip_domains), self._claim_offset)
         found, self._claim_offset = await self._lookups.call(lookups.look_due, look)
         if not found:
             return []
-        leases = await self._writer.call(queue_verbs.claim_all, queue_verbs.Claim(found, limit, now_ms))
+        leases = await self._writer.call(queue_verbs.claim_all, queue_verbs.Claim(found, limit, now_ms, wait))
         return await self._lookups.call(lookups.read_jobs, leases)
 
     async def postpone(self, jobs: Sequence[Job], due_ms: int) -> None:
@@ -237,9 +244,20 @@ class Store:
         """Return when the next unleased recipient is due; None where none waits."""
         return await self._lookups.call(lookups.read_next_due, None)
 
-    async def recover(self, now_ms: int) -> int:
-        """Make the leases of dead processes due at once; return how many."""
-        return await self._writer.call(queue_verbs.recover, now_ms)
+    async def recover(self, now_ms: int, wait: Wait = at_once) -> int:
+        """Count the leases of dead processes as lost, due after their `wait`; return how many."""
+        return await self._writer.call(queue_verbs.recover, (now_ms, wait))
+
+    async def audit(self, walk: Walk, limit: int, now_ms: int) -> Step:
+        """Look over some pending recipients; those that seem wrong are for `mend`."""
+        return await self._lookups.call(audit.look_over, (walk, limit, now_ms))
+
+    async def mend(
+        self, recipient_ids: Sequence[int], now_ms: int, most: int, wait: Wait = at_once
+    ) -> tuple[dict[int, Fault], list[Job]]:
+        """Mend what is wrong with recipients; return what was, and up to `most` jobs that only a try can mend."""
+        mended = await self._writer.call(audit.mend_all, audit.Mending(recipient_ids, now_ms, wait, most))
+        return mended.faults, await self._lookups.call(lookups.read_jobs, mended.leases) if mended.leases else []
 
     async def record_hits(self, hits: Sequence[Hit]) -> None:
         """Store judged hits; an opening one moves Sent and Delivered to Opened and is kept for others.

@@ -28,7 +28,7 @@ from storage.stretch import Hours
 _COLUMNS: Final = [field.name for field in fields(Recipient)]
 _LOAD: Final = Keys(f"SELECT json_group_array(json_array({','.join(_COLUMNS)})) FROM recipient WHERE id IN ({{}})")
 _STATUS_AT: Final = _COLUMNS.index("status")
-_WRITTEN: Final = [name for name in _COLUMNS if name not in {"id", "message_id"}]
+_WRITTEN: Final = [name for name in _COLUMNS if name not in {"id", "message_id", "expires_ms"}]
 _SET: Final = ",".join(f"{name}=v.column{at}" for at, name in enumerate(_WRITTEN, 2))
 _SAVE: Final = Rows(f"UPDATE recipient SET {_SET} FROM ({{}}) AS v WHERE recipient.id=v.column1")
 _values = attrgetter("id", *_WRITTEN)

@@ -22,8 +22,9 @@ from relay.deliver.dns import Resolver
 from relay.deliver.https import Https
 from relay.deliver.means import Compose, Entry, Means
 from relay.deliver.places import Places
+from relay.deliver.reply import ours
 from relay.deliver.results import Results
-from relay.deliver.retry import RetryPolicy
+from relay.deliver.retry import RetryPolicy, losing
 from relay.deliver.settings import DeliverySettings, DnsSettings, RetrySettings
 from relay.deliver.shape import ALONE, Share
 from relay.deliver.shaping import Shaping, shipped
@@ -31,6 +32,7 @@ from relay.deliver.slots import Slots
 from relay.deliver.sts_policies import StsPolicies
 from relay.deliver.telling import Telling
 from relay.deliver.tls import TlsClient
+from relay.deliver.watchdog import Seen, Watchdog
 from storage.kv import kv
 from storage.model import Job
 from storage.settings import ServerSettings
@@ -50,6 +52,8 @@ _WATCH_SECONDS: Final = 20.0
 _RENEW_AFTER_SECONDS: Final = 200.0
 _WAIT_SECONDS: Final = 300.0
 _SKIPPED_DOMAINS: Final = 500
+# So long a recipient whose life is over may still wait for its last try: no site rests longer.
+_LAST_TRY_MS: Final = 3_600_000
 # What servers have said is worth some time beyond any grace: what is not written down is sent again.
 _SETTLE_SECONDS: Final = 5.0
 
@@ -105,6 +109,11 @@ class Delivery:
             store, policy, chance=chance, now_ms=now_ms, done=self._leave, warn_after_ms=warn_after_ms
         )
         self._results.recovered = self._resume
+        self._wait = losing(policy, chance)
+        self._watchdog = Watchdog(store, self._wait)
+        self._skipped: list[str] = []
+        self._busy = False
+        self._began = clock()
         self._resolver = Resolver(dns, clock)
         name = server.hostname or socket.getfqdn()
         timeouts = timeouts or Timeouts()
@@ -155,6 +164,23 @@ class Delivery:
         """Take over routes, the port and the TLS policy for what is delivered from now on."""
         self._places.reload(settings)
 
+    async def audit(self) -> None:
+        """Look over a part of the queue for recipients that nobody owns; one process of a host does."""
+        now_ms = self._now_ms()
+        # What expired while we were down gets its last try before it is ended without one.
+        over_ms = now_ms - _LAST_TRY_MS if self._clock() - self._began > _LAST_TRY_MS / 1000 else 0
+        try:
+            jobs = await self._watchdog.step(now_ms, Seen(self._skipped, self._busy, self.room(), over_ms))
+        except (StoreFailedError, StoreFullError) as error:
+            _log.error(kv(event="no-audit", error=error))
+            return
+        for job in jobs:
+            if job.expires_ms < over_ms:
+                self._held += 1
+                self._results.give_back([self._contents.enter(job)], now_ms, self._places.last_of(job))
+            else:
+                self.submit([job])
+
     async def start(self) -> None:
         """Give back what dead processes held, and begin to look for work."""
         await self._recover()
@@ -184,6 +210,10 @@ class Delivery:
     def _take_in(self, entry: Entry) -> None:
         if self._draining:
             self._results.give_back([entry.job], self._now_ms())
+            return
+        if entry.job.losses > 1 and entry.job.expires_ms <= self._now_ms():
+            why = ours("4.3.0", f"the relay process that tried it ended each time, {entry.job.losses} times")
+            self._results.give_back([entry.job], self._now_ms(), why)
             return
         load = self._places.load_of(entry.job)
         # No site may hold more than what is free for all others: a slow one fills half of the memory, a
@@ -224,17 +254,19 @@ class Delivery:
     async def _claim(self) -> bool:
         """Claim due recipients as far as there is room; True where there is probably more to claim at once."""
         room = self.room()
-        if room < self._worth:
+        self._busy = room < self._worth
+        if self._busy:
             self._wake_below = max(0, self._held - self._worth)
             return False
         # A site that holds less than a quarter of the room can take three eighths more, and still holds less
         # than is left for all others (see `_take_in`).
         limit = min(max(1, room * 3 // 8), _CLAIMED_AT_ONCE)
-        skipped = self._places.domains_to_skip(max(1, room // 4), _SKIPPED_DOMAINS)
+        self._skipped = self._places.domains_to_skip(max(1, room // 4), _SKIPPED_DOMAINS)
         self._rejected = False
-        jobs = await self._store.claim(self._now_ms(), limit, skipped)
+        jobs = await self._store.claim(self._now_ms(), limit, self._skipped, self._wait)
         self.submit(jobs)
-        return len(jobs) == limit and not self._rejected
+        self._busy = len(jobs) == limit
+        return self._busy and not self._rejected
 
     async def _seconds_to_next(self) -> float:
         due_ms = await self._store.next_due_ms()
@@ -266,7 +298,7 @@ class Delivery:
 
     async def _recover(self) -> None:
         try:
-            recovered = await self._store.recover(self._now_ms())
+            recovered = await self._store.recover(self._now_ms(), self._wait)
         except (StoreFailedError, StoreFullError) as error:
             _log.error(kv(event="no-recovery", error=error))
             return

@@ -1,5 +1,6 @@
 """When a soft bounce is tried again, and when its time is up. Pure: time and chance are arguments."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -36,6 +37,18 @@ def next_attempt(failures: int, now_ms: int, expires_ms: int, policy: RetryPolic
     if now_ms >= expires_ms:
         return None
     return min(now_ms + policy.wait_ms(failures, spread), expires_ms)
+
+
+def losing(policy: RetryPolicy, chance: Callable[[], float]) -> Callable[[int], int]:
+    """Return how long a recipient waits that has lost so many leases: not at all the first time, then by the schedule.
+
+    A process may die of anything; one that dies of the same message again would die of it for ever.
+    """
+
+    def wait_ms(losses: int) -> int:
+        return policy.wait_ms(losses - 1, 2 * chance() - 1) if losses > 1 else 0
+
+    return wait_ms
 
 
 def expired(last: Reply) -> Reply:

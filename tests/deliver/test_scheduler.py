@@ -10,7 +10,9 @@ from relay.deliver.client import Timeouts
 from relay.deliver.connect import Dialer
 from relay.deliver.dns import Resolver
 from relay.deliver.settings import DnsSettings
+from storage.audit import Step, Walk
 from storage.model import Job
+from storage.queue_verbs import Wait, at_once
 from storage.settings import ServerSettings
 from storage.status import Status
 from storage.store import Store, StoreFailedError, StoreFullError
@@ -46,13 +48,19 @@ class BrokenStore(Store):
             self.failed += 1
             raise error
 
-    async def claim(self, now_ms: int, limit: int, skip_domains: Collection[str] = ()) -> list[Job]:
+    async def claim(
+        self, now_ms: int, limit: int, skip_domains: Collection[str] = (), wait: Wait = at_once
+    ) -> list[Job]:
         self._fail("claim", StoreFailedError("I/O error"))
-        return await super().claim(now_ms, limit, skip_domains)
+        return await super().claim(now_ms, limit, skip_domains, wait)
 
-    async def recover(self, now_ms: int) -> int:
+    async def recover(self, now_ms: int, wait: Wait = at_once) -> int:
         self._fail("recover", StoreFullError("no space left"))
-        return await super().recover(now_ms)
+        return await super().recover(now_ms, wait)
+
+    async def audit(self, walk: Walk, limit: int, now_ms: int) -> Step:
+        self._fail("audit", StoreFailedError("I/O error"))
+        return await super().audit(walk, limit, now_ms)
 
     async def renew(self, jobs: Sequence[Job], now_ms: int) -> None:
         self._fail("renew", StoreFailedError("I/O error"))
@@ -161,7 +169,9 @@ async def test_a_content_that_cannot_be_read_postpones_its_recipient_only(
         assert (await world.settled("leased@example.test")).status is Status.DELIVERED
 
 
-async def test_a_content_that_is_gone_postpones(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_content_that_is_gone_ends_its_recipient(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No retry would bring it back, and people should know."""
+
     async def nothing(*_: object) -> None:
         return None
 
@@ -171,6 +181,7 @@ async def test_a_content_that_is_gone_postpones(world: World, monkeypatch: pytes
         await world.accept("bob@example.test", leased=False)
         await world.delivery.start()
         row = await world.settled("bob@example.test")
+        assert (row.status, row.enhanced_status) == (Status.BOUNCED, "5.3.0")
         assert "missing" in row.diagnostic
 
 

@@ -107,6 +107,8 @@ def row(status: Status = Status.UNSENT, **changes: Any) -> Recipient:
         "machine_hits": 0,
         "first_open_ms": None,
         "late": "",
+        "losses": 0,
+        "expires_ms": NOW + 5 * DAY,
     }
     return Recipient(**(values | changes))
 

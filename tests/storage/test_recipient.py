@@ -184,7 +184,8 @@ def test_a_delay_report_while_sent_is_an_event_only() -> None:
 def test_a_claim_takes_what_is_due_and_nothing_else() -> None:
     assert not claim(row(due_ms=NOW + 1), NOW, 9, _LEASE_MS)
     assert not claim(row(Status.SENT), NOW, 9, _LEASE_MS)
-    recipient = row(lease=7, due_ms=NOW)
+    assert not claim(row(lease=7, due_ms=NOW), NOW, 9, _LEASE_MS)
+    recipient = row(due_ms=NOW)
     assert claim(recipient, NOW, 9, _LEASE_MS)
     assert (recipient.lease, recipient.due_ms) == (9, NOW + _LEASE_MS)
 

@@ -69,7 +69,8 @@ async def test_an_answer_without_a_lease_is_refused_but_kept_as_a_fact(store: St
     assert await store.settle(result(job, Event.FAIL, UNKNOWN)) == Settled(Status.UNSENT, accepted=False)
     assert await store.settle(result(again, Event.DELIVER, at_ms=NOW + LEASE_MS)) == Settled(Status.DELIVERED, True)
     entries = await reader.timeline(job.recipient_id)
-    assert [entry.kind for entry in entries] == [TimelineKind.ACCEPTED, TimelineKind.ATTEMPT, TimelineKind.ATTEMPT]
+    kinds = [entry.kind for entry in entries]
+    assert kinds == [TimelineKind.ACCEPTED, TimelineKind.ATTEMPT, TimelineKind.ATTEMPT, TimelineKind.QUEUE]
     assert (await one_row(reader, job.recipient_id)).attempts == 1
 
 
