@@ -9,6 +9,7 @@ import typer
 
 from telltale import (
     cli_bounce,
+    cli_broadcast,
     cli_config,
     cli_dkim,
     cli_doctor,
@@ -44,6 +45,7 @@ for part in (
     cli_doctor,
     cli_mail,
     cli_bounce,
+    cli_broadcast,
 ):
     part.register(app)
 

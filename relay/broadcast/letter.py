@@ -48,7 +48,9 @@ class Letter:
     def __init__(self, stored: bytes, name: str = "the message") -> None:
         """Read what `relay.broadcast.draft` made; `name` is the file's, for people. Raises TemplateError."""
         message = message_from_bytes(stored, policy=_POLICY)
-        subject = read(str(message["subject"] or ""), f"{name}, Subject", html=False)
+        self.subject = str(message["subject"] or "")
+        """As it was written, placeholders and all."""
+        subject = read(self.subject, f"{name}, Subject", html=False)
         marks: dict[bytes, Text] = {}
         for leaf, label in _texts(message):
             text = read(_content_of(leaf), f"{name}, {label}", html=leaf.get_content_subtype() == "html")

@@ -1,0 +1,207 @@
+"""`telltale broadcast`: what is wrong is told before anything is stored; what is right is stored as a whole."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from relay.broadcast.runner import TURN_FILE
+from storage.broadcast_model import Run, RunState
+from storage.model import LogFilter
+from storage.reader import Reader
+from storage.store import Store
+from storage.turn import Turn
+from telltale.broadcast_send import chunk_size, read_rate, read_sender, read_time
+from telltale.cli import run
+from telltale.errors import FailureError, UsageError
+from telltale.recipients_csv import Recipients
+from tests.storage.makers import NOW
+
+Told = Callable[..., tuple[str, str]]
+SEND = ("send", "m.html", "--name", "Spring", "--from", "News <news@x.test>", "--subject", "Hi", "--to", "p.csv")
+
+
+@pytest.fixture
+def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Told:
+    monkeypatch.chdir(tmp_path)
+    Path("m.html").write_text("<p>Hello {{ name|default('you') }}</p>")
+    Path("p.csv").write_text("email,name\na@x.test,Ann\nb@x.test,\n")
+    Path("c.toml").write_text(f'[server]\nstate_dir = "{tmp_path}/state"\n')
+    monkeypatch.setenv("TELLTALE_CONFIG", "c.toml")
+
+    async def make() -> None:
+        await (await Store.open(tmp_path / "state")).close()
+
+    asyncio.run(make())
+
+    def tell(*words: str, code: int = 0) -> tuple[str, str]:
+        assert run(["broadcast", *words]) == code, capsys.readouterr()
+        said = capsys.readouterr()
+        return said.out, said.err
+
+    return tell
+
+
+def runs(state_dir: Path) -> list[Run]:
+    async def ask() -> list[Run]:
+        reader = await Reader.open(state_dir)
+        found = await reader.broadcasts.runs(10)
+        assert await reader.log(LogFilter(), limit=1) == []
+        await reader.close()
+        return found
+
+    return asyncio.run(ask())
+
+
+def words(text: str) -> str:
+    return " ".join(text.split())
+
+
+def test_a_dry_run_counts_and_stores_nothing(told: Told, tmp_path: Path) -> None:
+    Path("p.csv").write_text("email;name\na@x.test;Ann\nA@X.TEST;\na@X.test;\nnobody;\n;Eve\nb@x.test;x;y\n")
+    said, _ = told(*SEND, "--dry-run")
+    assert "Broadcast “Spring”, type general, from <news@x.test>" in said
+    for line in ("Unsent 2 will", "Blocked 0 on", "Duplicate 1 twice", "No Email Selected 0 no", "invalid 3 lines"):
+        assert line in words(said)
+    assert 'line 5, email: "nobody" is no address: address has no domain' in said
+    assert "line 6, email: is empty" in said
+    assert "line 7: has 3 cells, but there are 2 columns" in said
+    assert runs(tmp_path / "state") == []
+
+
+def test_what_is_sent_waits_for_the_relay_where_none_runs(told: Told, tmp_path: Path) -> None:
+    said, _ = told(*SEND, "--yes", "--rate", "5/s")
+    assert "No relay runs on this host" in said
+    (made,) = runs(tmp_path / "state")
+    assert (made.state, made.total, made.chunks, made.per_hour, made.personal) == (RunState.SENDING, 2, 1, 18000, True)
+    assert (made.name, made.type, made.sender, made.subject) == ("Spring", "general", "news@x.test", "Hi")
+    listed, _ = told("list")
+    assert "Spring" in listed
+    shown, _ = told("show", "Spring")
+    assert "Spring: sending, 0 of 2 decided, 0 waiting in the queue" in shown
+
+
+def test_orders(told: Told, tmp_path: Path) -> None:
+    told(*SEND, "--yes", "--schedule", "2h")
+    assert runs(tmp_path / "state")[0].state is RunState.SCHEDULED
+    assert told("pause", "Spring")[0] == "Spring: paused, 0 of 2 decided\n"
+    assert told("pause", "Spring", code=1)[1] == "telltale: cannot pause Spring: it is paused\n"
+    assert told("resume", "Spring")[0] == "Spring: goes on, 0 of 2 decided\n"
+    assert runs(tmp_path / "state")[0].state is RunState.SCHEDULED
+    assert told("cancel", "Spring")[0] == "Spring: cancelled, 0 of 2 decided\n"
+    for command in ("show", "pause"):
+        _, why = told(command, "Other", code=1)
+        assert why == 'telltale: no broadcast "Other" was sent from the command line\n'
+
+
+def test_with_a_relay_it_is_told_that_it_goes_out(told: Told, tmp_path: Path) -> None:
+    turn = Turn(tmp_path / "state" / TURN_FILE)
+    assert turn.take()
+    said, _ = told(*SEND, "--yes", "--detach")
+    assert "It is going out." in said
+    turn.give()
+
+
+def test_a_missing_field_is_told_with_its_recipients_and_nothing_is_stored(told: Told, tmp_path: Path) -> None:
+    Path("m.html").write_text("<p>Hello {{ name }} in {{ city }}</p>")
+    _, why = told(*SEND, "--yes", code=1)
+    assert 'telltale: 2 recipients lack the field "city": a@x.test, b@x.test\n' in why
+    assert 'telltale: 1 recipient lacks the field "name": b@x.test\n' in why
+    assert "{{ city|default('…') }}" in why
+    assert runs(tmp_path / "state") == []
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "why"),
+    [
+        (("--to", "no.csv"), 1, "no.csv: cannot be read: no such file"),
+        (("--list", "L"), 2, "say to whom"),
+        (("--from", "nobody"), 2, '--from "nobody" is no address'),
+        (("--rate", "fast"), 2, '--rate "fast" is no rate'),
+        (("--schedule", "later"), 2, '--schedule "later" is no point in time'),
+        (("--type", "*"), 2, '--type "*": expected a type'),
+        (("--name", " "), 2, "--name must be a name"),
+        ((), 2, "nobody can be asked here: say --yes"),
+    ],
+)
+def test_what_is_wrong_is_told(told: Told, change: tuple[str, ...], code: int, why: str) -> None:
+    assert why in told(*SEND, *change, code=code)[1]
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "why"),
+    [
+        ("m.html", b"<p>\n{{ name </p>", "m.html, line 2: unexpected"),
+        ("m.html", b"\xff", "m.html: is not UTF-8 text (byte 0)"),
+        ("p.csv", b"", "its first line must name the columns"),
+        ("p.csv", b"name,city\n", 'expected "address" or "email", found name, city'),
+        ("p.csv", b"email\n\xff\n", "p.csv: is not UTF-8 text"),
+        ("p.csv", b'email\n"a@x.test\n', "p.csv, line 2: is no CSV"),
+        ("p.csv", b"email\n", "there is nobody to send to"),
+    ],
+)
+def test_files_that_cannot_be_used(told: Told, file: str, content: bytes, why: str) -> None:
+    Path(file).write_bytes(content)
+    assert why in told(*SEND, "--yes", code=1)[1]
+
+
+def test_a_list_that_is_not_there(told: Told) -> None:
+    sent = [word for word in SEND if word not in {"--to", "p.csv"}]
+    assert told(*sent, "--list", "Readers", code=1)[1] == 'telltale: there is no list "Readers"\n'
+
+
+def test_an_html_page_needs_a_subject_and_a_message_has_its_own(told: Told, tmp_path: Path) -> None:
+    sent = [word for word in SEND if word not in {"--subject", "Hi"}]
+    assert "has no Subject: say --subject" in told(*sent, "--yes", code=2)[1]
+    Path("m.eml").write_bytes(b"Subject: Own\n\nText\n")
+    told("send", "m.eml", *sent[2:], "--yes")
+    assert runs(tmp_path / "state")[0].subject == "Own"
+    Path("m.eml").write_bytes(b"no message")
+    assert "m.eml: it has no header" in told("send", "m.eml", *sent[2:], "--yes", code=1)[1]
+
+
+@pytest.mark.parametrize(
+    ("text", "per_hour"), [("100/s", 360_000), ("600 / minute", 36_000), ("5000/h", 5000), ("240/d", 10), (None, None)]
+)
+def test_rates(text: str | None, per_hour: int | None) -> None:
+    assert read_rate(text) == per_hour
+
+
+@pytest.mark.parametrize("text", ["0/s", "1/d", "5", "x/s", "-5/s"])
+def test_what_is_no_rate(text: str) -> None:
+    with pytest.raises(UsageError):
+        read_rate(text)
+
+
+def test_times() -> None:
+    assert read_time("30m", NOW) == NOW + 1_800_000
+    assert read_time("2100-01-01T00:00Z", NOW) == 4_102_444_800_000
+    assert read_time(None, NOW) is None
+    with pytest.raises(UsageError, match="is past"):
+        read_time("2001-01-01", NOW)
+
+
+def test_senders() -> None:
+    assert read_sender("Jörg <j@X.test>") == ("j@x.test", "=?utf-8?b?SsO2cmc=?= <j@x.test>")
+    assert read_sender("j@x.test") == ("j@x.test", "j@x.test")
+
+
+def test_a_step_is_no_more_than_goes_out_in_a_second() -> None:
+    assert chunk_size(personal=False, per_hour=None) == 500
+    assert chunk_size(personal=True, per_hour=None) == 100
+    assert chunk_size(personal=True, per_hour=3600 * 7) == 7
+    assert chunk_size(personal=False, per_hour=5000) == 1
+
+
+def test_a_file_of_any_size_is_read_a_line_at_a_time(tmp_path: Path) -> None:
+    path = tmp_path / "p.csv"
+    path.write_bytes("\ufeffE-Mail\tName\tCity\n".encode() + b"\nx\x01@y.test\tX\n" * 9 + b"ann@x.test\t Ann \t\n")
+    recipients = Recipients(path)
+    (entry,) = recipients.entries()
+    assert (entry.address, entry.name, entry.fields) == ("ann@x.test", "Ann", {})
+    assert (recipients.bad, len(recipients.first_bad)) == (9, 5)
+    with pytest.raises(FailureError, match="cannot be read"):
+        list(Recipients(tmp_path / "none.csv").entries())
+    assert json.dumps(entry.fields) == "{}"
