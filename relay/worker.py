@@ -21,8 +21,16 @@ from relay.broadcast_fields import BroadcastFields
 from relay.broadcasting import preparing
 from relay.compose import Composer
 from relay.deliver.delivery import Delivery
+from relay.deliver.dns import Resolver
 from relay.deliver.keys import load
-from relay.deliver.settings import DeliverySettings, DkimSettings, DnsSettings, RetrySettings
+from relay.deliver.settings import (
+    TLS_REPORTS,
+    DeliverySettings,
+    DkimSettings,
+    DnsSettings,
+    RetrySettings,
+    TlsReportSettings,
+)
 from relay.deliver.shape import ALONE, Share
 from relay.deliver.shaping import Shaping
 from relay.inject.plan import InjectOptions
@@ -33,6 +41,7 @@ from relay.receive.settings import BounceSettings, SubmissionSettings
 from relay.receive.tls import server_context
 from relay.returns import Returns
 from relay.sign import Signer
+from relay.tls_reports import TlsReports, author
 from storage import broadcast_settings
 from storage.broadcast_settings import BroadcastSettings
 from storage.commit import StoreFailedError, StoreFullError
@@ -70,6 +79,7 @@ class RelaySettings:
     retry: RetrySettings
     retention: RetentionSettings
     dkim: DkimSettings
+    tls_report: TlsReportSettings = TLS_REPORTS
     broadcast: BroadcastSettings = broadcast_settings.DEFAULT
     policy: Policy = POLICY
     shaping: Shaping | None = None
@@ -110,6 +120,7 @@ class Rooms:
             shaping=at.shaping,
             share=at.share,
             warn_after_ms=at.answers.delay_after * 1000,
+            tls_reports=at.tls_report.send,
         )
         url_length = len(image_url(at.tracking.base_url, "a" * TOKEN_CHARS))
         inject = InjectOptions(
@@ -127,6 +138,15 @@ class Rooms:
             lifetime_ms=at.retry.lifetime * 1000,
             signing_domains=signer.domains,
             broadcasts=at.broadcast,
+        )
+        self._tls_reports = TlsReports(
+            store,
+            Resolver(at.dns),
+            allow_private=at.delivery.allow_private_destinations,
+            acceptor=acceptor,
+            author=author(at.tls_report, at.server.hostname),
+            signs=lambda field: bool(signer.domains([field])),
+            lifetime_ms=at.retry.lifetime * 1000,
         )
         tls = server_context(at.submission.tls_cert, at.submission.tls_key, at.server.state_dir, at.server.hostname)
         self.submission = SubmissionListener(at.submission, at.server, acceptor, Authenticator(reader), tls)
@@ -199,6 +219,11 @@ class Rooms:
         """Look over a part of the queue for what nobody would ever try."""
         await self._delivery.audit()
 
+    async def report_tls(self, now_ms: int) -> None:
+        """Send the reports on TLS that are due."""
+        if self._at.tls_report.send:
+            await self._tls_reports.send(now_ms)
+
     async def resume(self) -> None:
         """Take up the bounce messages that an earlier process stored and did not settle."""
         await self._returns.resume()
@@ -210,6 +235,7 @@ class Rooms:
         await asyncio.gather(self.submission.drain(grace_seconds), self.bounces.drain(grace_seconds))
         await self._delivery.drain(grace_seconds)
         await self._returns.drain()
+        await self._tls_reports.close()
 
 
 class Worker:
@@ -237,6 +263,7 @@ class Worker:
             self._stack = stack.pop_all()
         self._chores = [
             asyncio.create_task(self._purge_for_ever()),
+            asyncio.create_task(self._tend_tls_for_ever()),
             asyncio.create_task(self._audit_for_ever()),
             asyncio.create_task(self._watch_flushes()),
         ]
@@ -279,9 +306,18 @@ class Worker:
         while self._settings.share.index == 0:
             try:
                 await self._purge(time.time_ns() // 1_000_000)
-                await self._rooms.refresh_policies()
             except (StoreFailedError, StoreFullError) as error:
                 _log.warning(kv(event="not-purged", reason=str(error)))
+            await asyncio.sleep(_PURGE_EVERY_SECONDS)
+
+    async def _tend_tls_for_ever(self) -> None:
+        """Keep policies fresh and send reports: apart from all else, since it waits for strangers' servers."""
+        while self._settings.share.index == 0:
+            try:
+                await self._rooms.refresh_policies()
+                await self._rooms.report_tls(time.time_ns() // 1_000_000)
+            except Exception as error:  # noqa: BLE001 - whatever a stranger's records do to our code, mail goes on
+                _log.error(kv(event="tls-not-tended"), exc_info=error)
             await asyncio.sleep(_PURGE_EVERY_SECONDS)
 
     async def _purge(self, now_ms: int) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from pixel.settings import PixelSettings
 from relay.answer.settings import AnswerSettings
-from relay.deliver.settings import DeliverySettings, DkimSettings, DnsSettings, RetrySettings
+from relay.deliver.settings import DeliverySettings, DkimSettings, DnsSettings, RetrySettings, TlsReportSettings
 from relay.receive.settings import BounceSettings, SubmissionSettings
 from report.settings import ReportSettings
 from storage.broadcast_settings import BroadcastSettings
@@ -40,6 +40,7 @@ class Config(Section):
     dns: DnsSettings = DnsSettings()
     retry: RetrySettings = RetrySettings()
     dkim: DkimSettings = DkimSettings()
+    tls_report: TlsReportSettings = TlsReportSettings()
     tracking: TrackingSettings = TrackingSettings()
     pixel: PixelSettings = PixelSettings()
     report: ReportSettings = ReportSettings()

@@ -63,6 +63,7 @@ def _relay(config: Config, index: int) -> Running:
             dns=config.dns,
             retry=config.retry,
             dkim=config.dkim,
+            tls_report=config.tls_report,
             retention=config.retention,
             broadcast=config.broadcast,
             policy=config.policy,

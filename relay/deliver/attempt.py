@@ -35,6 +35,7 @@ async def attempted(means: Means, job: Job, connection: Connection, delivered_on
         asked = parameters(job, copy.return_path, delivered_on, smtputf8=offered.smtputf8)
     transaction = Transaction(copy.return_path, job.address, copy.content, job.message.smtputf8, *asked)
     connection.used += 1
+    means.tally.used(connection, job)
     outcome = await connection.session.start(transaction)
     if connection.used == 1:
         connection.keep_tls_session()

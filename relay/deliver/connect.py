@@ -14,7 +14,7 @@ import ssl
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Final, cast
 
 import aiosmtplib
@@ -24,6 +24,7 @@ from relay.deliver.client import Extensions, Session, Timeouts
 from relay.deliver.demand import Demand, Proof, Tlsas, demand
 from relay.deliver.destination import Destination
 from relay.deliver.dns import Resolver
+from relay.deliver.failure import FailureType, Mishap, of_mismatch, of_verify_code
 from relay.deliver.last_words import LastWords
 from relay.deliver.mx import Found, in_turn, is_public
 from relay.deliver.reply import from_text, garbled, ours
@@ -40,6 +41,8 @@ MAX_SESSIONS: Final = 2
 _LAST_SECONDS: Final = 300.0
 _ADDRESSES_KEPT: Final = 10_000
 _FIRST_CODE, _LAST_CODE = 200, 599
+# Of a failure's words, in a report to the domain.
+_SHOWN: Final = 200
 _NOT_AVAILABLE: Final = 421
 _WHILE: Final = {
     Phase.BANNER: "while waiting for the greeting",
@@ -59,6 +62,10 @@ class Failure:
     address: str | None = None
     source: str | None = None
     """The address of ours that it was tried from, where one was chosen."""
+    trouble: FailureType | None = None
+    """What was wrong with TLS, where it was that."""
+    mishaps: tuple[Mishap, ...] = ()
+    """All that went wrong with TLS before we gave up."""
 
     @property
     def final(self) -> bool:
@@ -87,6 +94,12 @@ class Connection:
     """Whether it went to an IPv6 address and the host has an IPv4 address, too."""
     secured: tuple[ssl.SSLObject, Demand] | None = None
     """Its TLS, and what that was to come to."""
+    as_asked: bool = False
+    """Whether TLS came to what was asked for first."""
+    mishaps: tuple[Mishap, ...] = ()
+    """What went wrong with TLS before, on the way to this connection."""
+    counted: set[str] = field(default_factory=set)
+    """Domains that it was counted for (`tally.py`)."""
 
     def keep_tls_session(self) -> None:
         """Let the next connection to this server resume this one's TLS."""
@@ -97,10 +110,11 @@ class Connection:
 class _StopError(Exception):
     """A step failed; never leaves this file."""
 
-    def __init__(self, reply: Reply, phase: Phase) -> None:
+    def __init__(self, reply: Reply, phase: Phase, trouble: FailureType | None = None) -> None:
         super().__init__(reply.text)
         self.reply = reply
         self.phase = phase
+        self.trouble = trouble or (FailureType.VALIDATION if phase is Phase.TLS else None)
 
 
 class _Smtp(aiosmtplib.SMTP):
@@ -147,6 +161,16 @@ class Dialer:
 
         `without_six`: to no IPv6 address of a host that has an IPv4 address.
         """
+        mishaps: list[Mishap] = []
+        dialed = await self._dial(destination, avoided, mishaps, without_six=without_six)
+        if isinstance(dialed, Failure):
+            return replace(dialed, mishaps=tuple(mishaps)) if mishaps else dialed
+        dialed.mishaps = tuple(mishaps)
+        return dialed
+
+    async def _dial(
+        self, destination: Destination, avoided: Collection[str], mishaps: list[Mishap], *, without_six: bool
+    ) -> Connection | Failure:
         hosts = destination.hosts.in_order(self._chance)
         hosts.sort(key=lambda host: host in avoided)
         failure: Failure | None = None
@@ -158,12 +182,13 @@ class Dialer:
                 continue
             asked = await self._asked(destination, host)
             if isinstance(asked, Failure):
+                mishaps.append(_mishap(asked, host))
                 failure = _worse(failure, asked)
                 continue
             fours = [address for address in addresses if ":" not in address]
             for address in (fours or addresses if without_six else addresses)[:tries_left]:
                 tries_left -= 1
-                tried = await self._open(destination, host, address, asked)
+                tried = await self._open(destination, host, address, asked, mishaps)
                 if isinstance(tried, Connection):
                     tried.other_four = ":" in address and bool(fours)
                     return tried
@@ -217,16 +242,26 @@ class Dialer:
         if destination.dane and not _is_address(host):
             found = await tlsas(self._resolver, host, destination.port)
         if isinstance(found, Reply):
-            return Failure(found, Phase.DNS, host)
+            return Failure(found, Phase.DNS, host, trouble=FailureType.DNSSEC_INVALID)
         asked = demand(destination, host, found)
-        return asked if isinstance(asked, Demand) else Failure(asked, Phase.TLS, host)
+        if isinstance(asked, Demand):
+            return asked
+        return Failure(ours("4.7.5", asked.text), Phase.TLS, host, trouble=asked.failure)
 
-    async def _open(self, destination: Destination, host: str, address: str, asked: Demand) -> Connection | Failure:
-        asked = self._tls.asked(host, asked)
+    async def _open(
+        self, destination: Destination, host: str, address: str, first: Demand, mishaps: list[Mishap]
+    ) -> Connection | Failure:
+        asked = self._tls.asked(host, first)
         while True:
             opened = await self._try(destination, host, address, asked)
-            if isinstance(opened, Connection) or opened.phase is not Phase.TLS:
+            if isinstance(opened, Connection):
+                opened.as_asked = asked is first
+                if opened.secured is None and asked.proof is not None:
+                    mishaps.append(Mishap(FailureType.NO_STARTTLS, host, address, opened.source or ""))
                 return opened
+            if opened.phase is not Phase.TLS:
+                return opened
+            mishaps.append(_mishap(opened, host, asked))
             self._tls.remember_failure(host, asked)
             if asked.otherwise is None:
                 return opened
@@ -239,7 +274,7 @@ class Dialer:
             secured = await self._greet(smtp, destination, address, asked)
             connection = self._take_over(smtp, host, address, secured, asked)
         except _StopError as stop:
-            failure = Failure(stop.reply, stop.phase, host, address, _source_of(destination, address))
+            failure = Failure(stop.reply, stop.phase, host, address, _source_of(destination, address), stop.trouble)
         except BaseException:
             if smtp is not None:
                 smtp.close()
@@ -354,7 +389,8 @@ async def _start_tls(smtp: _Smtp, asked: Demand) -> None:
     if not smtp.supports_extension("starttls"):
         if asked.may_be_clear:
             return
-        raise _StopError(ours("4.7.4", "TLS is required, but the server does not offer it"), Phase.TLS)
+        reply = ours("4.7.4", "TLS is required, but the server does not offer it")
+        raise _StopError(reply, Phase.TLS, FailureType.NO_STARTTLS)
     below = cast("asyncio.Transport", smtp.transport)
     with _phase(Phase.TLS):
         try:
@@ -375,7 +411,7 @@ def _prove(smtp: _Smtp, asked: Demand) -> None:
     secured = _tls_of(smtp)
     mismatch = None if secured is None else tls.unproven(secured, asked, dt.datetime.now(dt.UTC))
     if mismatch is not None:
-        raise _StopError(ours("4.7.5", f"DANE: {mismatch}"), Phase.TLS)
+        raise _StopError(ours("4.7.5", f"DANE: {mismatch}"), Phase.TLS, of_mismatch(mismatch))
 
 
 def _tls_of(smtp: _Smtp) -> ssl.SSLObject | None:
@@ -400,10 +436,10 @@ def _phase(phase: Phase, *, implicit_tls: bool = False) -> Iterator[None]:
     try:
         yield
     except aiosmtplib.SMTPResponseException as error:
-        raise _StopError(_reply_of(error), phase) from None
+        raise _StopError(_reply_of(error), phase, FailureType.NO_STARTTLS if phase is Phase.TLS else None) from None
     except (aiosmtplib.SMTPException, OSError) as error:  # TimeoutError and ssl.SSLError are OSErrors
         at = Phase.TLS if implicit_tls and _is_tls_error(error.__cause__) else phase
-        raise _StopError(_words_for(error, at), at) from None
+        raise _StopError(_words_for(error, at), at, _trouble(error)) from None
 
 
 def _is_tls_error(cause: BaseException | None) -> bool:
@@ -426,6 +462,25 @@ def _words_for(error: Exception, phase: Phase) -> Reply:
     if isinstance(error, TimeoutError):
         return ours("4.4.2", f"timed out {_WHILE[phase]}")
     return ours("4.4.2", f"lost connection {_WHILE[phase]}")
+
+
+def _trouble(error: Exception) -> FailureType | None:
+    """Return what was wrong with a certificate, where it was that."""
+    for each in (error, error.__cause__):
+        if isinstance(each, ssl.SSLCertVerificationError):
+            return of_verify_code(each.verify_code)
+    return None
+
+
+def _mishap(failure: Failure, host: str, asked: Demand | None = None) -> Mishap:
+    return Mishap(
+        failure.trouble or FailureType.VALIDATION,
+        host,
+        failure.address or "",
+        failure.source or "",
+        failure.reply.text[:_SHOWN],
+        tuple(map(str, asked.tlsa)) if asked is not None else (),
+    )
 
 
 def _worse(known: Failure | None, failure: Failure) -> Failure:

@@ -34,6 +34,10 @@ class Tlsa:
     matching: int
     data: bytes
 
+    def __str__(self) -> str:
+        """Return it as DNS zones and reports have it."""
+        return f"{self.usage} {self.selector} {self.matching} {self.data.hex()}"
+
 
 class Mismatch(StrEnum):
     """Why a chain is not what the records ask for."""

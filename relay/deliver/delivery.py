@@ -30,6 +30,7 @@ from relay.deliver.shape import ALONE, Share
 from relay.deliver.shaping import Shaping, shipped
 from relay.deliver.slots import Slots
 from relay.deliver.sts_policies import StsPolicies
+from relay.deliver.tally import Tally
 from relay.deliver.telling import Telling
 from relay.deliver.tls import TlsClient
 from relay.deliver.watchdog import Seen, Watchdog
@@ -82,6 +83,7 @@ class Delivery:
         share: Share = ALONE,
         warn_after_ms: int = 0,
         https: Https | None = None,
+        tls_reports: bool = False,
         chance: Callable[[], float] = random.random,
         clock: Callable[[], float] = time.monotonic,
         now_ms: Callable[[], int] = _now_ms,
@@ -118,6 +120,7 @@ class Delivery:
         name = server.hostname or socket.getfqdn()
         timeouts = timeouts or Timeouts()
         dialer = Dialer(self._resolver, TlsClient(clock), ehlo_name=name, timeouts=timeouts, chance=chance, clock=clock)
+        self._tally = Tally(store, now_ms)
         means = Means(
             dialer,
             self._contents,
@@ -128,6 +131,7 @@ class Delivery:
             policy,
             settings.max_connections_per_site,
             share,
+            self._tally,
             clock,
             now_ms,
         )
@@ -135,7 +139,9 @@ class Delivery:
         self._sts = StsPolicies(store, self._resolver, self._https.policy, now_ms)
         self._telling = Telling(server.state_dir, store.owner_id, store.next_id(), share.index)
         own_names = frozenset({name.lower().rstrip(".")})
-        self._places = Places(settings, self._resolver, self._sts, means, own_names, shaping or shipped())
+        self._places = Places(
+            settings, self._resolver, self._sts, means, own_names, shaping or shipped(), reports=tls_reports
+        )
 
     # What the rest of the relay calls.
 
@@ -200,6 +206,7 @@ class Delivery:
             site.stop()
         await asyncio.gather(*(site.drain(max(0.0, ends - self._clock())) for site in sites))
         await self._results.drain(max(grace_seconds, _SETTLE_SECONDS))
+        await self._tally.flush()
         await self._sts.close()
         await self._https.close()
         await self._telling.stop()
@@ -293,6 +300,7 @@ class Delivery:
                 await self._recover()
             if now >= watch_at:
                 watch_at = now + _WATCH_SECONDS
+                await self._tally.flush()
                 await self._watch_leases(now)
                 self._places.forget()
 

@@ -7,14 +7,12 @@ make good what DANE found wrong (RFC 8461, 2).
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
 
 from relay.deliver.dane import Tlsa
 from relay.deliver.destination import Destination
-from relay.deliver.reply import ours
+from relay.deliver.failure import FailureType
 from relay.deliver.settings import TlsPolicy
 from relay.deliver.sts import Mode
-from storage.model import Reply
 
 
 class Proof(StrEnum):
@@ -60,11 +58,16 @@ class Demand:
         return self.proof is None or (self.otherwise is not None and self.otherwise.may_be_clear)
 
 
-_ENHANCED: Final = "4.7.5"
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a host must not be used."""
+
+    text: str
+    failure: FailureType
 
 
-def demand(destination: Destination, host: str, tlsas: Tlsas | None) -> Demand | Reply:
-    """Return what is asked of a host of a destination, or our words why it must not be used.
+def demand(destination: Destination, host: str, tlsas: Tlsas | None) -> Demand | Refusal:
+    """Return what is asked of a host of a destination, or why it must not be used.
 
     `tlsas` is what DNSSEC proved of the host; None: there are no such records, or nobody asked.
     """
@@ -72,7 +75,8 @@ def demand(destination: Destination, host: str, tlsas: Tlsas | None) -> Demand |
         return Demand(Proof.DANE, tlsas.base, tlsas.records, tuple({tlsas.base: None, host: None}))
     if destination.tls is TlsPolicy.DANE_ONLY:
         lack = "that came securely" if tlsas is None else "that can be used"
-        return ours(_ENHANCED, f"DANE is required, but {host} has no TLSA records {lack}")
+        failure = FailureType.DANE_REQUIRED if tlsas is None else FailureType.TLSA_INVALID
+        return Refusal(f"DANE is required, but {host} has no TLSA records {lack}", failure)
     usual = _usual(destination, host)
     if tlsas is not None and usual.may_be_clear:
         # RFC 7672, 2.2: records that cannot be used still say that TLS is there.
@@ -85,7 +89,7 @@ def demand(destination: Destination, host: str, tlsas: Tlsas | None) -> Demand |
         return proven
     if sts.mode is Mode.TESTING:
         return usual
-    return ours(_ENHANCED, f"the MTA-STS policy of the domain does not name {host}")
+    return Refusal(f"the MTA-STS policy of the domain does not name {host}", FailureType.VALIDATION)
 
 
 def _usual(destination: Destination, host: str) -> Demand:

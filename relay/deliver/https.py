@@ -72,6 +72,7 @@ class Https:
         self._allow_private = allow_private
         self._port = port
         self._session: aiohttp.ClientSession | None = None
+        self._closed = False
 
     async def policy(self, domain: str) -> bytes | str:
         """Fetch the text of a domain's MTA-STS policy (RFC 8461, 3.3), or return why there is none."""
@@ -103,10 +104,13 @@ class Https:
 
     async def close(self) -> None:
         """Close its connections."""
+        self._closed = True
         if self._session is not None:
             await self._session.close()
 
     def _client(self) -> aiohttp.ClientSession:
+        if self._closed:
+            raise ConnectionAbortedError("we are about to end")
         # Made when first needed: reading the system's certificates takes some 30 ms.
         if self._session is None:
             connector = aiohttp.TCPConnector(

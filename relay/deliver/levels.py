@@ -25,6 +25,10 @@ class Level:
         return self.tls in _BY_TLSA
 
 
+WHATEVER: Final = Level(TlsPolicy.MAY, dane=False, sts=False)
+"""For what is to go whatever TLS comes to."""
+
+
 class Levels:
     """Policies by domain pattern, and the default."""
 

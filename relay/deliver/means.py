@@ -12,6 +12,7 @@ from relay.deliver.results import Results
 from relay.deliver.retry import RetryPolicy
 from relay.deliver.shape import Share
 from relay.deliver.slots import Slots
+from relay.deliver.tally import Tally
 from storage.model import Attempt, Job, Reply
 
 Compose = Callable[[Job, bytes, Extensions], Copy | Reply]
@@ -46,6 +47,7 @@ class Means:
     connections_per_site: int
     """That this worker allows any site."""
     share: Share
+    tally: Tally
     clock: Callable[[], float]
     """Seconds that only rise."""
     now_ms: Callable[[], int]

@@ -11,9 +11,10 @@ from collections.abc import Iterable
 from itertools import chain, islice
 from typing import Final
 
+from relay.deliver import tlsrpt
 from relay.deliver.destination import Destination, of_hosts, of_route
 from relay.deliver.dns import Resolver
-from relay.deliver.levels import Levels
+from relay.deliver.levels import WHATEVER, Level, Levels
 from relay.deliver.means import Entry, Means
 from relay.deliver.mx import Hosts, hosts_of, literal
 from relay.deliver.reply import ours
@@ -23,7 +24,8 @@ from relay.deliver.shaping import Shaping
 from relay.deliver.site import Site
 from relay.deliver.source import Source
 from relay.deliver.sts import StsPolicy
-from relay.deliver.sts_policies import StsPolicies
+from relay.deliver.sts_policies import InForce, StsPolicies
+from relay.deliver.tally import is_report
 from storage.kv import kv
 from storage.model import Attempt, Job, Phase, Reply
 
@@ -32,10 +34,14 @@ _KNOWN_SECONDS: Final = 3600.0
 # Sites whose load is looked at after each delivery, while they are skipped.
 _WATCHED: Final = 16
 
+_MOMENT_SECONDS: Final = 2.0
+
 _log = logging.getLogger("telltale.deliver")
 
 
 Key = tuple[str, str]
+# Added to the name of the source, for reports on TLS: they go whatever TLS comes to (RFC 8460, 3).
+_WHATEVER: Final = "\nreport"
 """A recipient's domain, and the name of the source that mail to it goes out from ("": the system's choice)."""
 
 
@@ -67,10 +73,13 @@ class Places:
         means: Means,
         own_names: frozenset[str],
         shaping: Shaping,
+        *,
+        reports: bool = False,
     ) -> None:
-        """`own_names` are the MX names that are ourselves."""
+        """`own_names` are the MX names that are ourselves; `reports`: domains may ask for reports on TLS."""
         self._resolver = resolver
         self._sts = sts
+        self._reports = reports
         self._means = means
         self._own_names = own_names
         self._places: dict[Key, _Place] = {}
@@ -178,6 +187,7 @@ class Places:
         for at, site in list(self._sites.items()):
             if site.unused and not site.domains:
                 del self._sites[at]
+        self._means.tally.keep_only({domain for domain, _ in self._places})
 
     # Finding the way.
 
@@ -185,7 +195,7 @@ class Places:
         """Let a place's site go; the domain is the site's as long as another source's way leads there."""
         domain, own = key
         site, place.site = place.site, None
-        names = {"", *self._pools.names} - {own}
+        names = {name + way for name in ("", *self._pools.names) for way in ("", _WHATEVER)} - {own}
         others = (self._places.get((domain, name)) for name in names)
         if site is not None and not any(other is not None and other.site is site for other in others):
             site.domains.discard(domain)
@@ -195,12 +205,12 @@ class Places:
         route = self._routes.match(domain)
         address = literal(domain) if route is None else None
         if route is not None:
-            level = self._levels.of(domain)
+            level = self._level(key)
             dane = level.dane_on_route and self._resolver.validates
             destination = of_route(route, level.tls, self._settings.delivered_on, dane=dane)
             self._found(key, place, destination, self._means.clock() + _KNOWN_SECONDS)
         elif address is not None:
-            destination = self._of_hosts(domain, Hosts(((address,),)), place.source)
+            destination = self._of_hosts(self._level(key), Hosts(((address,),)), place.source)
             self._found(key, place, destination, self._means.clock() + _KNOWN_SECONDS)
         else:
             self._asked[key] = place
@@ -210,7 +220,7 @@ class Places:
 
     def _of_hosts(
         self,
-        domain: str,
+        level: Level,
         hosts: Hosts,
         source: Source | None,
         *,
@@ -218,7 +228,7 @@ class Places:
         sts: StsPolicy | None = None,
     ) -> Destination:
         """`secure`: DNSSEC proved that these are the domain's hosts."""
-        at, level = self._settings, self._levels.of(domain)
+        at = self._settings
         return of_hosts(
             hosts,
             at.port,
@@ -230,14 +240,35 @@ class Places:
             sts=sts,
         )
 
-    async def _sts_of(self, domain: str) -> StsPolicy | None:
-        return (await self._sts.of(domain)).policy if self._levels.of(domain).sts else None
+    def _level(self, key: Key) -> Level:
+        domain, way = key
+        return WHATEVER if way.endswith(_WHATEVER) else self._levels.of(domain)
+
+    async def _sts_of(self, key: Key) -> StsPolicy | None:
+        """Return the domain's MTA-STS policy; and let its sessions be counted where it asks for that."""
+        domain, way = key
+        asked = self._reports and not way.endswith(_WHATEVER)
+        found, in_force = await asyncio.gather(
+            self._asks_for_reports(domain) if asked else _no(),
+            self._sts.of(domain) if self._level(key).sts else _no_policy(),
+        )
+        if found:
+            self._means.tally.want(domain, in_force)
+        return in_force.policy
+
+    async def _asks_for_reports(self, domain: str) -> bool:
+        """Return whether a domain wants reports on TLS; its mail waits for that no longer than a moment."""
+        try:
+            async with asyncio.timeout(_MOMENT_SECONDS):
+                return bool(tlsrpt.wanted((await self._resolver.texts(f"_smtp._tls.{domain}")).records))
+        except TimeoutError:
+            return False
 
     async def _ask(self, key: Key, place: _Place) -> None:
         domain, _ = key
         began_ms, began = self._means.now_ms(), self._means.clock()
         try:
-            (answer, until), sts = await asyncio.gather(self._resolver.mx(domain), self._sts_of(domain))
+            (answer, until), sts = await asyncio.gather(self._resolver.mx(domain), self._sts_of(key))
             hosts = hosts_of(domain, answer, self._own_names)
         except Exception as error:  # noqa: BLE001 - whatever a stranger's answer does to our code, its domain alone meets
             _log.error(kv(event="mx-lookup-failed", domain=domain), exc_info=error)
@@ -245,7 +276,7 @@ class Places:
         finally:
             del self._asked[key]
         if isinstance(hosts, Hosts):
-            destination = self._of_hosts(domain, hosts, place.source, secure=answer.secure, sts=sts)
+            destination = self._of_hosts(self._level(key), hosts, place.source, secure=answer.secure, sts=sts)
             self._found(key, place, destination, until.at)
             return
         attempt = Attempt(began_ms, round((self._means.clock() - began) * 1000), Phase.DNS, hosts)
@@ -265,5 +296,14 @@ class Places:
             site.put(entry)
 
 
+async def _no() -> bool:
+    return False
+
+
+async def _no_policy() -> InForce:
+    return InForce()
+
+
 def _key(job: Job, source: Source | None) -> Key:
-    return job.domain, source.name if source is not None else ""
+    way = source.name if source is not None else ""
+    return job.domain, way + _WHATEVER if is_report(job.message) else way

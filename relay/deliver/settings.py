@@ -1,6 +1,7 @@
 """Configuration of delivery: `[delivery]`, `[dns]`, `[retry]` and `[dkim]`."""
 
 import ipaddress
+import re
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
@@ -124,6 +125,29 @@ class DeliverySettings(Section):
         if value < 1:
             raise ValueError("must be at least 1, or nothing would ever be delivered")
         return value
+
+
+class TlsReportSettings(Section):
+    """`[tls_report]`: daily reports on TLS to domains that ask for them (RFC 8460)."""
+
+    send: bool = True
+    organization: str = ""
+    """Who reports, as people know it; "" means `server.hostname`."""
+    contact: str = ""
+    """The address that reports come from; "" means postmaster at `server.hostname`."""
+
+    @field_validator("contact")
+    @classmethod
+    def _is_an_address(cls, contact: str) -> str:
+        if not contact:
+            return ""
+        local, at, domain = contact.rpartition("@")
+        if not at or not re.fullmatch(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}", local):
+            raise ValueError('must be an address such as "postmaster@example.org"')
+        return f"{local}@{parse_domain(domain)}"
+
+
+TLS_REPORTS: Final = TlsReportSettings()
 
 
 class DnsSettings(Section):

@@ -245,6 +245,7 @@ class Site:
     def _not_reached(self, failure: Failure, began_ms: int, began: float) -> None:
         """Settle who waited for the connection that no host gave us."""
         self.standing.last = failure.reply
+        self._means.tally.failed(failure.mishaps, (entry.job for entry in self._waiting))
         now = self._means.clock()
         suspended = self._hear(failure.reply).suspends
         if self._live and not suspended:

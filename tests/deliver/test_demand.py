@@ -3,13 +3,12 @@ from typing import Any
 import pytest
 
 from relay.deliver.dane import Tlsa
-from relay.deliver.demand import Demand, Proof, Tlsas, demand
+from relay.deliver.demand import Demand, Proof, Refusal, Tlsas, demand
 from relay.deliver.destination import Destination
 from relay.deliver.levels import Level, Levels
 from relay.deliver.mx import Hosts
 from relay.deliver.settings import DeliverySettings, TlsPolicy
 from relay.deliver.sts import Mode, StsPolicy
-from storage.model import Reply
 
 RECORDS = (Tlsa(3, 1, 1, bytes(32)),)
 ENFORCED = StsPolicy(Mode.ENFORCE, ("mx.test",))
@@ -23,7 +22,7 @@ def to(tls: TlsPolicy, sts: StsPolicy | None = None, **changes: Any) -> Destinat
 def asked(tls: TlsPolicy, sts: StsPolicy | None = None, tlsas: Tlsas | None = None, host: str = "mx.test") -> list[str]:
     """Return the chain of demands in words."""
     words: list[str] = []
-    each: Demand | Reply | None = demand(to(tls, sts), host, tlsas)
+    each: Demand | Refusal | None = demand(to(tls, sts), host, tlsas)
     while isinstance(each, Demand):
         words.append(each.proof or "clear")
         each = each.otherwise

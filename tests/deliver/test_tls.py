@@ -1,5 +1,6 @@
 """What a domain's TLS policy comes to, from the configuration to the recipient's row."""
 
+import json
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from tests.deliver.world import World
 from tests.peers.certificates import Certificate, make, pem_file
 from tests.peers.dns import DnsServer
 from tests.peers.https import HttpsServer
-from tests.peers.smtp import Script, ScriptedServer
+from tests.peers.smtp import DROP, Script, ScriptedServer
 
 ROOT = make("Root", authority=True)
 LEAF = make("peer.test", ROOT)
@@ -376,3 +377,96 @@ async def test_mta_sts_can_be_switched_off(world: World, web: HttpsServer) -> No
         await world.send("a@example.test")
         assert words(await tls_of(world, "a@example.test")) == "unverified"
         assert web.asked == []
+
+
+# What is counted for reports.
+
+type_of = "policy-type"
+TODAY_MS = 86_400_000
+
+
+async def counted(world: World, domain: str = "example.test") -> dict[tuple[str, str], int]:
+    """Return the sessions of today by type of policy and failure."""
+    await world.delivery.drain(0)
+    counts = await world.store.tls.counts(world.now_ms() // TODAY_MS, domain)
+    found: dict[tuple[str, str], int] = {}
+    for each in counts:
+        kind = json.loads(each.key.policy)[type_of], each.key.failure
+        found[kind] = found.get(kind, 0) + each.sessions
+    return found
+
+
+@pytest.fixture
+def reporting(dns: DnsServer) -> None:
+    for domain in ("example.test", "strict.test"):
+        dns.add(f"_smtp._tls.{domain}", "TXT", '"v=TLSRPTv1; rua=mailto:tls@reports.test"')
+
+
+@pytest.mark.parametrize(
+    ("script", "mode", "records", "expected"),
+    [
+        (Script(tls=True), None, (), {("no-policy-found", ""): 1}),
+        (Script(), None, (), {("no-policy-found", "starttls-not-supported"): 1}),
+        (Script(tls=True, starttls="454 no"), None, (), {("no-policy-found", "starttls-not-supported"): 1}),
+        (Script(tls=True, handshake=DROP), None, (), {("no-policy-found", "validation-failure"): 1}),
+        (Script(tls=True, certificate=LEAF.context()), "enforce", (), {("sts", ""): 1}),
+        (Script(tls=True, certificate=LEAF.context()), "none", (), {("no-policy-found", ""): 1}),
+        (Script(tls=True, certificate=OTHER.context()), "enforce", (), {("sts", "certificate-not-trusted"): 1}),
+        (Script(tls=True, certificate=MISNAMED.context()), "testing", (), {("sts", "certificate-host-mismatch"): 1}),
+        (Script(), "testing", (), {("sts", "starttls-not-supported"): 1}),
+        (Script(tls=True), "bad", (), {("sts", "sts-policy-invalid"): 1, ("no-policy-found", ""): 1}),
+        (Script(tls=True, certificate=LEAF.context()), "enforce", (LEAF.tlsa(3),), {("tlsa", ""): 1}),
+        (Script(tls=True, certificate=OTHER.context()), None, (LEAF.tlsa(3),), {("tlsa", "validation-failure"): 1}),
+        (Script(tls=True), None, None, {("tlsa", "dnssec-invalid"): 1}),
+    ],
+)
+async def test_each_outcome_is_counted_by_policy_and_failure(
+    world: World,
+    web: HttpsServer,
+    reporting: None,
+    script: Script,
+    mode: str | None,
+    records: tuple[str, ...] | None,
+    expected: dict[tuple[str, str], int],
+) -> None:
+    if mode is None:
+        world.dns.forget("_mta-sts.example.test")
+    else:
+        publish(web, mode)
+    with ScriptedServer(script) as server:
+        if records:
+            signed(world, server, *records)
+        if records is None:
+            world.dns.secure("test")
+            world.dns.servfail(f"_{server.port}._tcp.peer.test")
+        await world.anew(port=server.port, https_port=web.port, tls_reports=True)
+        await world.send("a@example.test")
+        await world.settled("a@example.test")
+        assert await counted(world) == expected
+
+
+async def test_a_connection_counts_once_for_each_domain_that_asks(world: World, reporting: None) -> None:
+    with ScriptedServer(Script(tls=True)) as server:
+        await world.anew(port=server.port, tls_reports=True, max_connections_per_site=1)
+        await world.send("a@example.test", "b@example.test", "c@strict.test", "d@a.clear.test")
+        for address in ("a@example.test", "b@example.test", "c@strict.test", "d@a.clear.test"):
+            await tls_of(world, address)
+        assert await counted(world) == {("no-policy-found", ""): 1}
+        assert await counted(world, "strict.test") == {("no-policy-found", ""): 1}
+        assert await counted(world, "a.clear.test") == {}
+
+
+async def test_a_report_on_tls_goes_whatever_tls_comes_to_and_is_not_counted(
+    world: World, web: HttpsServer, reporting: None
+) -> None:
+    """RFC 8460, 3: or a domain would never hear what is wrong with its certificates."""
+    with ScriptedServer(Script(tls=True, certificate=OTHER.context())) as server:
+        await world.anew(port=server.port, https_port=web.port, tls_reports=True)
+        await world.send("a@example.test")
+        await world.send("tls@example.test", message_id="<tlsrpt.1@relay.test>", untracked_reason="report")
+        # What others submit under such a Message-ID is mail as any other.
+        await world.send("b@example.test", message_id="<tlsrpt.1@relay.test>", untracked_reason="report", client="::1")
+        assert words(await tls_of(world, "tls@example.test")) == "unverified"
+        for address in ("a@example.test", "b@example.test"):
+            assert (await world.settled(address)).status is Status.SOFT_BOUNCED
+        assert set(await counted(world)) == {("sts", "certificate-not-trusted")}

@@ -55,6 +55,7 @@ class World:
         share: Share = ALONE,
         dns_timeout: int = 1,
         https_port: int = 1,
+        tls_reports: bool = False,
         **settings: Any,
     ) -> Delivery:
         """Make the delivery anew, with these settings of `[delivery]`, and `shaping` laid over what is shipped."""
@@ -70,6 +71,7 @@ class World:
             copy_room=copy_room,
             shaping=build(laid_over(shipped_raw(), shaping or {}), shaping or {}),
             share=share,
+            tls_reports=tls_reports,
             https=Https(Resolver(dns), allow_private=True, port=https_port),
             chance=lambda: 0.5,
             clock=self.clock,
