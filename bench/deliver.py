@@ -120,7 +120,7 @@ async def _run(port: int, wanted: argparse.Namespace, state_dir: Path, dead: lis
     store: Any = await Store.open(state_dir) if wanted.real_store else NoStore()
     delivery = Delivery(
         store,
-        lambda job, stored: Copy(f"{job.recipient_id}@relay.test", stored),
+        lambda job, stored, _: Copy(f"{job.recipient_id}@relay.test", stored),
         DeliverySettings(
             routes={"*": f"smtp://127.0.0.1:{port}"} | {f"dead{n}.test": route for n, route in enumerate(dead)},
             max_connections_per_site=wanted.connections,

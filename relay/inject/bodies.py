@@ -6,6 +6,7 @@ with two dashes.
 
 import re
 from base64 import encodebytes
+from binascii import b2a_qp
 from typing import Final
 
 from relay.inject import transfer
@@ -17,6 +18,8 @@ _WIDTH: Final = transfer.ENCODED_WIDTH
 _ESCAPE_CHARS: Final = 3
 
 _QP_UNSAFE: Final = re.compile(rb"[^\t -<>-~]|[ \t]\Z|\A-(?=-)", re.DOTALL)
+# Lines of the C encoder that begin with two dashes, or got too long by the escape of a blank at their end.
+_QP_UNFIT: Final = re.compile(rb"^(?:--[^\r]*+|[^\r]{77,}+)", re.MULTILINE)
 _QP_SAFE: Final = bytes((9, *range(32, 61), *range(62, 127)))
 _8BIT: Final = bytes(range(128, 256))
 
@@ -63,22 +66,29 @@ def _base64_length(body: bytes) -> int:
 
 def quoted_printable(body: bytes) -> bytes:
     """Return `body` in quoted-printable; a CR or LF alone is no line end and is escaped."""
-    return b"\r\n".join([_quoted_line(line) for line in body.split(b"\r\n")])
+    if body.count(b"\r\n") == body.count(b"\n") == body.count(b"\r") > 0:
+        # The C encoder is many times as fast, where it can tell what the line ends are.
+        return _QP_UNFIT.sub(lambda found: _broken_softly(_undashed(found[0])), b2a_qp(body))
+    return b"\r\n".join([_broken_softly(_QP_UNSAFE.sub(_escaped, line)) for line in body.split(b"\r\n")])
 
 
-def _quoted_line(line: bytes) -> bytes:
-    text = _QP_UNSAFE.sub(_escaped, line)
-    if len(text) <= _WIDTH:
-        return text
-    pieces, start, at, size = [], b"", 0, len(text)
+def _undashed(line: bytes) -> bytes:
+    return b"=2D" + line[1:] if line.startswith(b"--") else line
+
+
+def _broken_softly(line: bytes) -> bytes:
+    """Return a line of quoted-printable in lines that are short enough, and of which none begins with two dashes."""
+    if len(line) <= _WIDTH:
+        return line
+    pieces, start, at, size = [], b"", 0, len(line)
     while len(start) + size - at > _WIDTH:
         cut = at + _WIDTH - 1 - len(start)
         # An escape stays on its line (RFC 2045, 6.7, rule 5).
-        escape = text.rfind(b"=", cut - _ESCAPE_CHARS + 1, cut)
+        escape = line.rfind(b"=", cut - _ESCAPE_CHARS + 1, cut)
         cut = cut if escape < 0 else escape
-        pieces.append(start + text[at:cut])
-        start, at = (b"=2D", cut + 1) if text.startswith(b"--", cut) else (b"", cut)
-    pieces.append(start + text[at:])
+        pieces.append(start + line[at:cut])
+        start, at = (b"=2D", cut + 1) if line.startswith(b"--", cut) else (b"", cut)
+    pieces.append(start + line[at:])
     return b"=\r\n".join(pieces)
 
 

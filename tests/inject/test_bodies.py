@@ -25,6 +25,9 @@ BODIES = st.lists(
 @example(b"a" * 72 + b"--boundary", True, True)
 @example(b"a" * 75 + b"\xff--", True, False)
 @example(b"-" * 400, True, False)
+@example(b"-" * 400 + b"\r\n", True, False)
+@example(b"x" * 75 + b"\t\r\n", True, True)
+@example(b"--" + b"x" * 72 + b"\xff" + b"--" * 90 + b" \r\n--" + b"-" * 73 + b"\xff\r\n", True, True)
 def test_an_encoded_body_decodes_to_what_it_was(body: bytes, text: bool, last: bool) -> None:
     """RFC 2045, 6.7 and 6.8: 7 bits, 76 characters, no bare CR or LF, and no line that might be a delimiter."""
     found = encoded(body, b"8bit", text=text, last=last)
