@@ -25,4 +25,5 @@ def test_names_become_a_labels() -> None:
     assert a_labels("Bücher.Example.") == "xn--bcher-kva.example"
     assert a_labels("_dmarc.example") == "_dmarc.example"
     assert a_labels("") is None
+    assert a_labels("ü" + "a" * 70) is None
     assert a_labels("a\n.example") is None
