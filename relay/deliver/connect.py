@@ -1,33 +1,29 @@
-"""From a destination to a connection that is ready for MAIL: hosts and addresses in order, EHLO, TLS, AUTH.
+"""From a destination to a connection that is ready for MAIL: hosts and addresses in order, and what TLS must come to.
 
-aiosmtplib speaks up to here (its traps: LIBRARIES), on a socket that we connected; from MAIL on `client.py`
-has the transport. Rule: what fails comes back as a Failure, with the phase and the server's words.
+On a socket that we connected, `greet.py` speaks up to MAIL; from there on `client.py` has the transport. Rule: what
+fails comes back as a Failure, with the phase and the server's words.
 """
 
 import asyncio
-import datetime as dt
 import errno
 import ipaddress
 import os
 import socket
 import ssl
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from typing import Final, cast
-
-import aiosmtplib
 
 from relay.deliver import tls
 from relay.deliver.client import Extensions, Session, Timeouts
 from relay.deliver.demand import Demand, Proof, Tlsas, demand
 from relay.deliver.destination import Destination
 from relay.deliver.dns import Resolver
-from relay.deliver.failure import FailureType, Mishap, of_mismatch, of_verify_code
-from relay.deliver.last_words import LastWords
+from relay.deliver.failure import FailureType, Mishap
+from relay.deliver.greet import WHILE, Smtp, StopError, greet
 from relay.deliver.mx import Found, in_turn, is_public
-from relay.deliver.reply import from_text, garbled, ours
+from relay.deliver.reply import ours
 from relay.deliver.source import Source
 from relay.deliver.tls import TlsClient
 from relay.deliver.tlsa import tlsas
@@ -40,16 +36,8 @@ MAX_SESSIONS: Final = 2
 # An address that did not let us connect is asked after the others for so long.
 _LAST_SECONDS: Final = 300.0
 _ADDRESSES_KEPT: Final = 10_000
-_FIRST_CODE, _LAST_CODE = 200, 599
 # Of a failure's words, in a report to the domain.
 _SHOWN: Final = 200
-_NOT_AVAILABLE: Final = 421
-_WHILE: Final = {
-    Phase.BANNER: "while waiting for the greeting",
-    Phase.EHLO: "while waiting for the reply to EHLO",
-    Phase.TLS: "during the TLS handshake",
-    Phase.AUTH: "while waiting for the reply to AUTH",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +50,8 @@ class Failure:
     address: str | None = None
     source: str | None = None
     """The address of ours that it was tried from, where one was chosen."""
+    own: str = ""
+    """The address of ours that it was tried from; "" where no connection was made."""
     trouble: FailureType | None = None
     """What was wrong with TLS, where it was that."""
     mishaps: tuple[Mishap, ...] = ()
@@ -90,6 +80,8 @@ class Connection:
     """Whether no further transaction should be begun."""
     source: str | None = None
     """The address of ours that it comes from, where one was chosen."""
+    own: str = ""
+    """The address of ours that it comes from."""
     other_four: bool = False
     """Whether it went to an IPv6 address and the host has an IPv4 address, too."""
     secured: tuple[ssl.SSLObject, Demand] | None = None
@@ -105,31 +97,6 @@ class Connection:
         """Let the next connection to this server resume this one's TLS."""
         if self.secured is not None:
             tls.keep(*self.secured)
-
-
-class _StopError(Exception):
-    """A step failed; never leaves this file."""
-
-    def __init__(self, reply: Reply, phase: Phase, trouble: FailureType | None = None) -> None:
-        super().__init__(reply.text)
-        self.reply = reply
-        self.phase = phase
-        self.trouble = trouble or (FailureType.VALIDATION if phase is Phase.TLS else None)
-
-
-class _Smtp(aiosmtplib.SMTP):
-    """aiosmtplib's client, which we leave only by abort.
-
-    Its own `close` flushes what is buffered, and over TLS waits half a minute for the peer's farewell.
-    """
-
-    below: asyncio.Transport | None = None
-    """The transport below TLS, after STARTTLS."""
-
-    def close(self) -> None:
-        if self.transport is not None:
-            cast("asyncio.Transport", self.transport).abort()
-        super().close()
 
 
 class Dialer:
@@ -257,7 +224,7 @@ class Dialer:
             if isinstance(opened, Connection):
                 opened.as_asked = asked is first
                 if opened.secured is None and asked.proof is not None:
-                    mishaps.append(Mishap(FailureType.NO_STARTTLS, host, address, opened.source or ""))
+                    mishaps.append(Mishap(FailureType.NO_STARTTLS, host, address, _told(opened.own)))
                 return opened
             if opened.phase is not Phase.TLS:
                 return opened
@@ -268,19 +235,21 @@ class Dialer:
             asked = asked.otherwise
 
     async def _try(self, destination: Destination, host: str, address: str, asked: Demand) -> Connection | Failure:
-        smtp: _Smtp | None = None
+        smtp: Smtp | None = None
         try:
             smtp = self._smtp(await self._connected(host, address, destination), destination, asked)
-            secured = await self._greet(smtp, destination, address, asked)
+            secured = await greet(smtp, destination, address, asked)
             connection = self._take_over(smtp, host, address, secured, asked)
-        except _StopError as stop:
-            failure = Failure(stop.reply, stop.phase, host, address, _source_of(destination, address), stop.trouble)
+        except StopError as stop:
+            own = smtp.own if smtp is not None else ""
+            source = _source_of(destination, address)
+            failure = Failure(stop.reply, stop.phase, host, address, source, own, stop.trouble)
         except BaseException:
             if smtp is not None:
                 smtp.close()
             raise
         else:
-            connection.source = _source_of(destination, address)
+            connection.source, connection.own = _source_of(destination, address), smtp.own
             return connection
         if smtp is not None:
             smtp.close()
@@ -302,7 +271,7 @@ class Dialer:
             self._remember_unreached(address)
             reason = os.strerror(error.errno) if error.errno else "timed out"
             where = f"[{address}]" if host == address else f"{host}[{address}]"
-            raise _StopError(ours("4.4.1", f"connect to {where}:{port}: {reason}"), Phase.CONNECT) from None
+            raise StopError(ours("4.4.1", f"connect to {where}:{port}: {reason}"), Phase.CONNECT) from None
         except BaseException:
             sock.close()
             raise
@@ -314,8 +283,8 @@ class Dialer:
         if len(self._unreached) > _ADDRESSES_KEPT:
             self._unreached.popitem(last=False)
 
-    def _smtp(self, sock: socket.socket, destination: Destination, asked: Demand) -> _Smtp:
-        return _Smtp(
+    def _smtp(self, sock: socket.socket, destination: Destination, asked: Demand) -> Smtp:
+        smtp = Smtp(
             hostname=asked.name,
             local_hostname=(destination.source and destination.source.ehlo) or self._ehlo_name,
             sock=sock,
@@ -324,27 +293,15 @@ class Dialer:
             start_tls=False,
             tls_context=self._tls.context(asked),
         )
-
-    async def _greet(self, smtp: _Smtp, destination: Destination, address: str, asked: Demand) -> ssl.SSLObject | None:
-        """Banner, EHLO, TLS and AUTH; returns the TLS, where there is some."""
-        with _phase(Phase.BANNER, implicit_tls=destination.implicit_tls):
-            await smtp.connect()
-        if destination.implicit_tls:
-            _prove(smtp, asked)
-        await _hello(smtp)
-        if not destination.implicit_tls and asked.proof is not None:
-            await _start_tls(smtp, asked)
-        secured = _tls_of(smtp)
-        if destination.user is not None:
-            await _log_in(smtp, destination, address, secured)
-        return secured
+        smtp.own = sock.getsockname()[0]
+        return smtp
 
     def _take_over(
-        self, smtp: _Smtp, host: str, address: str, secured: ssl.SSLObject | None, asked: Demand
+        self, smtp: Smtp, host: str, address: str, secured: ssl.SSLObject | None, asked: Demand
     ) -> Connection:
         transport = smtp.transport
         if transport is None or transport.is_closing():
-            raise _StopError(ours("4.4.2", f"lost connection {_WHILE[Phase.EHLO]}"), Phase.EHLO)
+            raise StopError(ours("4.4.2", f"lost connection {WHILE[Phase.EHLO]}"), Phase.EHLO)
         session = Session(
             cast("asyncio.Transport", transport),
             Extensions.read(smtp.esmtp_extensions),
@@ -362,7 +319,7 @@ def _source_of(destination: Destination, address: str) -> str | None:
 
 
 def _bind(sock: socket.socket, source: Source, address: str) -> None:
-    """Let a connection come from the source; raises _StopError where that is no address of this host."""
+    """Let a connection come from the source; raises StopError where that is no address of this host."""
     own = source.towards(address)
     try:
         # The kernel chooses a port once it knows the other end: one of ours may serve many servers (ip(7)).
@@ -371,105 +328,7 @@ def _bind(sock: socket.socket, source: Source, address: str) -> None:
     except OSError as error:
         why = "it is no address of this host" if error.errno == errno.EADDRNOTAVAIL else os.strerror(error.errno or 0)
         text = f"cannot send from {own} (source {source.name}): {why}"
-        raise _StopError(ours("4.3.5", text), Phase.CONNECT) from None
-
-
-async def _hello(smtp: _Smtp) -> None:
-    with _phase(Phase.EHLO):
-        try:
-            await smtp.ehlo()
-        except aiosmtplib.SMTPHeloError as error:
-            # RFC 5321, 3.2: a server that refuses EHLO for good may know HELO.
-            if error.code // 100 != 5 or not smtp.is_connected:  # noqa: PLR2004 - permanent negative completion
-                raise
-            await smtp.helo()
-
-
-async def _start_tls(smtp: _Smtp, asked: Demand) -> None:
-    if not smtp.supports_extension("starttls"):
-        if asked.may_be_clear:
-            return
-        reply = ours("4.7.4", "TLS is required, but the server does not offer it")
-        raise _StopError(reply, Phase.TLS, FailureType.NO_STARTTLS)
-    below = cast("asyncio.Transport", smtp.transport)
-    with _phase(Phase.TLS):
-        try:
-            await smtp.starttls()
-            LastWords(below)
-            smtp.below = below
-        except aiosmtplib.SMTPResponseException as error:
-            # 454 and kin: the conversation goes on in clear (RFC 3207, 4.1), if a policy allows that.
-            if asked.may_be_clear and smtp.is_connected and _FIRST_CODE <= error.code <= _LAST_CODE:
-                return
-            raise
-    _prove(smtp, asked)
-    await _hello(smtp)
-
-
-def _prove(smtp: _Smtp, asked: Demand) -> None:
-    """Let DANE judge the server, before a word is said to it."""
-    secured = _tls_of(smtp)
-    mismatch = None if secured is None else tls.unproven(secured, asked, dt.datetime.now(dt.UTC))
-    if mismatch is not None:
-        raise _StopError(ours("4.7.5", f"DANE: {mismatch}"), Phase.TLS, of_mismatch(mismatch))
-
-
-def _tls_of(smtp: _Smtp) -> ssl.SSLObject | None:
-    return cast("ssl.SSLObject | None", smtp.get_transport_info("ssl_object")) if smtp.is_connected else None
-
-
-async def _log_in(smtp: _Smtp, destination: Destination, address: str, secured: ssl.SSLObject | None) -> None:
-    """AUTH with the first mechanism that both know: one try, since tries that fail lock accounts."""
-    if secured is None and not _is_this_machine(address):
-        raise _StopError(ours("4.7.11", "the password is not sent without TLS, and there is none"), Phase.AUTH)
-    mechanisms = {"plain": smtp.auth_plain, "login": smtp.auth_login, "cram-md5": smtp.auth_crammd5}
-    offered = [name for name in mechanisms if name in smtp.server_auth_methods]
-    if not offered:
-        raise _StopError(ours("4.7.0", "the server offers no AUTH mechanism that we know"), Phase.AUTH)
-    with _phase(Phase.AUTH):
-        await mechanisms[offered[0]](destination.user or "", destination.password or "")
-
-
-@contextmanager
-def _phase(phase: Phase, *, implicit_tls: bool = False) -> Iterator[None]:
-    """Turn what aiosmtplib and the transport raise into the words for it."""
-    try:
-        yield
-    except aiosmtplib.SMTPResponseException as error:
-        raise _StopError(_reply_of(error), phase, FailureType.NO_STARTTLS if phase is Phase.TLS else None) from None
-    except (aiosmtplib.SMTPException, OSError) as error:  # TimeoutError and ssl.SSLError are OSErrors
-        at = Phase.TLS if implicit_tls and _is_tls_error(error.__cause__) else phase
-        raise _StopError(_words_for(error, at), at, _trouble(error)) from None
-
-
-def _is_tls_error(cause: BaseException | None) -> bool:
-    return isinstance(cause, ssl.SSLError | ConnectionError) and not isinstance(cause, aiosmtplib.SMTPException)
-
-
-def _reply_of(error: aiosmtplib.SMTPResponseException) -> Reply:
-    text = error.message.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-    if _FIRST_CODE <= error.code <= _LAST_CODE:
-        return from_text(error.code, text)
-    return garbled(text.encode())
-
-
-def _words_for(error: Exception, phase: Phase) -> Reply:
-    for each in (error, error.__cause__):
-        if isinstance(each, ssl.SSLCertVerificationError):
-            return ours("4.7.5", f"the TLS handshake failed: {each.reason} ({each.verify_message})")
-        if isinstance(each, ssl.SSLError):
-            return ours("4.7.5", f"the TLS handshake failed: {each.reason or each}")
-    if isinstance(error, TimeoutError):
-        return ours("4.4.2", f"timed out {_WHILE[phase]}")
-    return ours("4.4.2", f"lost connection {_WHILE[phase]}")
-
-
-def _trouble(error: Exception) -> FailureType | None:
-    """Return what was wrong with a certificate, where it was that."""
-    for each in (error, error.__cause__):
-        if isinstance(each, ssl.SSLCertVerificationError):
-            return of_verify_code(each.verify_code)
-    return None
+        raise StopError(ours("4.3.5", text), Phase.CONNECT) from None
 
 
 def _mishap(failure: Failure, host: str, asked: Demand | None = None) -> Mishap:
@@ -477,19 +336,20 @@ def _mishap(failure: Failure, host: str, asked: Demand | None = None) -> Mishap:
         failure.trouble or FailureType.VALIDATION,
         host,
         failure.address or "",
-        failure.source or "",
+        _told(failure.own),
         failure.reply.text[:_SHOWN],
         tuple(map(str, asked.tlsa)) if asked is not None else (),
     )
 
 
+def _told(own: str) -> str:
+    """Return our address for a report; one behind a translator of addresses says nothing to others."""
+    return own if own and is_public(own) else ""
+
+
 def _worse(known: Failure | None, failure: Failure) -> Failure:
     """Return the failure to report of two: one that may pass before one that is final, then the later."""
     return known if known is not None and failure.final and not known.final else failure
-
-
-def _is_this_machine(address: str) -> bool:
-    return ipaddress.ip_address(address).is_loopback
 
 
 def _is_address(host: str) -> bool:

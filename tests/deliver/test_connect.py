@@ -505,6 +505,18 @@ async def test_a_password_goes_in_clear_to_this_machine_only(world: World, monke
     with ScriptedServer(Script(extensions=("AUTH PLAIN",))) as server:
         await world.connect(login(server))
         assert server.conversations[0].credentials == ("jo@relay.test", "pässword")
-        monkeypatch.setattr("relay.deliver.connect._is_this_machine", lambda _: False)
+        monkeypatch.setattr("relay.deliver.greet._is_this_machine", lambda _: False)
         assert brief(await world.fail(login(server))) == "auth 0 4.7.11"
         assert server.conversations[1].credentials is None
+
+
+async def test_what_goes_wrong_with_tls_is_told_with_both_ends(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For reports; an address of ours that others cannot see is left out."""
+    with ScriptedServer(Script(tls=True, handshake=DROP)) as server:
+        connection = await world.connect(to(server))
+        assert [(each.mx, each.address, each.source) for each in connection.mishaps] == [("peer.test", "127.0.0.1", "")]
+        world.now += LESS_SECONDS + 1
+        monkeypatch.setattr("relay.deliver.connect.is_public", lambda _: True)
+        failure = await world.fail(to(server, TlsPolicy.ENCRYPT))
+        (mishap,) = failure.mishaps
+        assert (mishap.failure, mishap.source) == ("validation-failure", "127.0.0.1")
