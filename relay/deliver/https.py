@@ -22,7 +22,7 @@ from relay.deliver.sts import MAX_POLICY_BYTES
 _POLICY_SECONDS: Final = 30.0
 # Reports are not waited for.
 _REPORT_SECONDS: Final = 60.0
-_CONNECTIONS: Final = 20
+_CONNECTIONS: Final = 200
 _PORT: Final = 443
 _OK: Final = 200
 _TAKEN: Final = frozenset({200, 201, 202, 204})
