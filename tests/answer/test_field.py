@@ -46,6 +46,14 @@ def test_a_structured_value_stays_one_field(text: str) -> None:
     assert not {"\r", "\n", "\0"} & set("".join(lines))
 
 
+def test_long_values_are_folded_at_blanks() -> None:
+    field = folded("Diagnostic-Code", "smtp; 550 " + "word " * 40)
+    lines = field.removesuffix("\r\n").split("\r\n")
+    assert len(lines) > 2
+    assert all(len(line) <= 76 for line in lines)
+    assert "".join(lines) == "Diagnostic-Code: smtp; 550" + " word" * 40
+
+
 @pytest.mark.parametrize(
     ("text", "found"),
     [

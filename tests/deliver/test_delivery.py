@@ -12,6 +12,7 @@ from relay.deliver.copy import Copy
 from relay.deliver.copy_room import CopyRoom
 from relay.deliver.reply import ours
 from relay.deliver.settings import DeliverySettings
+from storage.duty import DutyKind
 from storage.model import Job, Phase, Result, Settled
 from storage.status import Status
 from storage.store import LEASE_MS, Store, StoreFullError
@@ -463,6 +464,43 @@ async def test_who_expired_while_nobody_ran_gets_a_last_try(world: World) -> Non
         await world.accept("bob@example.test", leased=False, received_ms=world.now_ms() - 9 * DAY_MS)
         await world.delivery.start()
         assert (await world.settled("bob@example.test")).status is Status.DELIVERED
+
+
+async def delays(world: World) -> list[str]:
+    """Whom senders are told that they are late, at the time that the world has."""
+    groups = await world.store.duties.due(world.now_ms(), 9)
+    return [duty.address for group in groups if group.kind is DutyKind.DELAYED for duty in group.duties]
+
+
+async def test_the_sender_is_told_of_a_delay_at_its_time_and_once(world: World) -> None:
+    """Not at the first try after it, which may be hours later, and not at each."""
+    with ScriptedServer(Script(rcpt="450 4.2.0 greylisted")) as server:
+        world.make(port=server.port, schedule=(1800, 1800, 7200, 7200), warn_after_ms=2 * 3_600_000)
+        await world.delivery.start()
+        await world.send("bob@example.test")
+        for attempts in (1, 2, 3):
+            await world.settled("bob@example.test", attempts=attempts)
+            assert await delays(world) == []
+            world.jump(1801)
+        # The third try was after an hour; the fourth will be after three.
+        assert await delays(world) == []
+        world.jump(1801)
+        assert await delays(world) == ["bob@example.test"]
+        ((duty,),) = [group.duties for group in await world.store.duties.due(world.now_ms(), 9)]
+        await world.store.duties.drop([duty.id])
+        world.jump(7200)
+        await world.settled("bob@example.test", attempts=4)
+        world.jump(7200)
+        assert await delays(world) == []
+
+
+async def test_without_a_time_nobody_is_told_of_a_delay(world: World) -> None:
+    with ScriptedServer(Script(rcpt="450 4.2.0 greylisted")) as server:
+        world.make(port=server.port, schedule=(36_000,))
+        await world.send("bob@example.test")
+        await world.settled("bob@example.test")
+        world.jump(40_000)
+        assert await delays(world) == []
 
 
 # Memory.

@@ -56,6 +56,7 @@ class World:
         dns_timeout: int = 1,
         https_port: int = 1,
         tls_reports: bool = False,
+        warn_after_ms: int = 0,
         **settings: Any,
     ) -> Delivery:
         """Make the delivery anew, with these settings of `[delivery]`, and `shaping` laid over what is shipped."""
@@ -73,6 +74,7 @@ class World:
             share=share,
             tls_reports=tls_reports,
             https=Https(Resolver(dns), allow_private=True, port=https_port),
+            warn_after_ms=warn_after_ms,
             chance=lambda: 0.5,
             clock=self.clock,
             now_ms=self.now_ms,

@@ -345,3 +345,37 @@ async def test_trouble_is_told_and_ends_nothing(
     await desk.answers.stop()
     assert "the disk" in caplog.text
     assert "our-bug" in caplog.text
+
+
+async def test_a_digest_to_a_sender_that_is_no_address_is_dropped(desk: Desk) -> None:
+    for job in await accept(desk.store, sender="nobody", broadcast="Spring", broadcast_type="general"):
+        await desk.store.settle(result(job, Event.FAIL, UNKNOWN))
+    assert await desk.notices() == []
+    desk.now_ms += 40 * HOUR
+    assert await desk.notices() == []
+    assert await desk.store.duties.digests(FAR, 9) == []
+
+
+async def test_a_digest_whose_duties_were_purged_is_no_mail(desk: Desk) -> None:
+    jobs = await cast(desk.store, "a@x.example", "b@x.example")
+    await desk.store.settle(result(jobs[0], Event.FAIL, UNKNOWN))
+    assert await desk.notices() == []
+    await desk.store.settle(result(jobs[1], Event.DELIVER))
+    assert await desk.store.purge(FAR) == 1
+    desk.now_ms += 40 * HOUR
+    assert await desk.notices() == []
+    assert await desk.store.duties.digests(FAR, 9) == []
+
+
+async def test_a_mail_that_is_not_taken_is_told_in_the_log(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    await fail(desk.store)
+    monkeypatch.setattr("relay.receive.accept.MAX_RECEIVED", -1)
+    assert await desk.notices() == []
+    assert "event=not-answered" in caplog.text
+    assert await desk.store.duties.due(FAR, 9) == []
+
+
+async def test_answers_that_never_began_can_end(desk: Desk) -> None:
+    await desk.answers.stop()

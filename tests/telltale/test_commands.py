@@ -101,6 +101,16 @@ def test_a_user_is_added_changed_and_removed(told: Told, password: None, tmp_pat
     assert told("user", "list") == ("", "")
 
 
+def test_what_a_user_is_told_is_shown_and_changed(told: Told, password: None) -> None:
+    told("user", "add", "ann", "--password-stdin")
+    assert told("user", "answers", "ann")[0] == "ann: default\n"
+    assert told("user", "answers", "ann", "failures=digest", "delay=off")[0] == "ann: failures=digest delay=off\n"
+    assert told("user", "answers", "ann", "forward=off")[0] == "ann: failures=digest delay=off forward=off\n"
+    assert told("user", "passwd", "ann", "--password-stdin")[0] == "password of ann changed\n"
+    assert told("user", "answers", "ann")[0] == "ann: failures=digest delay=off forward=off\n"
+    assert told("user", "answers", "ann", "default")[0] == "ann: default\n"
+
+
 def test_a_password_is_kept_as_argon2id_and_is_the_line_that_was_given(
     told: Told, password: None, tmp_path: Path
 ) -> None:
@@ -146,6 +156,12 @@ def test_what_cannot_be_a_user_is_told(
     out, err = told("user", *words, code=code)
     assert out == ""
     assert err.startswith(f"telltale: {sentence}")
+
+
+def test_what_is_no_answer_is_told_with_all_that_are(told: Told, password: None) -> None:
+    told("user", "add", "ann", "--password-stdin")
+    assert '"delay=soon" is none of failures=each|digest|no' in told("user", "answers", "ann", "delay=soon", code=2)[1]
+    assert 'there is no user "bob"' in told("user", "answers", "bob", "delay=off", code=1)[1]
 
 
 def test_a_name_that_is_taken_is_told(told: Told, password: None) -> None:
