@@ -148,7 +148,7 @@ class Answers:
         told = Group(group.message, group.kind, tuple(duty for duty in group.duties if still_so(duty)))
         if told.duties:
             content = await self._store.content(group.message.id)
-            made = notice(told, content, self._head, self._settings.return_up_to)
+            made = await asyncio.to_thread(notice, told, content, self._head, self._settings.return_up_to)
             await self._send(told, made, f"the sender was told: {group.kind}")
 
     async def _forward(self, group: Group, duty: Duty) -> None:
