@@ -89,7 +89,8 @@ def desk(store: Store, reader: Reader, tmp_path: Path) -> Desk:
 
 
 async def fail(store: Store, *addresses: str, reply: Reply = UNKNOWN, **of_message: Any) -> list[Job]:
-    jobs = await accept(store, *addresses, **of_message)
+    """Let a message fail: to somebody new each time, since who fails is on the Blocked Email list then."""
+    jobs = await accept(store, *(addresses or [f"r{store.next_id()}@there.example"]), **of_message)
     await asyncio.gather(*(store.settle(result(job, Event.FAIL, reply)) for job in jobs))
     return jobs
 

@@ -34,7 +34,7 @@ async def test_each_sender_is_told_exactly_once_whoever_is_killed(tmp_path: Path
     chance = random.Random(seed)
     store, reader = await Store.open(tmp_path), await Reader.open(tmp_path)
     for number in range(_MESSAGES):
-        await fail(store, "bob@b.example", sender=f"s{number}@a.example")
+        await fail(store, sender=f"s{number}@a.example")
     for _ in range(3):
         await asyncio.to_thread(killed_soon, tmp_path, chance.uniform(0.0, 0.15))
     desk = Desk(store, reader, tmp_path)
