@@ -7,9 +7,9 @@ lost with it; one whose owner is dead (storage/owners.py) counts nothing.
 import json
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from storage import owners
 
@@ -46,6 +46,9 @@ class SiteState:
     reply_ms: int
     until_ms: int
     """Until when it is left alone; 0: it is not."""
+
+
+_KEYS: Final = frozenset(field.name for field in fields(SiteState))
 
 
 class SitesFile:
@@ -94,12 +97,15 @@ def read(state_dir: Path) -> list[tuple[int, list[SiteState]]]:
                 told = json.loads(path.read_bytes())
             except FileNotFoundError:
                 continue  # its worker has ended since
-            found.append((int(told["worker"]), [_state(each) for each in told["sites"]]))
+            found.append((int(told["worker"]), [state for each in told["sites"] if (state := _state(each))]))
     return sorted(found, key=lambda each: each[0])
 
 
-def _state(told: dict[str, Any]) -> SiteState:
-    return SiteState(**{**told, "domains": tuple(told["domains"])})
+def _state(told: dict[str, Any]) -> SiteState | None:
+    """Read one site; None where a worker of another version, during an update, does not tell all of it."""
+    if not told.keys() >= _KEYS:
+        return None
+    return SiteState(**{key: told[key] for key in _KEYS if key != "domains"}, domains=tuple(told["domains"]))
 
 
 def _files(state_dir: Path) -> list[tuple[Path, int]]:

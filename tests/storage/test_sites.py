@@ -115,6 +115,19 @@ def test_the_file_is_json_for_those_who_look_with_other_eyes(tmp_path: Path) -> 
     owner.retire()
 
 
+def test_a_worker_of_another_version_is_read_as_far_as_it_tells_the_same(tmp_path: Path) -> None:
+    """During an update, old workers live on while new commands look at them."""
+    owner = owners.register(tmp_path, 0)
+    SitesFile(tmp_path, owner.id, 1, 2).write([STATE, replace(STATE, name="mx.b.test")])
+    path = tmp_path / "sites" / f"{owner.id}.1"
+    told = json.loads(path.read_text())
+    told["sites"][0]["newer"] = 1
+    del told["sites"][1]["window"]
+    path.write_text(json.dumps(told))
+    assert sites.read(tmp_path) == [(2, [STATE])]
+    owner.retire()
+
+
 async def test_what_waits_is_counted_by_domain_and_no_further_than_told(store: Store, reader: Reader) -> None:
     await accept_due(store, "a@x.test", "b@x.test", "c@y.test")
     await accept(store, "d@x.test")  # leased: it is being delivered

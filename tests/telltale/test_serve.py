@@ -159,3 +159,24 @@ def test_a_bad_new_certificate_leaves_the_old_one(serve: Serve) -> None:
     process.send_signal(signal.SIGHUP)
     serve.wait("event=configuration-kept")
     assert process.poll() is None
+
+
+def test_a_bad_shaping_file_keeps_it_from_starting_and_leaves_the_old_one_at_a_reload(serve: Serve) -> None:
+    shaping = serve.folder / "shaping.toml"
+    shaping.write_text("[google]\nconections = 3\n")
+    serve.write(f'[delivery]\nshaping = "{shaping}"\n')
+    sentence = f"{shaping}: [google] conections is not a known key; did you mean connections?"
+    assert serve.start("--only", "relay").wait(SECONDS) == 2
+    assert sentence in serve.log()
+    shaping.write_text("[google]\nconnections = 3\n")
+    process = serve.start("--only", "relay")
+    serve.wait("Stop it with Ctrl-C")
+    shaping.write_text("[google]\nconections = 3\n")
+    process.send_signal(signal.SIGHUP)
+    serve.wait("event=configuration-kept")
+    assert serve.log().count(sentence) == 2
+    shaping.write_text("[google]\nconnections = 4\n")
+    process.send_signal(signal.SIGHUP)
+    serve.wait("event=reloaded part=relay/0")
+    process.terminate()
+    assert process.wait(SECONDS) == 0
