@@ -7,7 +7,7 @@ lost with it; one whose owner is dead (storage/owners.py) counts nothing.
 import json
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final
 
@@ -67,7 +67,7 @@ class SitesFile:
         if states == self._written:
             return False
         self._directory.mkdir(mode=0o700, exist_ok=True)
-        text = json.dumps({"worker": self._worker, "sites": [asdict(each) for each in states]}, separators=(",", ":"))
+        text = json.dumps({"worker": self._worker, "sites": [_told(each) for each in states]}, separators=(",", ":"))
         fresh = self._path.with_suffix(f"{self._path.suffix}.new")
         fresh.write_text(text)
         fresh.replace(self._path)
@@ -99,6 +99,10 @@ def read(state_dir: Path) -> list[tuple[int, list[SiteState]]]:
                 continue  # its worker has ended since
             found.append((int(told["worker"]), [state for each in told["sites"] if (state := _state(each))]))
     return sorted(found, key=lambda each: each[0])
+
+
+def _told(state: SiteState) -> dict[str, Any]:
+    return {key: getattr(state, key) for key in _KEYS}
 
 
 def _state(told: dict[str, Any]) -> SiteState | None:

@@ -99,7 +99,9 @@ class Site:
 
     @property
     def last(self) -> Reply:
-        """What its trouble was."""
+        """What keeps its recipients waiting, or did last."""
+        if not self.resting and self._pace.wait(self._means.clock()):
+            return ours("4.4.5", f"our own limit of messages to this site ({self.shape.rate}) keeps it waiting")
         return self.standing.last
 
     def now(self) -> float:

@@ -144,6 +144,18 @@ async def test_without_a_token_no_connection_is_opened(world: World) -> None:
         assert len(await world.store.claim(world.now_ms(), 10)) == 4
 
 
+async def test_whose_time_ends_while_a_rate_keeps_it_waiting_is_told_that(world: World) -> None:
+    with ScriptedServer() as server:
+        world.make(port=server.port, shaping=shaping(rate="1/h"))
+        await world.send(*addresses(2), lifetime_ms=200_000)
+        await world.done(1)
+        world.jump(301)
+        await world.delivery._watch_leases(world.clock())
+        await world.done(2)
+        (row,) = [row for row in await world.rows() if row.status is Status.BOUNCED]
+        assert "our own limit of messages to this site (1/h) keeps it waiting" in row.diagnostic
+
+
 # What is learned.
 
 
