@@ -95,6 +95,11 @@ class ContactReader:
         ((found,),) = await self._ask(Query(f"SELECT count(*) FROM ({query.sql})", query.values))
         return int(found)
 
+    async def width(self) -> tuple[int, list[str]]:
+        """Return how many addresses a contact has at most, and the names of all fields that contacts have."""
+        ((most,),) = await self._ask(Query(_MOST_ADDRESSES))
+        return most, [name for (name,) in await self._ask(Query(_FIELD_NAMES))]
+
     async def lists(self) -> list[ListRow]:
         """Return all lists by name."""
         return [ListRow(*row) for row in await self._ask(Query(_LISTS))]
@@ -119,6 +124,13 @@ _LISTS_OF: Final = (
 )
 _LISTS: Final = (
     "SELECT name, (SELECT count(*) FROM list_member WHERE list_id = list.id), created_ms FROM list ORDER BY name"
+)
+_MOST_ADDRESSES: Final = (
+    "SELECT ifnull(max(addresses), 0) FROM (SELECT count(*) AS addresses FROM contact_address GROUP BY contact_id)"
+)
+_FIELD_NAMES: Final = (
+    "SELECT DISTINCT f.key FROM contact CROSS JOIN json_each(contact.fields) f"
+    " WHERE contact.fields <> '{}' ORDER BY f.key"
 )
 _UNSUBSCRIBED: Final = "SELECT address, type, at_ms, source, recipient_id FROM unsubscribed"
 _BY_KEY: Final = "SELECT id FROM contact WHERE key = ?"

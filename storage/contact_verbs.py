@@ -16,6 +16,7 @@ from storage.people import ALL_TYPES, NewAddress, NewContact, Stored
 from storage.statements import Rows, clean
 from storage.transaction import Transaction
 
+_JSON: Final = json.JSONEncoder(ensure_ascii=False).encode
 _AMONG: Final = "IN (SELECT value FROM json_each(?))"
 _BY_KEY: Final = f"SELECT json_group_array(json_array(key, id)) FROM contact WHERE key {_AMONG}"
 # The list goes first: each address is looked up in the index, whatever SQLite thinks of the sizes.
@@ -89,7 +90,8 @@ class _Many:
 
     def store(self, new: NewContact) -> tuple[Stored, int] | str:
         """Bring a contact to what is wanted; returns what that is and its id, or why it cannot be."""
-        found = self._found(new)
+        wanted = {self._key(one.address): one for one in new.addresses}
+        found = self._found(new, wanted)
         if isinstance(found, str):
             return found
         known = found or self._made()
@@ -103,21 +105,22 @@ class _Many:
             known.changes += 1
         for name, value in new.fields.items():
             self._set_field(known, clean(name), clean(value))
-        self._set_addresses(known, new.addresses)
+        self._set_addresses(known, wanted)
         if found is None:
             return Stored.ADDED, known.id
         return (Stored.UPDATED if known.changes > before else Stored.UNCHANGED), known.id
 
-    def _found(self, new: NewContact) -> _Known | str | None:
+    def _found(self, new: NewContact, wanted: Mapping[str, NewAddress]) -> _Known | str | None:
         """Return the contact that is meant, None where it is a new one, or why it cannot be told."""
-        by_key = None if new.key is None else self._by_key.get(clean(new.key))
-        owners = [self._by_address.get(self._key(one.address)) for one in new.addresses]
-        id_ = by_key if by_key is not None else next(iter(owners), None)
-        for one, owner in zip(new.addresses, owners, strict=True):
-            if owner is not None and owner != id_:
+        id_ = None if new.key is None else self._by_key.get(clean(new.key))
+        for at, (key, one) in enumerate(wanted.items()):
+            owner = self._by_address.get(key)
+            if at == 0 and id_ is None:
+                id_ = owner
+            elif owner is not None and owner != id_:
                 return f"{one.address} is an address of {self._name(owner)}"
         if id_ is None:
-            return None if new.addresses else "there is no address"
+            return None if wanted else "there is no address"
         known = self.known[id_]
         if new.key is not None and known.key not in {None, clean(new.key)}:
             return f"{new.addresses[0].address} is an address of {self._name(id_)}"
@@ -143,29 +146,28 @@ class _Many:
             else:
                 del known.fields[name]
 
-    def _set_addresses(self, known: _Known, wanted: Sequence[NewAddress]) -> None:
+    def _set_addresses(self, known: _Known, wanted: Mapping[str, NewAddress]) -> None:
         places = {self._key(address): place for place, (address, _) in known.places.items()}
-        given = {self._key(one.address): one for one in reversed(wanted)}
-        taken = {places[key] for key in given if key in places}
-        for position, (key, one) in enumerate(reversed(given.items())):
+        taken = {places[key] for key in wanted if key in places}
+        for position, (key, one) in enumerate(wanted.items()):
             if key in places:
                 address, types = known.places[places[key]]
-                self._set_place(known, places[key], address, _types(one, types))
+                self._set_place(known, key, places[key], (address, _types(one, types)))
                 continue
             place = min(position, max(known.places, default=-1) + 1)
             if place in taken:
                 place = max(known.places) + 1
             taken.add(place)
-            self._set_place(known, place, clean(address_key(one.address)), _types(one, None))
+            self._set_place(known, key, place, (clean(address_key(one.address)), _types(one, None)))
 
-    def _set_place(self, known: _Known, place: int, address: str, types: tuple[str, ...] | None) -> None:
+    def _set_place(self, known: _Known, key: str, place: int, one: tuple[str, tuple[str, ...] | None]) -> None:
         before = known.places.get(place)
-        if before == (address, types):
+        if before == one:
             return
         if before is not None:
             self._by_address.pop(self._key(before[0]), None)
-        self._by_address[self._key(address)] = known.id
-        known.places[place] = (address, types)
+        self._by_address[key] = known.id
+        known.places[place] = one
         known.moved.add(place)
         known.changes += 1
 
@@ -207,7 +209,7 @@ def _write(transaction: Transaction, contacts: Iterable[_Known], now_ms: int) ->
     changed = [known for known in contacts if known.changes]
     _WRITE.run(
         connection,
-        [(known.id, known.key, known.name, _json(known.fields), now_ms, now_ms) for known in changed],
+        [(known.id, known.key, known.name, _JSON(known.fields), now_ms, now_ms) for known in changed],
     )
     places = [
         (known.id, at, address, address.rpartition("@")[2], None if types is None else json.dumps(types))
@@ -266,7 +268,3 @@ def _asked(connection: sqlite3.Connection, sql: str, values: Iterable[object]) -
         return []
     found: list[Any] = json.loads(connection.execute(sql, (json.dumps(listed),)).fetchone()[0])
     return found
-
-
-def _json(fields: Mapping[str, str]) -> str:
-    return json.dumps(fields, ensure_ascii=False)

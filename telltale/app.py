@@ -8,11 +8,14 @@ from typing import Annotated, Final
 import typer
 
 from telltale import (
+    cli_block,
     cli_bounce,
     cli_broadcast,
     cli_config,
+    cli_contact,
     cli_dkim,
     cli_doctor,
+    cli_list,
     cli_log,
     cli_mail,
     cli_queue,
@@ -38,6 +41,9 @@ for part in (
     cli_serve,
     cli_log,
     cli_queue,
+    cli_contact,
+    cli_list,
+    cli_block,
     cli_user,
     cli_token,
     cli_config,

@@ -8,6 +8,7 @@ import re
 import time
 from collections.abc import Sequence
 from datetime import datetime
+from datetime import time as time_of_day
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -30,6 +31,7 @@ ConfigFile = Annotated[
     ),
 ]
 
+_TODAY: Final = re.compile(r"\d{1,2}:\d{2}")
 _AGO: Final = re.compile(r"(\d{1,9})\s*([smhdw])")
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
@@ -51,19 +53,26 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def since_ms(text: str | None, now: int) -> int | None:
-    """Read "90s", "30m", "2h", "3d", "1w" (before `now`) or an ISO 8601 time (without a zone: local time)."""
+def since_ms(text: str | None, now: int, option: str = "--since") -> int | None:
+    """Read "90s", "30m", "2h", "3d", "1w" (before `now`), "14:05" (today) or an ISO 8601 time (no zone: local time)."""
     if text is None:
         return None
     if ago := _AGO.fullmatch(text.strip().lower()):
         return now - int(ago[1]) * _SECONDS[ago[2]] * 1000
     try:
-        return int(datetime.fromisoformat(text.strip()).timestamp() * 1000)
+        return int(_time(text.strip(), now).timestamp() * 1000)
     except (ValueError, OverflowError, OSError):
         raise UsageError(
-            f'--since "{text}" is no point in time: say how long ago ("90s", "30m", "2h", "3d", "1w")'
-            ' or when ("2026-11-23", "2026-11-23T14:05Z")'
+            f'{option} "{text}" is no point in time: say how long ago ("90s", "30m", "2h", "3d", "1w")'
+            ' or when ("14:05", "2026-11-23", "2026-11-23T14:05Z")'
         ) from None
+
+
+def _time(text: str, now: int) -> datetime:
+    if _TODAY.fullmatch(text):
+        today = datetime.fromtimestamp(now / 1000).astimezone()
+        return datetime.combine(today, time_of_day.fromisoformat(text.zfill(5)))
+    return datetime.fromisoformat(text)
 
 
 def statuses(texts: Sequence[str]) -> tuple["Status", ...]:

@@ -15,6 +15,7 @@ from storage.kv import kv
 from telltale.errors import FailureError
 
 if TYPE_CHECKING:
+    from storage.people import Policy
     from storage.store import Store
 
 T = TypeVar("T")
@@ -32,11 +33,12 @@ def awaited(state_dir: Path, question: Coroutine[Any, Any, T]) -> T:
         return asyncio.run(question)
 
 
-async def with_store(state_dir: Path, verb: Callable[["Store"], Awaitable[T]]) -> T:
-    """Open the store, run what `verb` asks of it, and close it."""
+async def with_store(state_dir: Path, verb: Callable[["Store"], Awaitable[T]], policy: "Policy | None" = None) -> T:
+    """Open the store, run what `verb` asks of it, and close it; `policy`: the configuration's, where it matters."""
+    from storage.people import POLICY
     from storage.store import Store
 
-    store = await Store.open(state_dir)
+    store = await Store.open(state_dir, policy or POLICY)
     try:
         return await verb(store)
     finally:

@@ -1,0 +1,83 @@
+"""Contacts and entries of the Blocked Email list as they are written to files: CSV and JSON.
+
+Rule: pure; what is written, the import reads back as the same.
+"""
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from storage.people import ALL_TYPES, Blocked, Contact, ContactAddress
+
+BLOCKED_COLUMNS: Final = ("address", "source", "category", "reason", "created", "expires")
+
+
+def contact_object(contact: Contact) -> dict[str, Any]:
+    """Return a contact as a JSON object."""
+    return {
+        "key": contact.key,
+        "name": contact.name,
+        "addresses": [{"address": one.address, "types": _types(one)} for one in contact.addresses],
+        "lists": list(contact.lists),
+        "fields": dict(contact.fields),
+        "created": iso(contact.created_ms),
+        "updated": iso(contact.updated_ms),
+    }
+
+
+def _types(one: ContactAddress) -> list[str]:
+    return [ALL_TYPES] if one.types is None else list(one.types)
+
+
+def json_line(value: dict[str, Any]) -> str:
+    """Return an object as a line of JSON Lines."""
+    return json.dumps(value, ensure_ascii=False) + "\n"
+
+
+def contact_header(addresses: int, fields: Sequence[str]) -> str:
+    """Return the header of a CSV file of contacts that have up to so many addresses and these fields."""
+    places = ["" if place == 1 else str(place) for place in range(1, max(addresses, 1) + 1)]
+    numbered = [name + place for place in places for name in ("email", "types")]
+    return csv_line(["key", "name", *numbered, "list", *fields])
+
+
+def contact_line(contact: Contact, addresses: int, fields: Sequence[str]) -> str:
+    """Return a contact as a line below `contact_header`."""
+    cells = [cell for one in contact.addresses for cell in (one.address, _cell(one))]
+    cells += [""] * (2 * max(addresses, 1) - len(cells))
+    own = [contact.fields.get(name, "") for name in fields]
+    return csv_line([contact.key or "", contact.name, *cells, ";".join(contact.lists), *own])
+
+
+def _cell(one: ContactAddress) -> str:
+    return ";".join(_types(one)) or "none"
+
+
+def csv_line(cells: Sequence[str]) -> str:
+    """Return a line of CSV."""
+    line = io.StringIO()
+    csv.writer(line, lineterminator="\n").writerow(cells)
+    return line.getvalue()
+
+
+def blocked_object(entry: Blocked) -> dict[str, Any]:
+    """Return an entry of the Blocked Email list as a JSON object."""
+    return dict(zip(BLOCKED_COLUMNS, _blocked(entry), strict=True))
+
+
+def blocked_line(entry: Blocked) -> str:
+    """Return an entry as a line of CSV with BLOCKED_COLUMNS."""
+    return csv_line([cell or "" for cell in _blocked(entry)])
+
+
+def _blocked(entry: Blocked) -> list[str | None]:
+    expires = None if entry.expires_ms is None else iso(entry.expires_ms)
+    return [entry.address, entry.source, entry.category, entry.reason, iso(entry.created_ms), expires]
+
+
+def iso(at_ms: int) -> str:
+    """Return a time as 2026-11-25T14:05:00Z."""
+    return datetime.fromtimestamp(at_ms // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
