@@ -25,7 +25,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from storage.model import Attempt, BodyType, Job, Message, NewRecipient, Phase, Reply, Result
-from storage.status import Event
+from storage.status import Event, Status
 from storage.store import Store
 
 _GROUP = 50
@@ -98,7 +98,8 @@ class Nothing:
         """Let the loop turn."""
         await asyncio.sleep(0)
         (new,) = recipients
-        return [Job(message, new.id, new.address, new.domain, new.status, 0, lifetime_ms, int(leased), content=content)]
+        status = Status.UNSENT
+        return [Job(message, new.id, new.address, new.domain, status, 0, lifetime_ms, int(leased), content=content)]
 
     async def settle(self, _: Result) -> None:
         """Let the loop turn."""
