@@ -237,13 +237,14 @@ async def _undo(store: "Store", incident: "BlockedFilter") -> int:
 
 def _line(entry: "Blocked", *, json: bool) -> str:
     from storage.contact_forms import blocked_object, iso, json_line
+    from storage.reason import plain
 
     if json:
         return json_line(blocked_object(entry)).rstrip("\n")
     said = ": ".join(word for word in (entry.category, entry.reason) if word)
     ends = "" if entry.expires_ms is None else f"until {iso(entry.expires_ms)}"
     words = (entry.address, entry.source, f"since {iso(entry.created_ms)}", ends, said)
-    return "  ".join(word for word in words if word)
+    return "  ".join(plain(word) for word in words if word)
 
 
 def _filter(

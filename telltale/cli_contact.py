@@ -218,7 +218,7 @@ def add(
 
     async def verb(store: "Store", reader: "Reader") -> None:
         for who in (*address, key):
-            if who and await reader.contacts.find(who):
+            if who and await reader.contacts.find(people.plain(who)):
                 raise FailureError(f'there is a contact "{who}" already; `telltale contact set` changes it')
         await people.put(store, new)
 

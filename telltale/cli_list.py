@@ -26,8 +26,14 @@ def register(app: typer.Typer) -> None:
 @list_.command("show")
 def lists(ctx: typer.Context, *, config: ConfigFile = None, json: Json = False) -> None:
     """Show all lists and how many contacts they have; `contact search --list` shows who."""
+    from storage.reason import plain
+
     for one in people.ask(ctx, config, lambda reader: reader.contacts.lists()):
-        print(jsonlib.dumps({"name": one.name, "contacts": one.contacts}) if json else f"{one.name}  {one.contacts:,}")
+        print(
+            jsonlib.dumps({"name": one.name, "contacts": one.contacts})
+            if json
+            else f"{plain(one.name)}  {one.contacts:,}"
+        )
 
 
 @list_.command("add")
