@@ -35,7 +35,7 @@ def test_an_address_is_blocked_by_its_failure_and_let_go_by_an_undo(make_telltal
         telltale.wait_status("here@keeper.test", "Sent")
         row = telltale.wait_status("Gone@keeper.test", "Blocked")
         assert row["diagnostic"].endswith("(failed): user unknown: 550 5.1.1 no such user")
-        assert len([one for one in server.commands() if "gone@" in one.lower()]) == 1
+        assert len([one for one in server.commands if "gone@" in one.lower()]) == 1
         assert telltale.run("block", "undo", "--since", "1h", "--domain", "keeper.test") == "1 taken off\n"
         send(telltale, "gone2@keeper.test", "gone@keeper.test")
         telltale.wait_status("gone2@keeper.test", "Failed")
