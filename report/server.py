@@ -3,9 +3,10 @@
 Rule: it writes who logged in, and nothing of mail.
 """
 
+import asyncio
 import logging
 import socket
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from typing import Final
 
 from aiohttp import web
@@ -17,10 +18,14 @@ from report.web import Site
 from storage.kv import kv
 from storage.reader import Reader
 from storage.settings import Endpoint, ServerSettings
-from storage.store import Store
+from storage.store import Store, StoreFailedError, StoreFullError
 
 _KEEP_ALIVE_SECONDS: Final = 30.0
 _SHUTDOWN_SECONDS: Final = 5.0
+# Some 8 ms of the write lock at a time, and most of the time none.
+_WORDS_AT_ONCE: Final = 1024
+_WORDS_REST_SECONDS: Final = 0.03
+_WORDS_IDLE_SECONDS: Final = 3.0
 
 _log = logging.getLogger("telltale.report")
 
@@ -52,6 +57,8 @@ class ReportServer:
             followed = await Reader.open(self._server.state_dir)
             opened.push_async_callback(followed.close)
             hub = Hub(followed)
+            entering = asyncio.create_task(_enter_words(store))
+            opened.push_async_callback(_ended, entering)
             self._desk = Desk.made(store, reader, hub, self._server.state_dir, self._settings, _hostname(self._server))
             runner = web.AppRunner(
                 Site(self._desk).application(),
@@ -92,6 +99,23 @@ class ReportServer:
                 self._listening[endpoint] = site
         for endpoint in [endpoint for endpoint in self._listening if endpoint not in wanted]:
             await self._listening.pop(endpoint).stop()
+
+
+async def _enter_words(store: Store) -> None:
+    """Make what came in findable by its words, whenever there is more of it; a little at a time, since others write."""
+    while True:
+        try:
+            entered = await store.enter_words(_WORDS_AT_ONCE)
+        except (StoreFailedError, StoreFullError):
+            _log.exception("words could not be entered")
+            entered = 0
+        await asyncio.sleep(_WORDS_REST_SECONDS if entered == _WORDS_AT_ONCE else _WORDS_IDLE_SECONDS)
+
+
+async def _ended(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
 
 
 def _hostname(server: ServerSettings) -> str:

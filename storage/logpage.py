@@ -9,8 +9,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from storage.logquery import Bounds, Query, Search, log_row
+from storage.logquery import Bounds, Query, Search, WordSearch, log_row
 from storage.model import LogFilter, LogPage, LogRow
+from storage.wordpage import by_words
+from storage.wordtext import match_of, words_of
 
 Ask = Callable[[Query], Awaitable[Sequence[tuple[Any, ...]]]]
 
@@ -56,6 +58,8 @@ class Pager:
 
     async def page(self) -> LogPage:
         """Return the page."""
+        if self._wanted.filter.words is not None:
+            return await self._by_words(self._wanted.filter.words)
         search = self._search()
         if search.by_stretch:
             rows, reached = await self._by_stretch(search)
@@ -87,6 +91,14 @@ class Pager:
 
     def _time_is_up(self, last_step: float) -> bool:
         return self._clock() - self._began + _GROWTH * last_step > self._wanted.seconds
+
+    async def _by_words(self, words: str) -> LogPage:
+        match, at = match_of(words), self._wanted
+        if match is None:
+            return LogPage([], more=False, reached=None, newest_first=True)
+        search = WordSearch(at.filter, Bounds(at.before_id, high=at.below), match, words_of(words))
+        rows, reached = await by_words(self._ask, search, self._more, self._time_is_up, self._clock)
+        return LogPage(rows[: at.limit], len(rows) > at.limit, reached, newest_first=True)
 
     async def _by_window(self) -> tuple[list[LogRow], int | None]:
         """Look through windows that the stretches' first ids bound, from the page's beginning on."""

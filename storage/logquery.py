@@ -17,6 +17,7 @@ from storage.recipient import NEVER
 from storage.statements import clean
 from storage.status import PENDING, Status
 from storage.stretch import FRESH_MESSAGES, HOUR_MS
+from storage.wordtext import words_of
 
 COLUMNS: Final = (
     "r.id, r.message_id, m.received_ms, r.address, m.sender, m.subject, m.broadcast, r.status, r.attempts,"
@@ -25,6 +26,8 @@ COLUMNS: Final = (
 )
 # CROSS JOIN is SQLite's word for "in this order": recipients are found first, their messages by them.
 _MESSAGE: Final = " CROSS JOIN message m ON m.id = r.message_id"
+
+_PAST_ALL: Final = (1 << 63) - 1
 
 # The index recipient_status leaves these out: Unsent is found among the pending, Delivered is the bulk.
 _UNINDEXED: Final = frozenset({Status.UNSENT, Status.DELIVERED})
@@ -251,11 +254,12 @@ class Search:
     def among(self, recipient_ids: Sequence[int]) -> Query:
         """Return the query for those of some recipients that match."""
         terms, values = self._terms()
+        held, more = held_words(words_of(self._wanted.words or ""))
         sql = (
             f"SELECT {COLUMNS} FROM json_each(?) AS s CROSS JOIN recipient r ON r.id = s.value{_MESSAGE}"
-            f" WHERE {terms} ORDER BY r.id {self._order} LIMIT ?"
+            f" WHERE {terms}{held} ORDER BY r.id {self._order} LIMIT ?"
         )
-        return Query(sql, (json.dumps(list(recipient_ids)), *values, len(recipient_ids)))
+        return Query(sql, (json.dumps(list(recipient_ids)), *values, *more, len(recipient_ids)))
 
     def _terms(self) -> tuple[str, list[Any]]:
         bounds = self._within_bounds()
@@ -268,6 +272,86 @@ def _is_queue(wanted: LogFilter) -> bool:
         return False
     rare = wanted.statuses and not _UNINDEXED & set(wanted.statuses)
     return not rare and (wanted.pending_only or bool(wanted.statuses and set(wanted.statuses) <= PENDING))
+
+
+# An unentered row that holds a word: SQLite folds the case of ASCII letters only here.
+_HELD: Final = (
+    "(m.subject LIKE ? ESCAPE '\\' OR m.sender LIKE ? ESCAPE '\\' OR m.from_header LIKE ? ESCAPE '\\'"
+    " OR m.broadcast LIKE ? ESCAPE '\\' OR r.address LIKE ? ESCAPE '\\')"
+)
+_UNENTERED: Final = (
+    " FROM by_address f CROSS JOIN recipient r ON r.id = f.recipient_id CROSS JOIN message m ON m.id = r.message_id"
+    " WHERE (f.stretch, f.domain, f.address, f.recipient_id)"
+    " > (SELECT stretch, domain, address, recipient_id FROM words_entered)"
+    " AND f.stretch > (SELECT ifnull(max(number), 0) FROM stretch) - ?"
+)
+# Of what is not entered yet, so many stretches are looked through: some 100 ms of the writer's time behind.
+_MOST_UNENTERED: Final = 8
+
+
+def held_words(words: Sequence[str]) -> tuple[str, list[Any]]:
+    """Return the terms, and their values, that ask for words of rows `r` and `m` without the full-text tables."""
+    values = [f"%{_escaped(word.rstrip('*'))}%" for word in words for _ in range(_HELD.count("?"))]
+    return "".join([f" AND {_HELD}"] * len(words)), values
+
+
+class WordSearch:
+    """A filter with words, and the queries of its page (storage/wordpage.py)."""
+
+    def __init__(self, wanted: LogFilter, bounds: Bounds, match: str, words: Sequence[str]) -> None:
+        """Ask for what `wanted` says, from new to old; `match` is the expression for `words`."""
+        self._where = _where(wanted)
+        self._bounds = bounds
+        self._match = match
+        self._words = words
+        self.first_message = bounds.high or _PAST_ALL
+        """Messages with ids below this one may have rows of the page."""
+
+    def messages(self, below: int, limit: int) -> Query:
+        """Return the query for ids of messages that hold the words."""
+        sql = "SELECT rowid FROM message_words WHERE message_words MATCH ? AND rowid < ? ORDER BY rowid DESC LIMIT ?"
+        return Query(sql, (self._match, below, limit))
+
+    def addresses(self, below: int, limit: int) -> Query:
+        """Return the query for ids of recipients whose address holds them."""
+        sql = "SELECT rowid FROM address_words WHERE address_words MATCH ? AND rowid < ? ORDER BY rowid DESC LIMIT ?"
+        return Query(sql, (self._match, below, limit))
+
+    def of_messages(self, message_ids: Sequence[int], limit: int) -> Query:
+        """Return the query for the rows of some messages, `limit` of each."""
+        terms, values = self._terms()
+        one = (
+            f"SELECT * FROM (SELECT {COLUMNS} FROM message m CROSS JOIN recipient r ON {RECIPIENTS_OF_M}"
+            f" WHERE m.id = ? AND {terms} ORDER BY r.id DESC LIMIT ?)"
+        )
+        bound = [value for id_ in message_ids for value in (id_, *values, limit)]
+        return Query(" UNION ALL ".join([one] * len(message_ids)), tuple(bound))
+
+    def of_recipients(self, recipient_ids: Sequence[int]) -> Query:
+        """Return the query for the rows of some recipients."""
+        terms, values = self._terms()
+        sql = (
+            f"SELECT {COLUMNS} FROM json_each(?) AS s CROSS JOIN recipient r ON r.id = s.value{_MESSAGE} WHERE {terms}"
+        )
+        return Query(sql, (json.dumps(list(recipient_ids)), *values))
+
+    def unentered(self, limit: int) -> list[Query]:
+        """Return the queries for rows whose words are not entered yet."""
+        terms, values = self._terms()
+        held, bound = held_words(self._words)
+        order = " ORDER BY r.message_id DESC, r.id DESC LIMIT ?"
+        fresh = f"SELECT {COLUMNS}{FRESH_MESSAGES} AND {terms}{held}{order}"
+        entering = f"SELECT {COLUMNS}{_UNENTERED} AND {terms}{held}{order}"
+        return [Query(fresh, (*values, *bound, limit)), Query(entering, (_MOST_UNENTERED, *values, *bound, limit))]
+
+    def _terms(self) -> tuple[str, list[Any]]:
+        made, at = _Where([*self._where.terms], [*self._where.values]), self._bounds
+        if at.before_id is not None:
+            own = "(ifnull((SELECT message_id FROM recipient WHERE id = ?), ?), ?)"
+            made.add(f"(r.message_id, r.id) < {own}", *[at.before_id] * 3)
+        if at.high is not None:
+            made.add("r.message_id < ?", at.high)
+        return made.joined(), made.values
 
 
 RECIPIENTS_OF_M: Final = "r.id BETWEEN m.first_recipient AND m.last_recipient AND r.message_id = m.id"

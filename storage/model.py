@@ -391,6 +391,9 @@ class LogFilter:
     """A broadcast's name."""
     user: str | None = None
     """Only mail that this user submitted."""
+    words: str | None = None
+    """Words that all stand in subject, sender and broadcast, or all in the recipient's address; "week*" stands for
+    all that begin so. Only for pages, which come newest first."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from storage.statements import Keys
 from storage.status import Status
 from storage.stretch import HOUR_MS
 from storage.transaction import Transaction
+from storage.words import forget_words
 
 # Recipients that one step deletes with their history, unless one message alone has more.
 _MOST_RECIPIENTS: Final = 2000
@@ -77,6 +78,7 @@ def _purge(transaction: Transaction, before_ms: int, limit: int) -> int:
     for status, recipients, first_id, last_id in _COUNTED.read(connection, message_ids):
         transaction.count(Status(status), -recipients)
         bounds += [first_id, last_id]
+    forget_words(connection, message_ids)
     for statement in _DELETE:
         statement.run(connection, message_ids)
     # Kept for what the sender was to be told, which is too late now.

@@ -4,6 +4,7 @@ import json
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from math import inf
 from pathlib import Path
 from struct import unpack
 from typing import Any, Final, Self
@@ -69,6 +70,8 @@ class Reader:
 
     async def log(self, wanted: LogFilter, *, limit: int, before_id: int | None = None) -> list[LogRow]:
         """Return rows, newest first, of recipients with ids below `before_id` (keyset paging)."""
+        if wanted.words is not None:
+            return (await self.page(Wanted(wanted, limit, before_id, seconds=inf))).rows
         search = Search(wanted, Bounds(before_id))
         if search.by_stretch:
             return await self._by_stretch(search, limit)

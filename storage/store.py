@@ -25,6 +25,7 @@ from storage import (
     purge,
     queue_verbs,
     settle_verb,
+    words,
 )
 from storage.access import ApiToken, Role, Session
 from storage.audit import Fault, Step, Walk
@@ -352,6 +353,10 @@ class Store:
         From then on their names are new.
         """
         return await self._writer.call(purge.purge_broadcasts, (before_ms, limit))
+
+    async def enter_words(self, limit: int) -> int:
+        """Make the words of up to `limit` recipients more findable; return how many there were (fewer: no more now)."""
+        return await self._writer.call(words.enter_words, limit)
 
     async def add_user(self, user: User) -> bool:
         """Add a user; False where the name is taken."""

@@ -18,7 +18,17 @@ from report.query import Question
 from report.why import why
 from storage.access import Scope
 from storage.logpage import Wanted
-from storage.model import LogFilter, LogPage, LogRow, Phase, TimelineEntry, TimelineKind, message_id_of, queue_id
+from storage.model import (
+    HitKind,
+    LogFilter,
+    LogPage,
+    LogRow,
+    Phase,
+    TimelineEntry,
+    TimelineKind,
+    message_id_of,
+    queue_id,
+)
 from storage.reason import plain
 from storage.untracked import in_words
 
@@ -37,6 +47,14 @@ _PHASES: Final = MappingProxyType(
         Phase.DATA: "the request to send (DATA)",
         Phase.CONTENT: "the message itself",
         Phase.AFTER_DOT: "the end of the message",
+    }
+)
+_HITS: Final = MappingProxyType(
+    {
+        HitKind.PERSON: "opened",
+        HitKind.PROXY: "opened, by a mail provider's proxy",
+        HitKind.PREFETCH: "fetched ahead, read or not",
+        HitKind.SCANNER: "fetched by a scanner",
     }
 )
 
@@ -122,6 +140,7 @@ async def story(asked: Asked) -> web.Response:
         "serial": serial,
         "code_of": queue_id,
         "phases": _PHASES,
+        "hits": _HITS,
         "untracked": plain(in_words(row.untracked_reason)),
     }
     return page(asked, "story.html", facts)
