@@ -285,6 +285,8 @@ _UNENTERED: Final = (
     " > (SELECT stretch, domain, address, recipient_id FROM words_entered)"
     " AND f.stretch > (SELECT ifnull(max(number), 0) FROM stretch) - ?"
 )
+# Messages that other processes take while one draws the ids of many recipients.
+_DRAWN_TOGETHER: Final = 500
 # Of what is not entered yet, so many stretches are looked through: some 100 ms of the writer's time behind.
 _MOST_UNENTERED: Final = 8
 
@@ -304,8 +306,18 @@ class WordSearch:
         self._bounds = bounds
         self._match = match
         self._words = words
-        self.first_message = bounds.high or _PAST_ALL
-        """Messages with ids below this one may have rows of the page."""
+
+    def start(self) -> Query:
+        """Return the query for the ids below which messages, and recipients, may have rows of the page.
+
+        A message's recipients have higher ids than it, drawn in one go: only those that were drawn at the same time
+        lie between.
+        """
+        at = self._bounds
+        first = "ifnull(?1, ifnull((SELECT message_id + 1 FROM recipient WHERE id = ?2), ifnull(?2, ?3)))"
+        near = "SELECT last_recipient FROM message WHERE id < first ORDER BY id DESC LIMIT ?4"
+        sql = f"SELECT first, ifnull((SELECT max(last_recipient) + 1 FROM ({near})), 0) FROM (SELECT {first} AS first)"
+        return Query(sql, (at.high, at.before_id, _PAST_ALL, _DRAWN_TOGETHER))
 
     def messages(self, below: int, limit: int) -> Query:
         """Return the query for ids of messages that hold the words."""

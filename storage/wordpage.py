@@ -16,7 +16,6 @@ Ask = Callable[[Query], Awaitable[Sequence[tuple[Any, ...]]]]
 _FIRST_STEP: Final = 16
 # A statement asks for the rows of so many messages at most: each of them is a query of its own in it.
 _MOST_MESSAGES: Final = 128
-_PAST_ALL: Final = (1 << 63) - 1
 
 
 @dataclass(slots=True)
@@ -46,8 +45,9 @@ async def by_words(
 ) -> tuple[list[LogRow], int | None]:
     """Return the newest `more` rows, and the message id below which it was not looked, where the time was up."""
     fresh = [log_row(row) for query in search.unentered(more) for row in await ask(query)]
-    messages = _Stream(search.messages, lambda ids: search.of_messages(ids, more), search.first_message)
-    addresses = _Stream(search.addresses, search.of_recipients, _PAST_ALL)
+    ((first_message, first_recipient),) = await ask(search.start())
+    messages = _Stream(search.messages, lambda ids: search.of_messages(ids, more), first_message)
+    addresses = _Stream(search.addresses, search.of_recipients, first_recipient)
     step = _FIRST_STEP
     while True:
         began = clock()
@@ -59,6 +59,6 @@ async def by_words(
         rows = [known[key] for key in sorted(known, reverse=True) if key[0] >= bound]
         if not bound or len(rows) >= more:
             return rows, None
-        if is_time_up(clock() - began):
+        if bound < first_message and is_time_up(clock() - began):
             return rows, bound
         step *= 2

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +18,12 @@ from storage.status import Event, Status
 from storage.store import Store
 from storage.wordtext import match_of, words_of
 from tests.storage.makers import result
+
+
+@pytest.fixture
+async def cleanup() -> AsyncIterator[AsyncExitStack]:
+    async with AsyncExitStack() as stack:
+        yield stack
 
 
 class Log:
@@ -98,17 +105,22 @@ async def test_words_go_with_other_filters(log: Log) -> None:
 @pytest.mark.parametrize("hurried", [False, True])
 @pytest.mark.parametrize("entered", [0, 7, 20, 1000])
 async def test_pages_of_words_meet_every_row_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hurried: bool, entered: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cleanup: AsyncExitStack, hurried: bool, entered: int
 ) -> None:
     """However far the words are entered and however little time there is."""
     monkeypatch.setattr(stretch, "STRETCH_RECIPIENTS", 4)
     monkeypatch.setattr("storage.wordpage._FIRST_STEP", 2)
     monkeypatch.setattr("storage.logquery._MOST_UNENTERED", 100)
     store = await Store.open(tmp_path)
-    log = Log(store, await Reader.open(tmp_path))
+    cleanup.push_async_callback(store.close)
+    reader = await Reader.open(tmp_path)
+    cleanup.push_async_callback(reader.close)
+    log = Log(store, reader)
     for number in range(30):
         subject = "weekly" if number % 2 else "daily"
-        await log.accept(subject, *[f"r{number}.{n}.weekly{n % 2 or ''}@x.test" for n in range(1 + number % 4)])
+        await log.accept(
+            subject, *[f"r{number}.{n}.{'weekly' if n % 2 else 'monthly'}@x.test" for n in range(1 + number % 4)]
+        )
     if entered:
         await store.enter_words(entered)
     expected = [row.recipient for row in await log.reader.log(LogFilter(), limit=1000)]
@@ -126,8 +138,6 @@ async def test_pages_of_words_meet_every_row_once(
             else None
         )  # fmt: skip
     assert met == expected
-    await log.reader.close()
-    await store.close()
 
 
 async def test_what_is_purged_is_found_no_more_and_the_tables_stay_sound(log: Log, tmp_path: Path) -> None:
