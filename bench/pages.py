@@ -47,12 +47,17 @@ ROWS = f"""WITH RECURSIVE n(i) AS (SELECT :low UNION ALL SELECT i + 1 FROM n WHE
   (:start_us + i * :step_us) << 10 AS id, (:start_us + i * :step_us) / 1000 AS ms,
   CASE WHEN i % 900001 = 77 THEN 'needle.example' ELSE 'd' || (i * 31 % 5000) || '.example' END AS domain,
   CASE WHEN i % 900001 = 77 THEN 'rare.person' ELSE 'user' || (i * 7919 % 3000017) END AS local FROM n)"""
-MESSAGES = f"""INSERT INTO message SELECT id, ms, CASE WHEN bulk THEN 'news@news.example' ELSE 'shop' || (i % 40)
+MESSAGES = f"""INSERT INTO message (id, received_ms, sender, sender_domain, body, smtputf8, size, plan, envid, ret,
+ user, client, message_id, from_header, subject, untracked_reason, broadcast, broadcast_type, first_recipient,
+ last_recipient)
+ SELECT id, ms, CASE WHEN bulk THEN 'news@news.example' ELSE 'shop' || (i % 40)
  || '@shop.example' END, CASE WHEN bulk THEN 'news.example' ELSE 'shop.example' END, '7BIT', 0, 4096, x'', NULL, NULL,
  CASE WHEN block % 200 = 1 THEN 'ann' ELSE 'bulk' END, '192.0.2.1', '<' || i || '@bench>', 'The Sender',
- CASE WHEN bulk THEN 'The weekly newsletter, number ' || (block / 20) WHEN i % 50021 = 9 THEN 'A quokka for you'
- ELSE 'Your invoice ' || i END, NULL, CASE WHEN bulk THEN 'news-' || (block / 20) END, CASE WHEN bulk THEN 'general' END,
- id + 1024, ((:start_us + (CASE WHEN bulk THEN min(i + {BLOCK} - 1, :rows - 1) ELSE i END) * :step_us) << 10) + 1024
+ CASE WHEN bulk THEN 'The weekly newsletter, number ' || (block / 20) WHEN i % 50511 = 509 THEN 'A quokka for you'
+ ELSE 'Your invoice ' || i END, NULL, CASE WHEN bulk THEN 'news-' || (block / 20) END,
+ CASE WHEN bulk THEN 'general' END,
+ id + 1024,
+ ((:start_us + (CASE WHEN bulk THEN min(i + {BLOCK} - 1, :rows - 1) ELSE i END) * :step_us) << 10) + 1024
  FROM r WHERE i = first"""
 RECIPIENTS = f"""INSERT INTO recipient (id, message_id, address, domain, expires_ms, status, attempts, due_ms,
  last_attempt_ms, code, enhanced, diagnostic, category, mx, delivered_ms, opens, first_open_ms) SELECT id + 1024,
@@ -61,8 +66,9 @@ RECIPIENTS = f"""INSERT INTO recipient (id, message_id, address, domain, expires
  '2.0.0', CASE WHEN h >= 900 AND h < 985 THEN 'User unknown in virtual mailbox table' ELSE 'Ok: queued' END, NULL,
  'mx1.' || domain, ms + 900, h >= 600 AND h < 870, CASE WHEN h >= 600 AND h < 870 THEN ms + 600000 END FROM r"""
 ATTEMPTS = f"""INSERT INTO attempt (recipient_id, id, at_ms, duration_ms, phase, code, enhanced, text, mx, address,
- tls, in_doubt, status) SELECT id + 1024, id + 1, ms + 900, 250, 'after-dot', 250, '2.0.0', 'Ok: queued', 'mx1.' || domain,
- '198.51.100.25', 'TLSv1.3 TLS_AES_256_GCM_SHA384 verified', 0, {STATUS} FROM r WHERE h < 992"""
+ tls, in_doubt, status) SELECT id + 1024, id + 1, ms + 900, 250, 'after-dot', 250, '2.0.0', 'Ok: queued',
+ 'mx1.' || domain, '198.51.100.25',
+ 'TLSv1.3 TLS_AES_256_GCM_SHA384 verified', 0, {STATUS} FROM r WHERE h < 992"""
 FOUND = """ FROM recipient r JOIN message m ON m.id = r.message_id
  WHERE r.id >= ((:start_us + :low * :step_us) << 10) + 1024"""
 NUMBER = f"(((r.id >> 10) - :start_us) / :step_us) / {STRETCH_RECIPIENTS} + 1"
@@ -209,7 +215,7 @@ async def ask(state_dir: Path, times: int, budget_ms: float) -> bool:
     ):
         async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as session:
             await log_in(session, base, name)
-            story = None
+            more = {}
             if name == "root":
                 async with session.get(base + "/log?recipient=rare.person@needle.example") as answer:
                     story = re.search(r'href="(/recipient/\w+)"', await answer.text())

@@ -1,0 +1,187 @@
+"""What somebody sees in a browser: logging in, mail that arrives, is delivered and opened before their eyes."""
+
+import os
+import re
+import shutil
+import smtplib
+import subprocess
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.peers import keeper
+from tests.peers.smtp import free_port
+from tests.peers.telltale import BROWSER, HTML, Telltale, image_of, require, wait_for
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+pytestmark = pytest.mark.e2e
+PASSWORD = "correct horse battery"
+SECONDS = 30_000
+SIZES = ((1280, 860), (390, 844))
+
+
+@pytest.fixture
+def chromium() -> Iterator["Browser"]:
+    api = pytest.importorskip("playwright.sync_api") if os.environ.get("CI") != "true" else _api()
+    with api.sync_playwright() as playwright:
+        # As root, as in containers, Chromium runs without its sandbox only; the pages are our own.
+        browser = playwright.chromium.launch(executable_path=require("chromium"), args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+def _api() -> object:
+    import playwright.sync_api
+
+    return playwright.sync_api
+
+
+@pytest.fixture
+def mailbox() -> Iterator[tuple[keeper.Keeper, int]]:
+    box, port = keeper.Keeper(), free_port()
+    sink = keeper.start(box, "127.0.0.1", port)
+    yield box, port
+    sink.stop()
+
+
+@pytest.fixture
+def telltale(make_telltale: Callable[..., Telltale], mailbox: tuple[keeper.Keeper, int]) -> Telltale:
+    return make_telltale(delivery=f'routes = {{"*" = "smtp://127.0.0.1:{mailbox[1]}"}}')
+
+
+def base(telltale: Telltale) -> str:
+    return f"http://127.0.0.1:{telltale.report}"
+
+
+def set_up(telltale: Telltale, page: "Page") -> None:
+    """Make the first administrator by the link that was printed."""
+    link = re.search(rf"{base(telltale)}/setup/[\w-]+", telltale.output())
+    assert link, telltale.output()
+    page.goto(link[0])
+    page.get_by_label("Name").fill("root")
+    page.get_by_label("Password", exact=True).fill(PASSWORD)
+    page.get_by_label("Password again").fill(PASSWORD)
+    page.get_by_role("button", name="Make administrator").click()
+    page.wait_for_url("**/log")
+
+
+def submit(telltale: Telltale, *recipients: str) -> None:
+    with smtplib.SMTP("127.0.0.1", telltale.submission) as client:
+        assert client.sendmail("news@sender.test", recipients, HTML) == {}
+
+
+def fetched(box: keeper.Keeper, recipient: str) -> None:
+    """Open the copy for somebody, as their mail program would: fetch its image."""
+    copy = wait_for("the copy", lambda: next((m for m in box.messages() if m.recipients == (recipient,)), None))
+    with urllib.request.urlopen(
+        urllib.request.Request(image_of(copy.content), headers={"User-Agent": BROWSER})
+    ) as answer:
+        assert answer.status == 200
+
+
+def test_mail_arrives_and_is_opened_before_the_reader_s_eyes(
+    telltale: Telltale, mailbox: tuple[keeper.Keeper, int], chromium: "Browser"
+) -> None:
+    """No page is loaded anew: what changes comes by itself."""
+    page = chromium.new_page()
+    page.set_default_timeout(SECONDS)
+    broken: list[str] = []
+    page.on("pageerror", lambda error: broken.append(str(error)))
+    page.on("console", lambda said: broken.append(said.text) if said.type == "error" else None)
+    set_up(telltale, page)
+    page.get_by_text("There is no mail yet").wait_for()
+    page.wait_for_selector("html[data-live=on]")
+    page.evaluate("window.same = true")
+
+    submit(telltale, "reader@keeper.test")
+    page.get_by_role("button", name="Show 1 new").click()
+    row = page.locator("#rows tr", has_text="reader@keeper.test")
+    row.get_by_text("Sent", exact=True).wait_for()
+
+    reading = chromium.new_page(user_agent=BROWSER)
+    copy = wait_for("the copy", lambda: next(iter(mailbox[0].messages()), None))
+    assert reading.goto(image_of(copy.content)).status == 200  # type: ignore[union-attr]
+    row.get_by_text("Opened", exact=True).wait_for()
+    assert page.evaluate("window.same") is True
+
+    page.get_by_role("button", name="Follow").click()
+    submit(telltale, "second@keeper.test")
+    page.locator("#rows tr", has_text="second@keeper.test").wait_for()
+    row.get_by_role("link").click()
+    page.get_by_role("heading", name="What happened").wait_for()
+    page.get_by_role("link", name="Email Log").first.click()
+    page.locator("#rows tr", has_text="second@keeper.test").get_by_role("link").click()
+    page.wait_for_selector("html[data-live=on]")
+    fetched(mailbox[0], "second@keeper.test")
+    page.locator(".timeline").get_by_text("Opened", exact=True).wait_for()
+    assert broken == []
+
+
+def test_everything_can_be_read_without_scripts(telltale: Telltale, chromium: "Browser") -> None:
+    with_scripts = chromium.new_page()
+    set_up(telltale, with_scripts)
+    submit(telltale, "plain@keeper.test")
+    telltale.wait_status("plain@keeper.test", "Sent")
+    page = chromium.new_context(java_script_enabled=False).new_page()
+    page.set_default_timeout(SECONDS)
+    page.goto(base(telltale))
+    page.get_by_label("Name").fill("root")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Log in").click()
+    page.get_by_label("Recipient").fill("plain")
+    page.get_by_role("button", name="Search").click()
+    page.get_by_role("link", name="plain@keeper.test").click()
+    page.get_by_role("heading", name="plain@keeper.test").wait_for()
+    page.locator(".menu summary").click()
+    page.get_by_role("button", name="Log out").click()
+    page.wait_for_url("**/login")
+
+
+@pytest.fixture(scope="session")
+def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The text of axe-core, fetched by npm into a folder of its own; skipped where that cannot be, but not in CI."""
+    npm, folder = shutil.which("npm"), tmp_path_factory.mktemp("axe")
+    command = [npm or "npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", str(folder), "axe-core@4"]
+    try:
+        subprocess.run(command, check=True, capture_output=True, timeout=120, cwd=folder)
+    except (OSError, subprocess.SubprocessError) as error:
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"axe-core could not be fetched by npm: {error}")
+        pytest.skip("axe-core could not be fetched by npm")
+    return Path(folder, "node_modules/axe-core/axe.min.js").read_text()
+
+
+def test_no_page_has_serious_findings_of_axe(telltale: Telltale, chromium: "Browser", axe: str) -> None:
+    """WCAG 2.2 AA as far as a program can tell, on a desktop and a telephone, in light and dark."""
+    found = []
+    submit(telltale, "reader@keeper.test", "second@keeper.test")
+    telltale.wait_status("second@keeper.test", "Sent")
+    first = chromium.new_page()
+    set_up(telltale, first)
+    story = first.locator("#rows a").first.get_attribute("href")
+    state = first.context.storage_state()
+    for width, height in SIZES:
+        for scheme in ("light", "dark"):
+            context = chromium.new_context(
+                viewport={"width": width, "height": height}, color_scheme=scheme, storage_state=state, bypass_csp=True
+            )
+            page = context.new_page()
+            for path in ("/log", "/log?status=failed&sender=x", story or "", "/account", "/nothing"):
+                page.goto(base(telltale) + path)
+                page.evaluate(axe)
+                answer = page.evaluate("axe.run(document)")
+                assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), (
+                    f"{path} is too wide at {width}"
+                )
+                found += [
+                    (width, scheme, path, finding["id"], finding["nodes"][0]["html"])
+                    for finding in answer["violations"]
+                    if finding["impact"] in {"serious", "critical"}
+                ]
+            context.close()
+    assert found == []
