@@ -22,6 +22,8 @@ from storage.reason import plain, reason, spelled
 
 _ENHANCED: Final = re.compile(r"[245]\.\d{1,3}\.\d{1,3}")
 _ORCPT: Final = re.compile(r"([A-Za-z0-9-]+);(.+)")
+_IPV4: Final = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}")
+_IPV6: Final = re.compile(r"[0-9A-Fa-f]*:[0-9A-Fa-f:.]*")
 _HEADER_END: Final = re.compile(rb"\r\n(?=\r\n)")
 _MOST_HEADER_BYTES: Final = 64 * 1024
 _WIDTH: Final = 76
@@ -184,7 +186,7 @@ def _of_one(group: Group, duty: Duty) -> str:
     fields.append(folded("Action", duty.kind))
     fields.append(folded("Status", _status(duty)))
     if duty.mx:
-        fields.append(folded("Remote-MTA", f"dns; {_ascii(duty.mx, utf8=utf8)}"))
+        fields.append(folded("Remote-MTA", f"dns; {_ascii(_host(duty.mx), utf8=utf8)}"))
     if duty.reply:
         fields.append(folded("Diagnostic-Code", _ascii(_diagnostic(duty.reply), utf8=utf8)))
     if duty.last_attempt_ms is not None:
@@ -192,6 +194,13 @@ def _of_one(group: Group, duty: Duty) -> str:
     if duty.kind is DutyKind.DELAYED:
         fields.append(folded("Will-Retry-Until", mail_date(duty.expires_ms)))
     return "".join(fields)
+
+
+def _host(name: str) -> str:
+    """Return a host's name, or its address as a literal (RFC 3464, 2.1.2; RFC 5321, 4.1.3)."""
+    if _IPV4.fullmatch(name):
+        return f"[{name}]"
+    return f"[IPv6:{name}]" if _IPV6.fullmatch(name) else name
 
 
 def _original(orcpt: str | None, *, utf8: bool) -> str:

@@ -213,6 +213,15 @@ def test_a_message_of_smtputf8_is_returned_as_one() -> None:
     assert "Subject: Grüße" in head.text()
 
 
+@pytest.mark.parametrize(
+    ("mx", "shown"),
+    [("mx.b.example", "mx.b.example"), ("192.0.2.1", "[192.0.2.1]"), ("2001:db8::1", "[IPv6:2001:db8::1]")],
+)
+def test_a_server_without_a_name_is_an_address_literal(mx: str, shown: str) -> None:
+    _, (recipient,) = report(group(duty(mx=mx)))
+    assert recipient["Remote-MTA"] == f"dns; {shown}"
+
+
 def test_in_an_ascii_report_a_reply_is_ascii_and_the_text_has_it_all() -> None:
     of = group(duty(reply=Reply(550, "5.1.1", "Größe")))
     _, (recipient,) = report(of)

@@ -173,3 +173,34 @@ def test_a_sender_whose_mail_is_redirected_to_a_return_path_is_not_sent_it_again
             wait_for("the mail to be read", lambda: telltale.output().count(" matched=") >= 1)
         wait_for("the loop to be seen", lambda: "event=not-forwarded" in telltale.output())
         assert len(sender.messages) == 1
+
+
+def test_a_broadcast_is_told_of_in_one_digest_when_it_is_done(make_telltale: MakeTelltale) -> None:
+    refusing = Script(rcpt=lambda address: "550 5.1.1 no such user" if address[0] == "x" else "250 ok")
+    with ScriptedServer() as sender, ScriptedServer(refusing) as keeper:
+        telltale = make_telltale(delivery=routes(sender, keeper))
+        content = HTML.replace("Subject:", "X-Broadcast: Spring\r\nSubject:")
+        with smtplib.SMTP("127.0.0.1", telltale.submission) as client:
+            for number in range(5):
+                client.sendmail("news@sender.test", [f"x{number}@keeper.test", f"o{number}@keeper.test"], content)
+        (got,) = arrived(sender)
+        table = read(got).get_payload()[1]
+        assert table.get_filename() == "undelivered.csv"
+        assert len(table.get_payload(decode=True).splitlines()) == 6
+        assert len(sender.messages) == 1
+
+
+def test_addresses_and_subjects_in_unicode_are_reported_in_unicode(make_telltale: MakeTelltale) -> None:
+    """RFC 6533."""
+    with ScriptedServer() as sender, ScriptedServer(Script(rcpt="550 5.1.1 unbekannt: jörg")) as keeper:
+        telltale = make_telltale(delivery=routes(sender, keeper))
+        content = "From: news@sender.test\r\nSubject: Grüße\r\n\r\nText\r\n".encode()
+        with smtplib.SMTP("127.0.0.1", telltale.submission) as client:
+            client.ehlo()
+            client.sendmail("jäger@sender.test", ["jörg@keeper.test"], content, mail_options=["SMTPUTF8"])
+        (got,) = arrived(sender)
+        assert got.recipients == ("jäger@sender.test",)
+        assert b"message/global-delivery-status" in got.content
+        assert "Final-Recipient: utf-8; jörg@keeper.test\r\n".encode() in got.content
+        (found,) = parse(got.content).findings
+        assert (found.recipient, found.status) == ("jörg@keeper.test", "5.1.1")
