@@ -35,7 +35,7 @@ class Fault(StrEnum):
 
     @property
     def enhanced(self) -> str:
-        """The code of RFC 3463, 3.7 (RFC 6531, 3.7.4.1 for headers)."""
+        """The code of RFC 3463, 3.7 (RFC 6531, 3.5 for headers)."""
         return "5.6.7" if self is Fault.HEADER else "5.6.3"
 
 

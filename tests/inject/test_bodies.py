@@ -114,9 +114,9 @@ def test_time_is_linear(piece: bytes) -> None:
 
     def seconds(size: int) -> float:
         body = piece * size
-        start = time.perf_counter()
+        start = time.process_time()
         quoted_printable(body)
-        return time.perf_counter() - start
+        return time.process_time() - start
 
     small = max(min(seconds(20_000) for _ in range(3)), 1e-4)
     assert seconds(400_000) < 120 * small

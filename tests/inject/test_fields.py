@@ -150,9 +150,9 @@ def test_folding_adds_line_ends_and_nothing_else(text: str) -> None:
 def test_time_is_linear(name: bytes, piece: str) -> None:
     def seconds(size: int) -> float:
         body = (" " + piece * size + "ü\r\n").encode()
-        start = time.perf_counter()
+        start = time.process_time()
         in_ascii(name, body, any_charset=True)
-        return time.perf_counter() - start
+        return time.process_time() - start
 
     small = max(min(seconds(1000) for _ in range(3)), 1e-4)
     assert seconds(20_000) < 120 * small

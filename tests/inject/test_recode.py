@@ -387,10 +387,10 @@ def test_time_is_linear(content: object) -> None:
 
     def seconds(size: int) -> float:
         made = content(size)
-        start = time.perf_counter()
+        start = time.process_time()
         for_server(made, eight_bit=False, smtputf8=False, declared=False)
         with_short_lines(made)
-        return time.perf_counter() - start
+        return time.process_time() - start
 
     small = max(min(seconds(500) for _ in range(3)), 1e-3)
     assert seconds(10_000) < 120 * small
