@@ -54,7 +54,7 @@ _RENEW_AFTER_SECONDS: Final = 200.0
 _WAIT_SECONDS: Final = 300.0
 # A provider that other workers serve may have thousands of domains; what is not skipped is claimed and given back.
 _SKIPPED_DOMAINS: Final = 5000
-# So long a recipient whose life is over may still wait for its last try: no site rests longer.
+# So long a recipient whose life is over may still wait for its last try: no site rests longer, but by a rule's word.
 _LAST_TRY_MS: Final = 3_600_000
 # What servers have said is worth some time beyond any grace: what is not written down is sent again.
 _SETTLE_SECONDS: Final = 5.0

@@ -89,7 +89,11 @@ def test_the_big_providers_are_known_by_their_mx_hosts(host: str, name: str) -> 
         ),
         (
             "gmail-smtp-in.l.google.com",
-            Reply(550, "5.7.1", "Our system has detected an unusual rate of unsolicited mail … has been blocked."),
+            Reply(
+                550,
+                "5.7.1",
+                "Our system has detected an unusual rate of unsolicited mail originating from your IP address.",
+            ),
             "soft,suspend",
         ),
         ("gmail-smtp-in.l.google.com", Reply(550, "5.1.1", "The email account does not exist."), ""),
@@ -148,7 +152,7 @@ def test_the_big_providers_are_known_by_their_mx_hosts(host: str, name: str) -> 
         ("mx01.mail.icloud.com", Reply(421, None, "[HCM1] Your mail from 192.0.2.1 was deferred"), "suspend"),
         (
             "mx00.emig.gmx.net",
-            Reply(554, None, "gmx.net (mxgmx017) Nemesis ESMTP … Reject due to policy restrictions."),
+            Reply(554, None, "gmx.net (mxgmx017) Nemesis ESMTP … No SMTP service IP address is black listed."),
             "soft,suspend",
         ),
         ("mx00.emig.gmx.net", Reply(554, None, "gmx.net (mxgmx114) Nemesis ESMTP … Bad DNS PTR resource record."), ""),
@@ -164,6 +168,11 @@ def test_the_big_providers_are_known_by_their_mx_hosts(host: str, name: str) -> 
         ),
         ("mx2h1.comcast.net", Reply(421, None, "comcast RL000001 Throttled"), "slow-down"),
         ("mx1.qq.com", Reply(550, None, "Ip frequency limited [x]. http://service.mail.qq.com"), "soft,suspend"),
+        ("gmail-smtp-in.l.google.com", Reply(550, "5.7.28", "unusual rate of … originating from your DKIM domain"), ""),
+        ("mx00.emig.gmx.net", Reply(554, None, "Transaction failed Reject due to policy restrictions."), ""),
+        ("mx1.qq.com", Reply(550, None, "Sender frequency limited"), "slow-down,soft"),
+        ("163mx01.mxmail.netease.com", Reply(550, None, "RP:ORQ mx1"), "slow-down,soft"),
+        ("163mx01.mxmail.netease.com", Reply(554, None, "HL:ITC mx1"), "soft,suspend"),
         ("163mx01.mxmail.netease.com", Reply(421, None, "HL:ICC 163 mx1"), "slow-down"),
         (
             "mx.example.test",
