@@ -10,6 +10,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -30,7 +31,7 @@ from storage.token import TokenBox
 from storage.turn import Turn
 
 _LOOK_SECONDS: Final = 1.0
-_GROUPS_AT_ONCE: Final = 50
+_GROUPS_AT_ONCE: Final = 200
 _DIGESTS_AT_ONCE: Final = 10
 # Of one digest; the log has the rest.
 _MOST_COLLECTED: Final = 20_000
@@ -39,6 +40,15 @@ _DONE_MS: Final = 60_000
 _FORGET_SECONDS: Final = 600.0
 
 _log = logging.getLogger("telltale.answer")
+
+
+@dataclass(slots=True)
+class _Silent:
+    """Duties that make no mail now."""
+
+    dropped: list[int] = field(default_factory=list)
+    collected: dict[tuple[str, str], list[int]] = field(default_factory=dict)
+    """By sender and broadcast."""
 
 
 class Preparing(Protocol):
@@ -104,35 +114,45 @@ class Answers:
     async def answer(self) -> None:
         """Answer all that is due."""
         while groups := await self._store.duties.due(self._now_ms(), _GROUPS_AT_ONCE):
+            silent = _Silent()
             for group in groups:
-                await self._see_to(group)
+                await self._see_to(group, silent)
+            await self._settle(silent)
         for digest in await self._store.duties.digests(self._now_ms(), _DIGESTS_AT_ONCE):
             await self._see_to_digest(digest)
         if time.monotonic() >= self._forget_at:
             self._forget_at = time.monotonic() + _FORGET_SECONDS
             await self._store.duties.forget(self._now_ms() - max(self._settings.digest_every * 1000, 24 * HOUR_MS))
 
-    async def _see_to(self, group: Group) -> None:
+    async def _settle(self, silent: "_Silent") -> None:
+        """Write what makes no mail now, many duties in one transaction: a broadcast may fail by the thousand."""
+        duties, now_ms = self._store.duties, self._now_ms()
+        if silent.dropped:
+            await duties.drop(silent.dropped)
+        for (sender, broadcast), duty_ids in silent.collected.items():
+            await duties.collect(duty_ids, sender, broadcast, now_ms=now_ms, look_ms=now_ms)
+
+    async def _see_to(self, group: Group, silent: "_Silent") -> None:
         duty_ids = [duty.id for duty in group.duties]
         try:
-            await self._follow(group, duty_ids)
+            await self._follow(group, duty_ids, silent)
         except (StoreFailedError, StoreFullError):
             raise
         except Exception:  # noqa: BLE001 - a bug of ours must not keep the others waiting, nor come back each second
             _log.exception(kv(event="our-bug", queue_id=queue_id(group.message.id), kind=group.kind))
             await self._store.duties.postpone(duty_ids, self._now_ms() + HOUR_MS)
 
-    async def _follow(self, group: Group, duty_ids: list[int]) -> None:
+    async def _follow(self, group: Group, duty_ids: list[int], silent: "_Silent") -> None:
         duties, sender, now_ms = self._store.duties, group.message.sender, self._now_ms()
         course = course_of(group, await self._wanted(group), bounded=self._bound.reached(sender, now_ms))
         match course:
             case Course.DROP:
-                await duties.drop(duty_ids)
+                silent.dropped += duty_ids
             case Course.PUT_OFF:
                 await duties.postpone(duty_ids, (now_ms // HOUR_MS + 1) * HOUR_MS)
             case Course.COLLECT:
                 broadcast = (group.message.broadcast or "") if is_broadcast(group) else ""
-                await duties.collect(duty_ids, sender, broadcast, now_ms=now_ms, look_ms=now_ms)
+                silent.collected.setdefault((sender, broadcast), []).extend(duty_ids)
             case Course.TELL if group.kind is DutyKind.FORWARD:
                 await self._forward(group, group.duties[0])
             case Course.TELL:
