@@ -14,6 +14,7 @@ class HttpsServer:
 
     tls: ssl.SSLContext
     answer: Callable[[web.Request], web.StreamResponse] = lambda _: web.Response(status=404)
+    address: str = "127.0.0.1"
     port: int = 0
     asked: list[str] = field(default_factory=list)
     """Host and path of each request."""
@@ -28,7 +29,7 @@ class HttpsServer:
         server = web.Server(self._serve)
         self._runner = web.ServerRunner(server)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", self.port, ssl_context=self.tls)
+        site = web.TCPSite(self._runner, self.address, self.port, ssl_context=self.tls)
         await site.start()
         self.port = self._runner.addresses[0][1]
         return self
