@@ -33,6 +33,7 @@ class MakeTelltale(Protocol):
 def serving(text: str) -> Iterator[HttpsServer]:
     """Serve the policy's host on its real port, in a thread of its own; skip where that needs more rights."""
     with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((WEB, 443))
         except PermissionError:
