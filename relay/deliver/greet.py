@@ -140,6 +140,10 @@ def _phase(phase: Phase, *, implicit_tls: bool = False) -> Iterator[None]:
     except (aiosmtplib.SMTPException, OSError) as error:  # TimeoutError and ssl.SSLError are OSErrors
         at = Phase.TLS if implicit_tls and _is_tls_error(error.__cause__) else phase
         raise StopError(_words_for(error, at), at, _trouble(error)) from None
+    # Before Python 3.12, asyncio.wait_for forgets that it was cancelled where its own wait ended at that moment.
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 def _is_tls_error(cause: BaseException | None) -> bool:

@@ -12,6 +12,7 @@ from relay.deliver.connect import MAX_ADDRESSES, MAX_SESSIONS, Connection, Diale
 from relay.deliver.demand import Demand, Proof
 from relay.deliver.destination import Destination, of_hosts, of_route
 from relay.deliver.dns import Resolver
+from relay.deliver.greet import Smtp
 from relay.deliver.mx import Hosts
 from relay.deliver.route import Route
 from relay.deliver.settings import DnsSettings, TlsPolicy
@@ -294,6 +295,29 @@ async def test_one_who_gives_up_leaves_no_socket(world: World) -> None:
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
+        await server.until(lambda s: s.conversations[0].ended)
+
+
+async def test_who_gives_up_is_heard_whatever_the_library_forgets(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python 3.11's wait_for may swallow a cancellation: a relay that is to end would wait for a silent server."""
+    greeted = Smtp.connect
+
+    async def forgetful(smtp: Smtp, **options: object) -> object:
+        reply = await greeted(smtp, **options)  # type: ignore[arg-type]
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(0)
+        return reply
+
+    monkeypatch.setattr(Smtp, "connect", forgetful)
+    with ScriptedServer(Script(ehlo=HANG)) as server:
+        task = asyncio.create_task(world.dialer.dial(to(server)))
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(task, 5)
         await server.until(lambda s: s.conversations[0].ended)
 
 
