@@ -22,6 +22,7 @@ from relay.deliver.standing import Heard, Standing
 from relay.deliver.verdict import judge, refused_by_policy
 from storage.kv import kv
 from storage.model import Attempt, Reply
+from storage.status import Event
 
 # Postfix's smtp_connection_cache_time_limit is 2 s; servers give an idle client minutes, but each is a slot.
 IDLE_SECONDS: Final = 5.0
@@ -366,9 +367,9 @@ class Site:
         if self._draining and attempt.reply.code == 0 and not attempt.in_doubt:
             self._means.results.give_back([entry.job], self._means.now_ms())
             return
-        if self._goes_over_four(entry, connection, attempt):
-            return
         verdict = judge(attempt.reply, attempt.phase, final_hop=self.destination.confirms)
+        if verdict.event is Event.BOUNCE and self._goes_over_four(entry, connection, attempt):
+            return
         heard = self._hear(attempt.reply)
         if not verdict.other_host:
             connection.served = True

@@ -207,7 +207,9 @@ async def test_where_ipv4_cannot_be_reached_the_first_refusal_holds(world: World
         assert (await world.timeline("bob@both.test"))[-1].address == "::1"
 
 
-@pytest.mark.parametrize("reply", ["550 5.1.1 no such user", "450 4.7.1 greylisted", "554 no"])
+@pytest.mark.parametrize(
+    "reply", ["550 5.1.1 no such user", "550 5.7.1 no such user", "450 4.7.1 greylisted", "554 no"]
+)
 async def test_no_other_word_sends_us_to_ipv4(world: World, both: int, reply: str) -> None:
     with ScriptedServer(Script(rcpt=reply), "::1", both), ScriptedServer(port=both) as four:
         world.make(port=both)

@@ -9,6 +9,7 @@ A step is a reply ("250 ok"; lines of a multiline reply joined by "\\n", each wi
     HANG            never answer, keep the connection
     DROP            close the connection
     RESET           close it with RST
+    STALL           neither answer nor read any more
     Raw(b"...")     send these bytes as they are
     Then("250 ok", DROP)   do one after the other
 
@@ -61,7 +62,7 @@ class Then:
     second: "Step"
 
 
-HANG, DROP, RESET = Do("hang"), Do("drop"), Do("reset")
+HANG, DROP, RESET, STALL = Do("hang"), Do("drop"), Do("reset"), Do("stall")
 Step = str | Raw | Do | Then
 Steps = Step | list[Step] | Callable[[str], Step]
 
@@ -312,6 +313,8 @@ class _Talk:
         if what == "hang":
             while True:
                 await self._fill()
+        if what == "stall":
+            await asyncio.Event().wait()
         if what == "reset":
             linger = struct.pack("ii", 1, 0)
             raw = self._writer.get_extra_info("socket")
@@ -407,18 +410,20 @@ class _Talk:
 
     async def _body(self) -> None:
         step = self._server._step("body")
-        while not (self._buffer.startswith(b".\r\n") or b"\r\n.\r\n" in self._buffer):
-            self._conversation.body_so_far = len(self._buffer)
-            if step and len(self._buffer) >= self._server.script.body_bytes:
+        # CRLF of DATA stands before the content, so that a lone dot is found as any other.
+        body, self._buffer = bytearray(b"\r\n" + self._buffer), b""
+        looked = 0
+        while (end := body.find(b"\r\n.\r\n", looked)) < 0:
+            looked = max(0, len(body) - 4)
+            self._conversation.body_so_far = len(body) - 2
+            if step and len(body) - 2 >= self._server.script.body_bytes:
                 await self._act(step)
                 step = ""
             await self._fill()
-        if self._buffer.startswith(b".\r\n"):
-            content, self._buffer = b"", self._buffer[3:]
-        else:
-            content, _, self._buffer = self._buffer.partition(b"\r\n.\r\n")
-            content += b"\r\n"
-        await self._take(content)
+            body += self._buffer
+            self._buffer = b""
+        self._buffer = bytes(body[end + 5 :])
+        await self._take(bytes(body[2 : end + 2]))
 
     async def _take(self, stuffed: bytes) -> None:
         recipients = tuple(self._recipients)
