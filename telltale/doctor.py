@@ -17,6 +17,7 @@ from typing import Final
 
 from cryptography import x509
 
+from relay.deliver.binding import trouble_with
 from relay.deliver.dns import Resolver
 from relay.deliver.mx import Found
 from storage.reader import Reader, StoreMissingError
@@ -88,20 +89,10 @@ async def _sources(config: Config, reverse: Reverse) -> list[Finding]:
             for address in source.addresses:
                 names = await asyncio.to_thread(reverse, address)
                 called = {each.rstrip(".").lower() for each in names}
-                found.append(judge.source(name, ehlo, address, _unbindable(address), forward, called))
+                found.append(judge.source(name, ehlo, address, trouble_with(address), forward, called))
     finally:
         await resolver.close()
     return found
-
-
-def _unbindable(address: str) -> str:
-    """Return why nothing can be sent from `address`, "" where it can; nothing is sent."""
-    try:
-        with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM) as trial:
-            trial.bind((address, 0))
-    except OSError as error:
-        return _few_words(error)
-    return ""
 
 
 def _own_addresses() -> set[str]:

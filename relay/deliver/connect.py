@@ -5,7 +5,6 @@ fails comes back as a Failure, with the phase and the server's words.
 """
 
 import asyncio
-import errno
 import ipaddress
 import os
 import socket
@@ -16,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final, cast
 
 from relay.deliver import tls
+from relay.deliver.binding import bind, why_not
 from relay.deliver.client import Extensions, Session, Timeouts
 from relay.deliver.demand import Demand, Proof, Tlsas, demand
 from relay.deliver.destination import Destination
@@ -322,12 +322,9 @@ def _bind(sock: socket.socket, source: Source, address: str) -> None:
     """Let a connection come from the source; raises StopError where that is no address of this host."""
     own = source.towards(address)
     try:
-        # The kernel chooses a port once it knows the other end: one of ours may serve many servers (ip(7)).
-        sock.setsockopt(socket.IPPROTO_IP, socket.IP_BIND_ADDRESS_NO_PORT, 1)
-        sock.bind((own, 0))
+        bind(sock, own or "")
     except OSError as error:
-        why = "it is no address of this host" if error.errno == errno.EADDRNOTAVAIL else os.strerror(error.errno or 0)
-        text = f"cannot send from {own} (source {source.name}): {why}"
+        text = f"cannot send from {own} (source {source.name}): {why_not(error)}"
         raise StopError(ours("4.3.5", text), Phase.CONNECT) from None
 
 

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from relay.deliver.binding import trouble_with
 from relay.deliver.client import Timeouts
 from relay.deliver.connect import Dialer
 from relay.deliver.contents import Contents
@@ -117,6 +118,7 @@ class Delivery:
         self._skipped: list[str] = []
         self._busy = False
         self._began = clock()
+        self._addresses = [(name, address) for name, source in settings.sources.items() for address in source.addresses]
         self._resolver = Resolver(dns, clock)
         name = server.hostname or socket.getfqdn()
         timeouts = timeouts or Timeouts()
@@ -173,6 +175,9 @@ class Delivery:
 
     async def audit(self) -> None:
         """Look over a part of the queue for recipients that nobody owns; one process of a host does."""
+        if self._results.troubled:
+            # Leases run out, since they cannot be renewed: who has them goes on with them.
+            return
         now_ms = self._now_ms()
         # What expired while we were down gets its last try before it is ended without one.
         over_ms = now_ms - _LAST_TRY_MS if self._clock() - self._began > _LAST_TRY_MS / 1000 else 0
@@ -190,6 +195,9 @@ class Delivery:
 
     async def start(self) -> None:
         """Give back what dead processes held, and begin to look for work."""
+        for source, address in self._addresses:
+            if trouble := trouble_with(address):
+                _log.error(kv(event="source-unusable", source=source, address=address, reason=trouble))
         await self._recover()
         await self._telling.start()
         self._loops = [asyncio.create_task(self._claim_for_ever()), asyncio.create_task(self._watch_for_ever())]

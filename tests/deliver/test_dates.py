@@ -156,6 +156,19 @@ async def test_a_queue_without_faults_costs_a_look_and_no_transaction(world: Wor
     await world.delivery.audit()
 
 
+async def test_while_results_cannot_be_written_nothing_is_mended(world: World) -> None:
+    """Leases that could not be renewed run out under recipients that are being delivered."""
+    world.make(port=free_port())
+    await world.accept(BOB)
+    world.jump(HOUR)
+    world.delivery._results._unstored = 1
+    await world.delivery.audit()
+    assert await world.store.next_due_ms() is None
+    world.delivery._results._unstored = 0
+    await world.delivery.audit()
+    assert await world.store.next_due_ms() is not None
+
+
 async def test_a_store_that_fails_is_audited_later(
     world: World, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,5 +1,6 @@
 """Delivery from addresses that the operator chose; on Linux every address of 127.0.0.0/8 is one of this host."""
 
+import errno
 from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from relay.deliver.binding import trouble_with, why_not
 from storage.model import Phase
 from storage.status import Status
 from tests.deliver.world import World
@@ -85,6 +87,20 @@ async def test_an_address_of_another_host_is_said_clearly(world: World) -> None:
         assert row.diagnostic == "cannot send from 192.0.2.25 (source main): it is no address of this host"
         assert (await world.timeline("bob@example.test"))[-1].source == "192.0.2.25"
         assert server.conversations == []
+
+
+async def test_sources_that_cannot_be_used_are_told_at_the_start(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    await world.make(port=free_port(), sources=SOURCES | {"away": {"addresses": ["192.0.2.25"]}}).start()
+    told = [record.getMessage() for record in caplog.records if "source-unusable" in record.getMessage()]
+    assert told == ['event=source-unusable source=away address=192.0.2.25 reason="it is no address of this host"']
+
+
+def test_trouble_with_an_address_is_a_few_words() -> None:
+    assert trouble_with("127.0.0.1") == ""
+    assert trouble_with("nonsense") != ""
+    assert why_not(OSError(errno.EACCES, "x")) == "permission denied"
 
 
 async def test_a_host_of_the_other_family_waits_for_the_operator(world: World) -> None:
