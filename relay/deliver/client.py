@@ -271,8 +271,7 @@ class Session(asyncio.Protocol):
     def resume_writing(self) -> None:
         """All that was written has left: go on."""
         self._paused = False
-        if self._flight is not None and self._body is not None:
-            self._write_body(self._body)
+        self._go_on_writing()
 
     # Replies.
 
@@ -351,17 +350,24 @@ class Session(asyncio.Protocol):
             self._write_body(memoryview(content))
 
     def _write_body(self, body: memoryview) -> None:
-        """Write as much as the transport takes now, and the dot when all is written."""
+        """Write the next part of the content; after the last one the dot."""
         # A transport that is closing takes writes and drops them: the dot was not sent then.
-        while not self._paused and not self._below.is_closing():
+        if not self._paused and not self._below.is_closing():
             if len(body) <= _CHUNK:
                 self._body = None
                 self._ask((_DOT,), bytes(body) + b".\r\n")
                 return
             self._transport.write(body[:_CHUNK])
             body = body[_CHUNK:]
+            if not self._paused:
+                # A server may refuse at any time: what it says is read between two parts, not after the last.
+                self._loop.call_soon(self._go_on_writing)
         self._body = body
         self._deadline = self._loop.time() + self._block_seconds
+
+    def _go_on_writing(self) -> None:
+        if self._flight is not None and self._body is not None and not self._paused:
+            self._write_body(self._body)
 
     # The end.
 

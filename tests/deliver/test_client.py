@@ -406,8 +406,50 @@ async def test_a_waiter_that_left_harms_nobody(opened: Opened) -> None:
         assert (await session.start(copy())).reply.code == 250
 
 
-def test_a_transport_that_has_no_socket_any_more_says_nothing() -> None:
-    assert last_words(asyncio.BaseTransport()) == b""
+def test_nothing_is_waited_for_where_nothing_was_said() -> None:
+    assert last_words(asyncio.BaseTransport()) == b"", "its socket is gone"
+    here, there = socket.socketpair()
+    here.setblocking(False)
+    transport = asyncio.BaseTransport({"socket": here})
+    assert last_words(transport) == b""
+    there.sendall(b"421 bye")
+    there.close()
+    assert last_words(transport) == b"421 bye"
+    here.close()
+    assert last_words(transport) == b""
+
+
+async def test_tls_below_is_told_of_all_that_happens(opened: Opened) -> None:
+    """What stands between a transport and its TLS passes everything on."""
+    told: list[object] = []
+
+    class Tls(asyncio.BufferedProtocol):
+        def eof_received(self) -> bool:
+            told.append("eof")
+            return True
+
+        def pause_writing(self) -> None:
+            told.append("pause")
+
+        def resume_writing(self) -> None:
+            told.append("resume")
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            told.append(exc)
+
+    loop = asyncio.get_running_loop()
+    here, there = socket.socketpair()
+    transport, _ = await loop.create_connection(Tls, sock=here)
+    between = LastWords(transport)
+    assert between.eof_received()
+    between.pause_writing()
+    between.resume_writing()
+    between.connection_lost(None)
+    assert told == ["eof", "pause", "resume", None]
+    transport.abort()
+    there.close()
+    for _ in range(3):
+        await asyncio.sleep(0)
 
 
 # Pure parts.

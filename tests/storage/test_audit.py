@@ -178,6 +178,8 @@ async def test_what_was_mended_meanwhile_is_left(store: Store) -> None:
     (job,) = await accept(store)
     await store.settle(result(job, Event.DELIVER))
     assert await store.mend([job.recipient_id, 12345], NOW + DAY, 10) == ({}, [])
+    _, (sound,) = await accept_due(store)
+    assert await store.mend([sound], NOW, 10) == ({}, [])
 
 
 # Leases lost.
