@@ -114,10 +114,20 @@ class DnsServer:
         self.stop()
 
     def start(self) -> None:
-        self._tcp = socket.create_server((self._address, self._wanted_port))
-        self.port = self._tcp.getsockname()[1]
-        self._udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._udp.bind((self._address, self.port))
+        while True:
+            self._tcp = socket.create_server((self._address, self._wanted_port))
+            self.port = self._tcp.getsockname()[1]
+            self._udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            try:
+                self._udp.bind((self._address, self.port))
+            except OSError:
+                # Free for TCP, and another's for UDP: where any port will do, take another one.
+                self._tcp.close()
+                self._udp.close()
+                if self._wanted_port:
+                    raise
+            else:
+                break
         self._bell, self._rope = socket.socketpair()
         self._thread = threading.Thread(target=self._run, name="dns-peer", daemon=True)
         self._thread.start()
