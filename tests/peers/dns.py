@@ -149,7 +149,7 @@ class DnsServer:
                     self._udp.sendto(answer, peer)
             if self._tcp in ready:
                 connection, _ = self._tcp.accept()
-                with connection, contextlib.suppress(OSError):
+                with connection, contextlib.suppress(OSError, struct.error):
                     self._converse(connection)
 
     def _converse(self, connection: socket.socket) -> None:
