@@ -6,6 +6,7 @@ bounded in number, in all and for each user, and one that does not read holds up
 
 import asyncio
 import logging
+import sqlite3
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from storage.reader import Reader
 LOOK_SECONDS: Final = 0.4
 MOST_FOLLOWERS: Final = 300
 MOST_OF_ONE: Final = 12
+_REST_SECONDS: Final = 5.0
 
 _log = logging.getLogger("telltale.report")
 
@@ -77,9 +79,10 @@ class Hub:
         while True:
             try:
                 serial = await self.reader.serial()
-            except Exception:
-                _log.exception("the log could not be followed")
-                raise
+            except sqlite3.Error:
+                _log.exception("the log could not be followed; that is tried again")
+                await asyncio.sleep(_REST_SECONDS)
+                continue
             if serial != self._serial:
                 async with self._changed:
                     self._serial = serial

@@ -20,6 +20,7 @@ from storage.model import LogFilter, LogRow
 
 AT_ONCE: Final = 4
 _BATCH: Final = 500
+_WRITE_SECONDS: Final = 60.0
 _running = asyncio.Semaphore(AT_ONCE)
 
 
@@ -32,7 +33,10 @@ async def export(asked: Asked) -> web.StreamResponse:
         detail = "Others are being exported; try again in a while."
         raise ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers={"Retry-After": "30"})
     async with _running:
-        return await _sent(asked, asked.seen(asks.filter), asked.request.match_info["form"])
+        try:
+            return await _sent(asked, asked.seen(asks.filter), asked.request.match_info["form"])
+        except TimeoutError:
+            raise ConnectionResetError("an export was not read") from None
 
 
 async def _sent(asked: Asked, wanted: LogFilter, form: str) -> web.StreamResponse:
@@ -46,13 +50,19 @@ async def _sent(asked: Asked, wanted: LogFilter, form: str) -> web.StreamRespons
     writer.write([])
     async for rows in _batches(asked, wanted):
         writer.write([(row, None) for row in rows])
-        await answer.write(out.getvalue().encode())
-        out.seek(0)
-        out.truncate()
-    if out.getvalue():
-        await answer.write(out.getvalue().encode())
+        await _write(answer, out)
+    await _write(answer, out)
     await answer.write_eof()
     return answer
+
+
+async def _write(answer: web.StreamResponse, out: io.StringIO) -> None:
+    """Send what was written and empty it; who does not read gives the place to others (TimeoutError)."""
+    if out.tell():
+        async with asyncio.timeout(_WRITE_SECONDS):
+            await answer.write(out.getvalue().encode())
+        out.seek(0)
+        out.truncate()
 
 
 async def _batches(asked: Asked, wanted: LogFilter) -> AsyncIterator[list[LogRow]]:

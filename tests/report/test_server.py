@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from report.server import ReportServer
+from storage import stretch
 from storage.access import Role
+from storage.logquery import Query
 from storage.settings import Endpoint, ServerSettings
 from tests.report.browsing import Browser, add_user, browsing, served, settings
 from tests.report.mailing import Mail
@@ -118,6 +120,17 @@ async def test_a_reload_opens_and_closes_sockets(
         await asyncio.open_connection(before.host, before.port)
     await server.reload(settings(), ServerSettings(state_dir=tmp_path / "elsewhere"))
     assert "takes a restart" in caplog.text
+
+
+async def test_words_are_entered_while_the_server_runs(mail: Mail, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("report.server._WORDS_IDLE_SECONDS", 0.01)
+    monkeypatch.setattr(stretch, "STRETCH_RECIPIENTS", 2)
+    await mail.accept("quokka@example.test", "b@example.test")
+    sql = "SELECT count(*) FROM address_words WHERE address_words MATCH 'quokka'"
+    async with served(mail.state_dir) as server, asyncio.timeout(10):
+        assert server._desk
+        while await server._desk.reader._all(Query(sql)) != [(1,)]:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0.01)
 
 
 async def test_a_socket_that_cannot_be_had_is_an_error_and_leaves_nothing_open(
