@@ -41,6 +41,8 @@ class NotBlockable:
 def blockable(text: str) -> str | NotBlockable:
     """Return an address, or "@domain" with its domain in A-labels."""
     text = text.strip()
+    if not text:
+        return NotBlockable("there is no address")
     if not text.startswith("@"):
         address = parsed(text)
         return NotBlockable(address) if isinstance(address, Fault) else address

@@ -247,6 +247,8 @@ def set_(
 
     async def verb(store: "Store", reader: "Reader") -> None:
         one = await people.only(reader, who)
+        if key and one.key not in (None, key):
+            raise FailureError(f'{who} has the key "{one.key}", which stays: imports know the contact by it')
         theirs = [each.address for each in one.addresses]
         named = who if "@" in who and who != one.key else theirs[0]
         addresses = [*theirs, *(address or ())]

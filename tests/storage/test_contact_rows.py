@@ -97,6 +97,10 @@ def test_the_delimiter_is_seen(header: str, delimiter: str) -> None:
     assert sniffed(header) == delimiter
 
 
+def test_an_address_that_is_not_printable_is_none() -> None:
+    assert bad(rows("email\na\u202e@x.example\n")) == [(2, "email", '"a\ufffd@x.example": malformed address')]
+
+
 def test_types_of_a_cell() -> None:
     cells = ("", "none", "*", "a; b,c|d", ";")
     assert [types_of(cell) for cell in cells] == [None, (), ("*",), ("a", "b", "c", "d"), None]

@@ -159,6 +159,37 @@ def test_the_blocked_list_is_filled_searched_exported_and_imported(told: Told, t
     assert "nothing was imported" in told("block", "import", "-", stdin="foo\n", code=1)[1]
 
 
+def test_a_file_of_addresses_to_block_is_read_line_by_line(told: Told, tmp_path: Path) -> None:
+    file = tmp_path / "blocked.csv"
+    file.write_text(
+        "Category;Email;expires;reason\nuser unknown;a@x.example;2999-01-01T00:00:00Z;gone\n;b@x.example;soon;\n\n"
+        f";@x;;\n;;;no address\n{'y' * 200_000};c@x.example;;\n;d@x.example;2001-01-01;\n;e@x.example\n"
+    )
+    out, err = told("block", "import", str(file))
+    assert out == "3 blocked, 1 were already or are past, 3 left out\n"
+    assert [line.partition(", line ")[2] for line in err.splitlines()] == [
+        '3: expires "soon" is no ISO time',
+        "6: there is no address",
+        "7: cannot be read: field larger than field limit (131072)",
+    ]
+    assert "until 2999-01-01T00:00:00Z  user unknown: gone" in told("block", "search", "a@x")[0]
+    assert told("block", "search", "--category", "user unknown")[0].startswith("a@x.example")
+    assert told("block", "export", "--json", "a@")[0].startswith('{"address": "a@x.example"')
+    assert "cannot both be meant" in told("block", "export", "--json", "--csv", code=2)[1]
+    assert told("block", "add", "q@x.example", "r@x.example")[0] == "2 blocked\n"
+    assert told("block", "search", "-n", "2")[1] == "The newest 2; --limit shows more.\n"
+
+
+def test_one_of_several_contacts_is_named_by_its_key(told: Told) -> None:
+    told("contact", "import", "-", stdin="email,key\nAnn@x.example,1\nann@x.example,2\n")
+    assert "more than one contact" in told("contact", "remove", "ANN@x.example", code=1)[1]
+    assert "which stays" in told("contact", "set", "1", "--key", "3", code=1)[1]
+    assert told("contact", "set", "ann@x.example", "--address", "b@x.example")[0] == "ann@x.example changed\n"
+    assert "is an address of the contact" in told("contact", "set", "1", "--address", "b@x.example", code=1)[1]
+    assert told("contact", "search", "-n", "1")[1] == "The first 1; --limit shows more.\n"
+    assert json.loads(told("contact", "show", "2", "--json")[0])["key"] == "2"
+
+
 def test_an_incident_is_undone_from_the_command_line(told: Told, tmp_path: Path) -> None:
     import time
 
