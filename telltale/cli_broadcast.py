@@ -86,7 +86,18 @@ def _wanted(
         raise UsageError(f'--type "{type_}": {error}') from None
     mail_from, header = read_sender(sender)
     template, letter = read_template(message, subject, header)
-    return Wanted(title, of_type, mail_from, template, letter, letter.subject, list_, to, read_rate(rate), fold=False)
+    return Wanted(
+        title,
+        of_type,
+        mail_from,
+        template,
+        letter,
+        letter.subject,
+        list_,
+        to,
+        read_rate(rate),
+        fold=config.contacts.fold_local_part,
+    )
 
 
 def _send(
