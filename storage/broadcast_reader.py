@@ -18,7 +18,7 @@ _SUBSCRIPTION: Final = (
 _LEFT: Final = "SELECT json_group_array(type) FROM unsubscribed WHERE address = ?"
 
 _RUN: Final = (
-    "SELECT r.id, r.broadcast_id, b.owner, b.name, b.type, r.state, r.created_ms, r.start_ms, r.started_ms, r.ended_ms,"
+    "SELECT r.id, r.broadcast_id, b.owner, b.name, r.type, r.state, r.created_ms, r.start_ms, r.started_ms, r.ended_ms,"
     " r.sender, r.subject, r.personal, r.per_hour, r.chunks, r.total, r.done_chunks, r.done, r.unsent, r.blocked,"
     " r.duplicate, r.no_email_selected, r.note, r.first_message"
     " FROM broadcast_run r JOIN broadcast b ON b.id = r.broadcast_id"

@@ -21,9 +21,9 @@ _DAY_MS: Final = 86_400_000
 _SWEPT_AT_ONCE: Final = 200
 
 _CREATE: Final = (
-    "INSERT INTO broadcast_run (id, broadcast_id, state, created_ms, sender, subject, template, personal, per_hour,"
-    " chunks, total, done_chunks, done, unsent, blocked, duplicate, no_email_selected, note)"
-    " VALUES (?, ?, 'draft', ?, ?, ?, ?, ?, ?, 0, 0, 0, 0, 0, 0, 0, 0, '')"
+    "INSERT INTO broadcast_run (id, broadcast_id, type, state, created_ms, sender, subject, template, personal,"
+    " per_hour, chunks, total, done_chunks, done, unsent, blocked, duplicate, no_email_selected, note)"
+    " VALUES (?, ?, ?, 'draft', ?, ?, ?, ?, ?, ?, 0, 0, 0, 0, 0, 0, 0, 0, '')"
 )
 
 
@@ -33,7 +33,7 @@ def create(transaction: Transaction, wanted: Sequence[tuple[NewRun, int]]) -> li
     for run, now_ms in wanted:
         broadcast_id = broadcast_of(transaction, run.owner, run.name, run.type, now_ms)
         ids.append(transaction.ids.next())
-        values = (ids[-1], broadcast_id, now_ms, clean(run.sender), clean(run.subject), run.template)
+        values = (ids[-1], broadcast_id, clean(run.type), now_ms, clean(run.sender), clean(run.subject), run.template)
         transaction.connection.execute(_CREATE, (*values, run.personal, run.per_hour))
     return ids
 
@@ -155,18 +155,23 @@ def _end_if_done(transaction: Transaction, run_id: int, now_ms: int) -> None:
     transaction.connection.execute(sql, (now_ms, run_id))
 
 
+_LEFT: Final = (
+    "SELECT id FROM broadcast_run r WHERE state = 'cancelled'"
+    " AND EXISTS (SELECT 1 FROM broadcast_chunk c WHERE c.run_id = r.id) LIMIT 1"
+)
 _SWEEP: Final = (
-    "DELETE FROM broadcast_chunk WHERE (run_id, number) IN (SELECT run_id, number FROM broadcast_chunk"
-    " WHERE run_id NOT IN (SELECT id FROM broadcast_run WHERE state IN ('draft', 'scheduled', 'sending', 'paused'))"
-    " LIMIT ?)"
+    "DELETE FROM broadcast_chunk WHERE run_id = ?1 AND number IN"
+    " (SELECT number FROM broadcast_chunk WHERE run_id = ?1 LIMIT ?2)"
 )
 
 
 def sweep(transaction: Transaction, wanted: Sequence[int]) -> list[int]:
     """Cancel drafts that a day has forgotten, and delete some recipients of what was cancelled; 0 at the end."""
+    run = transaction.connection.execute
     answers = []
     for now_ms in wanted:
         sql = "UPDATE broadcast_run SET state = 'cancelled', ended_ms = ? WHERE state = 'draft' AND created_ms < ?"
-        transaction.connection.execute(sql, (now_ms, now_ms - _DAY_MS))
-        answers.append(transaction.connection.execute(_SWEEP, (_SWEPT_AT_ONCE,)).rowcount)
+        run(sql, (now_ms, now_ms - _DAY_MS))
+        left = run(_LEFT).fetchone()
+        answers.append(run(_SWEEP, (left[0], _SWEPT_AT_ONCE)).rowcount if left else 0)
     return answers

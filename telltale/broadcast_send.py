@@ -33,6 +33,7 @@ _IN: Final = re.compile(r"(\d{1,6})\s*([smhdw])")
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _SHARED_CHUNK: Final = 500
 _PERSONAL_CHUNK: Final = 100
+_CHUNK_BYTES: Final = 8 << 20
 _CHUNKS_AT_ONCE_BYTES: Final = 1 << 20
 _LOOK_SECONDS: Final = 0.25
 
@@ -162,9 +163,9 @@ def pre_flight(state_dir: Path, wanted: Wanted, now_ms: int) -> tuple[Audience, 
     return audience, PreFlight(counts, missing, bad, first_bad, time.monotonic() - began)
 
 
-def chunk_size(*, personal: bool, per_hour: int | None) -> int:
-    """Return how many recipients one step of a run takes: no more than go out in a second."""
-    most = _PERSONAL_CHUNK if personal else _SHARED_CHUNK
+def chunk_size(template_bytes: int, *, personal: bool, per_hour: int | None) -> int:
+    """Return how many recipients one step of a run takes: no more than go out in a second, or fill some megabytes."""
+    most = min(_PERSONAL_CHUNK, max(1, _CHUNK_BYTES // template_bytes)) if personal else _SHARED_CHUNK
     return most if per_hour is None else max(1, min(most, per_hour // 3600))
 
 
@@ -175,8 +176,9 @@ async def draft(store: Store, wanted: Wanted, audience: Audience, now_ms: int, a
         wanted.name, wanted.type, wanted.sender, wanted.subject, wanted.template, letter.personal, wanted.per_hour
     )
     run_id = await store.broadcasts.create(new, now_ms)
+    size = chunk_size(len(wanted.template), personal=letter.personal, per_hour=wanted.per_hour)
     some: list[Chunk] = []
-    for chunk in audience.chunks(chunk_size(personal=letter.personal, per_hour=wanted.per_hour)):
+    for chunk in audience.chunks(size):
         some.append(chunk)
         if sum(len(each.recipients) for each in some) >= _CHUNKS_AT_ONCE_BYTES:
             await store.broadcasts.add(run_id, some)

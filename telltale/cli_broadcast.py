@@ -126,9 +126,10 @@ def _send(
             raise FailureError("there is nobody to send to")
         if not yes:
             _ask(f"Send it to {found.counts[Status.UNSENT]:,} recipients?")
-        asyncio.run(_go(state_dir, wanted, audience, found.total, console, start_ms, detach=detach))
+        run_id = asyncio.run(_stored(state_dir, wanted, audience, found.total, console, start_ms))
     finally:
         audience.close()
+    _tell_started(state_dir, run_id, console, start_ms, detach=detach)
 
 
 def _tell_pre_flight(console: "Console", wanted: "Wanted", found: "PreFlight") -> None:
@@ -177,21 +178,19 @@ def _ask(question: str) -> None:
     typer.confirm(question, abort=True)
 
 
-async def _go(
+async def _stored(
     state_dir: Path,
     wanted: "Wanted",
     audience: "object",
     total: int,
     console: "Console",
     start_ms: int | None,
-    *,
-    detach: bool,
-) -> None:
+) -> int:
     from rich.progress import Progress
 
     from storage.broadcast_audience import Audience
     from storage.store import Store
-    from telltale.broadcast_send import draft, relay_runs
+    from telltale.broadcast_send import draft
 
     assert isinstance(audience, Audience)  # noqa: S101 - its type would be imported at every start of the program
     store = await Store.open(state_dir)
@@ -202,6 +201,14 @@ async def _go(
         await store.broadcasts.start(run_id, start_ms, now_ms())
     finally:
         await store.close()
+    return run_id
+
+
+def _tell_started(state_dir: Path, run_id: int, console: "Console", start_ms: int | None, *, detach: bool) -> None:
+    import asyncio
+
+    from telltale.broadcast_send import relay_runs
+
     if start_ms is not None:
         print(f"It begins at {_time(start_ms)}. `telltale broadcast show` tells how far it is.")
     elif not relay_runs(state_dir):
@@ -209,7 +216,11 @@ async def _go(
     elif detach:
         print("It is going out. `telltale broadcast show` tells how far it is.")
     else:
-        await _followed(state_dir, run_id, console)
+        try:
+            asyncio.run(_followed(state_dir, run_id, console))
+        except KeyboardInterrupt:
+            print("It goes on without this command. `telltale broadcast show` tells how far it is.")
+            raise
 
 
 async def _followed(state_dir: Path, run_id: int, console: "Console") -> None:

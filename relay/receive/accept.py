@@ -11,7 +11,7 @@ from typing import Final, Protocol
 
 from relay.inject.plan import InjectOptions, plan_message
 from relay.inject.recode import with_short_lines
-from relay.receive import replies
+from relay.receive import association, replies
 from relay.receive.association import Association
 from relay.receive.encoded_words import decode_value
 from relay.receive.envelope import Envelope
@@ -109,7 +109,7 @@ class Acceptor:
             message, mended = self._prepared(message_id, envelope, headers, trace, content)
         else:
             message, mended = await asyncio.to_thread(self._prepared, message_id, envelope, headers, trace, content)
-        once = headers.broadcast.by in self._broadcasts.once
+        once = _association(envelope, headers).by in self._broadcasts.once
         return Prepared(message, mended, self._recipients(envelope), once)
 
     def _prepared(
@@ -136,8 +136,8 @@ class Acceptor:
             from_header=decode_value(b", ".join(headers.from_fields)),
             subject=headers.subject,
             untracked_reason=reason,
-            broadcast=headers.broadcast.name,
-            broadcast_type=self._type(headers.broadcast),
+            broadcast=_association(envelope, headers).name,
+            broadcast_type=self._type(_association(envelope, headers)),
         ), mended
 
     def _type(self, broadcast: Association) -> str | None:
@@ -229,6 +229,11 @@ def _trace(envelope: Envelope, hostname: str, message_id: int, now_ms: int) -> T
         authenticated=client.user is not None,
     )
     return Trace(client.helo, client.address, keyword, client.tls, hostname, queue_id(message_id), now_ms)
+
+
+def _association(envelope: Envelope, headers: Headers) -> Association:
+    """Return a submitted message's broadcast; what is made here may hold a stranger's header (a forwarded answer)."""
+    return headers.broadcast if envelope.client.address else association.NONE
 
 
 def _needs_utf8(envelope: Envelope, header: bytes) -> bool:

@@ -26,6 +26,7 @@ CREATE TABLE broadcast_ledger (
 CREATE TABLE broadcast_run (
     id INTEGER PRIMARY KEY,
     broadcast_id INTEGER NOT NULL,
+    type TEXT NOT NULL,
     state TEXT NOT NULL, -- draft, scheduled, sending, paused, done, cancelled
     created_ms INTEGER NOT NULL,
     start_ms INTEGER, -- when it is to begin

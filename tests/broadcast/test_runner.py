@@ -14,7 +14,7 @@ from relay.broadcasting import preparing
 from relay.inject.plan import InjectOptions
 from relay.receive.accept import Acceptor
 from storage.broadcast_model import Chunk, NewRun, Run, RunOrder, RunState
-from storage.model import Job, LogFilter
+from storage.model import Job, LogFilter, Reply
 from storage.reader import Reader
 from storage.status import Event, Status
 from storage.store import Store
@@ -257,6 +257,25 @@ async def test_it_runs_by_itself_until_it_is_stopped_and_gives_its_turn_away(hou
     await house.done(again)
     await two.stop()
     assert await house.sent() == [*PEOPLE, "new@there.test"]
+
+
+async def test_each_run_of_a_broadcast_has_its_own_type(house: House) -> None:
+    await house.started(["a@x.test"])
+    new = NewRun("Spring", "emergency", "news@sender.test", "Hi", PLAIN, personal=False)
+    run_id = await house.store.broadcasts.create(new, NOW)
+    await house.store.broadcasts.add(run_id, [Chunk(0, 1, b'[["b@x.test", "", {}]]')])
+    await house.store.broadcasts.start(run_id, None, NOW)
+    await house.runner().step()
+    assert [job.message.broadcast_type for job in house.jobs] == ["general", "emergency"]
+
+
+async def test_what_is_made_here_belongs_to_no_broadcast_by_its_header(house: House) -> None:
+    """A forwarded answer holds a stranger's header, which must not make the next one a Duplicate."""
+    acceptor = Acceptor(house.store, InjectOptions(), "relay.test", house, lifetime_ms=DAY)
+    content = b"Subject: Re\r\nX-Broadcast: Spring\r\nX-Broadcast-Type: general\r\n\r\nText\r\n"
+    ready = await preparing(acceptor)("", ["ann@sender.test"], content, NOW)
+    assert not isinstance(ready, Reply)
+    assert (ready[0].broadcast, ready[0].broadcast_type) == (None, None)
 
 
 def test_whose_turn_it_is(tmp_path: Path) -> None:

@@ -189,10 +189,12 @@ def test_senders() -> None:
 
 
 def test_a_step_is_no_more_than_goes_out_in_a_second() -> None:
-    assert chunk_size(personal=False, per_hour=None) == 500
-    assert chunk_size(personal=True, per_hour=None) == 100
-    assert chunk_size(personal=True, per_hour=3600 * 7) == 7
-    assert chunk_size(personal=False, per_hour=5000) == 1
+    assert chunk_size(1000, personal=False, per_hour=None) == 500
+    assert chunk_size(1000, personal=True, per_hour=None) == 100
+    assert chunk_size(1000, personal=True, per_hour=3600 * 7) == 7
+    assert chunk_size(1000, personal=False, per_hour=5000) == 1
+    assert chunk_size(1 << 20, personal=True, per_hour=None) == 8
+    assert chunk_size(64 << 20, personal=True, per_hour=None) == 1
 
 
 def test_a_file_of_any_size_is_read_a_line_at_a_time(tmp_path: Path) -> None:
