@@ -44,7 +44,7 @@ class BroadcastSettings(Section):
     no_unsubscribe_types: tuple[TypeOf, ...] = ("emergency",)
     """Types whose copies get no link to unsubscribe."""
     ahead: int = 4000
-    """Recipients of `telltale broadcast send` that may wait in the queue at once."""
+    """Recipients of a `telltale broadcast send` that may wait in the queue, of those that came within 5 minutes."""
 
 
 DEFAULT: Final = BroadcastSettings()

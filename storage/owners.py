@@ -110,6 +110,11 @@ def ms_of(id_: int) -> int:
     return (id_ >> _SLOT_BITS) // 1000
 
 
+def lowest_id_at(at_ms: int) -> int:
+    """Return an id below all that were made from a time on, in milliseconds since the epoch."""
+    return at_ms * 1000 << _SLOT_BITS
+
+
 def slot_of(owner: int) -> int:
     """Return the slot: the low bits of all ids and leases of this owner."""
     return owner & SLOT_MASK

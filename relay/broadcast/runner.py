@@ -1,8 +1,8 @@
 """Runs the broadcasts of `telltale broadcast send`: gives their messages to the queue, a chunk at a time.
 
 Rules: one process of the host does it, and another takes over where that dies; what a chunk comes to is stored in one
-transaction with the chunk's end, so that it goes on exactly where it was; and the queue holds no more than `ahead` of a
-run's recipients, so that neither memory nor the store fills with what cannot go out yet.
+transaction with the chunk's end, so that it goes on exactly where it was; and no more than `ahead` recipients of a run
+come into the queue in some minutes and wait there, so that it does not fill with what cannot go out yet.
 """
 
 import asyncio
@@ -22,6 +22,7 @@ from storage.broadcast_run_verbs import ChunkSent
 from storage.commit import StoreFailedError, StoreFullError
 from storage.kv import kv
 from storage.model import Job, Message, NewRecipient, Reply
+from storage.owners import lowest_id_at
 from storage.queue_verbs import Acceptance
 from storage.reader import Reader
 from storage.store import Store
@@ -34,6 +35,8 @@ _SWEEP_SECONDS: Final = 60.0
 # Copies made between two turns of the event loop, some tenths of a millisecond each.
 _COPIES_A_TURN: Final = 8
 _CHUNKS_A_TURN: Final = 8
+# Who waits longer than this waits for a site that rests or is slow, and must not hold up the others of the list.
+_HELD_UP_MS: Final = 5 * 60 * 1000
 # Looking through what waits takes no more than this share of the time.
 _WAITING_SHARE: Final = 10
 TURN_FILE: Final = "broadcast.lock"
@@ -186,7 +189,8 @@ class Runner:
         began = self._clock()
         if began < sending.look_again_at:
             return False
-        waiting, lowest = await self._reader.broadcasts.waiting(run.id, sending.from_message)
+        recent = lowest_id_at(self._now_ms() - _HELD_UP_MS)
+        waiting, lowest = await self._reader.broadcasts.waiting(run.id, max(recent, sending.from_message))
         ended = self._clock()
         sending.look_again_at = ended + max(_BUSY_SECONDS, _WAITING_SHARE * (ended - began))
         if lowest is not None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
@@ -156,6 +157,20 @@ async def test_no_more_wait_in_the_queue_than_may(house: House) -> None:
         await runner.step()
         house.now += 1
     assert (await house.run(run_id)).done == 6
+
+
+async def test_who_waits_for_long_holds_up_nobody(house: House) -> None:
+    """A site that is down must not keep the rest of the list from going out."""
+    house.now_ms = time.time_ns() // 1_000_000  # as the ids of messages have it
+    run_id = await house.started(PEOPLE, size=2)
+    runner = house.runner(ahead=4)
+    # Ids are of the real time: six minutes on, all that came is old.
+    for minutes, done in ((0, 4), (4, 4), (2, 10)):
+        house.now_ms += minutes * 60_000
+        for _ in range(4):
+            await runner.step()
+            house.now += 1
+        assert (await house.run(run_id)).done == done
 
 
 async def test_it_keeps_to_its_rate(house: House) -> None:
