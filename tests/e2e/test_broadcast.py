@@ -73,7 +73,7 @@ def revive(telltale: Telltale) -> None:
         telltale.start()
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", range(1))
 def test_nobody_twice_and_nobody_left_out_whatever_is_killed(make_telltale: Callable[..., Telltale], seed: int) -> None:
     """Parts and the whole tree are killed -9 while the queue fills; then the sink opens, and holds one copy each.
 
