@@ -20,12 +20,13 @@ from relay.broadcast.runner import TURN_FILE
 from storage.address import Address, parse_mailbox
 from storage.broadcast_audience import Audience, Missing, NoSuchListError
 from storage.broadcast_model import Chunk, NewRun, Run, RunState
+from storage.contact_rows import Bad
 from storage.reader import Reader
 from storage.status import Status
 from storage.store import Store
 from storage.turn import Turn
 from telltale.errors import FailureError, UsageError
-from telltale.recipients_csv import BadLine, Recipients
+from telltale.recipients import Recipients
 
 _RATE: Final = re.compile(r"(\d{1,9})\s*/\s*(s|sec|second|m|min|minute|h|hour|d|day)")
 _AN_HOUR: Final = {"s": 3600.0, "m": 60.0, "h": 1.0, "d": 1 / 24}
@@ -62,7 +63,7 @@ class PreFlight:
     counts: dict[Status, int]
     missing: list[Missing]
     bad: int
-    first_bad: list[BadLine]
+    first_bad: list[Bad]
     seconds: float
 
     @property
@@ -146,7 +147,7 @@ def pre_flight(state_dir: Path, wanted: Wanted, now_ms: int) -> tuple[Audience, 
     letter = wanted.letter
     audience = Audience.open(state_dir, wanted.type, fold=wanted.fold)
     try:
-        recipients = Recipients(wanted.csv) if wanted.csv else None
+        recipients = Recipients(wanted.csv, wanted.type) if wanted.csv else None
         if wanted.list is not None:
             audience.add_list(wanted.list, personal=letter.personal)
         if recipients is not None:

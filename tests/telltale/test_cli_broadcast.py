@@ -1,7 +1,6 @@
 """`telltale broadcast`: what is wrong is told before anything is stored; what is right is stored as a whole."""
 
 import asyncio
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from storage.turn import Turn
 from telltale.broadcast_send import chunk_size, read_rate, read_sender, read_time
 from telltale.cli import run
 from telltale.errors import FailureError, UsageError
-from telltale.recipients_csv import Recipients
+from telltale.recipients import Recipients
 from tests.storage.makers import NOW
 
 Told = Callable[..., tuple[str, str]]
@@ -65,9 +64,9 @@ def test_a_dry_run_counts_and_stores_nothing(told: Told, tmp_path: Path) -> None
     assert "Broadcast “Spring”, type general, from <news@x.test>" in said
     for line in ("Unsent 2 will", "Blocked 0 on", "Duplicate 1 twice", "No Email Selected 0 no", "invalid 3 lines"):
         assert line in words(said)
-    assert 'line 5, email: "nobody" is no address: address has no domain' in said
-    assert "line 6, email: is empty" in said
-    assert "line 7: has 3 cells, but there are 2 columns" in said
+    assert 'line 5, email: "nobody": address has no domain' in said
+    assert "line 6, email: there is no address" in said
+    assert "line 7: has 3 columns, the header 2" in said
     assert runs(tmp_path / "state") == []
 
 
@@ -135,10 +134,9 @@ def test_what_is_wrong_is_told(told: Told, change: tuple[str, ...], code: int, w
     [
         ("m.html", b"<p>\n{{ name </p>", "m.html, line 2: unexpected"),
         ("m.html", b"\xff", "m.html: is not UTF-8 text (byte 0)"),
-        ("p.csv", b"", "its first line must name the columns"),
-        ("p.csv", b"name,city\n", 'expected "address" or "email", found name, city'),
-        ("p.csv", b"email\n\xff\n", "p.csv: is not UTF-8 text"),
-        ("p.csv", b'email\n"a@x.test\n', "p.csv, line 2: is no CSV"),
+        ("p.csv", b"", 'p.csv: there is no column with addresses; the columns are none; expected one named "email"'),
+        ("p.csv", b"name,city\n", 'the columns are "name", "city"; expected one named "email"'),
+        ("p.csv", b"email\n\xff\n", "there is nobody to send to"),
         ("p.csv", b"email\n", "there is nobody to send to"),
     ],
 )
@@ -197,13 +195,27 @@ def test_a_step_is_no_more_than_goes_out_in_a_second() -> None:
     assert chunk_size(64 << 20, personal=True, per_hour=None) == 1
 
 
-def test_a_file_of_any_size_is_read_a_line_at_a_time(tmp_path: Path) -> None:
+def test_a_file_of_any_size_is_read_a_record_at_a_time(tmp_path: Path) -> None:
     path = tmp_path / "p.csv"
-    path.write_bytes("\ufeffE-Mail\tName\tCity\n".encode() + b"\nx\x01@y.test\tX\n" * 9 + b"ann@x.test\t Ann \t\n")
-    recipients = Recipients(path)
+    path.write_bytes("\ufeffE-Mail\tName\tCity\n".encode() + b"nobody\tX\n" * 9 + b"ann@x.test\t Ann \t\n")
+    recipients = Recipients(path, "general")
     (entry,) = recipients.entries()
     assert (entry.address, entry.name, entry.fields) == ("ann@x.test", "Ann", {})
     assert (recipients.bad, len(recipients.first_bad)) == (9, 5)
     with pytest.raises(FailureError, match="cannot be read"):
-        list(Recipients(tmp_path / "none.csv").entries())
-    assert json.dumps(entry.fields) == "{}"
+        list(Recipients(tmp_path / "none.csv", "general").entries())
+
+
+def test_of_several_addresses_the_first_that_takes_the_type(tmp_path: Path) -> None:
+    path = tmp_path / "p.csv"
+    path.write_text("email,types,email2,types2\na@x.test,weekly,b@x.test,general\nc@x.test,weekly,,\nd@x.test,,,\n")
+    recipients = Recipients(path, "General")
+    assert [entry.address for entry in recipients.entries()] == ["b@x.test", "d@x.test"]
+    assert [(bad.line, bad.why) for bad in recipients.first_bad] == [(3, "no address takes General mail")]
+
+
+def test_a_file_in_another_charset_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "p.csv"
+    path.write_bytes(b"\xff\xfee")
+    with pytest.raises(FailureError, match="cannot be read"):
+        list(Recipients(path, "general").entries())
