@@ -103,7 +103,7 @@ def test_nobody_twice_and_nobody_left_out_whatever_is_killed(make_telltale: Call
         assert sorted(row["recipient"] for row in telltale.log("--limit", "10000")) == sorted(addresses)
         gate.opened.set()
         telltale.run("queue", "flush")
-        wait_for("the copies", lambda: len(gate.messages()) >= count, 60)
+        wait_for("the copies", lambda: len(gate.messages()) >= count, 180)
         wait_for("the queue to be empty", lambda: not telltale.log("--status", "Unsent", "--status", "Soft Bounced"))
         assert Counter(kept.recipients for kept in gate.messages()) == Counter((address,) for address in addresses)
         assert set(map(_to, gate.messages())) == {f"Person {number} <{one}>" for number, one in enumerate(addresses)}
@@ -211,7 +211,7 @@ def test_ten_thousand_contacts_and_every_status_by_its_real_cause(
             ]  # fmt: skip
             many = [f"p{number}@keeper.test" for number in range(10_000 - len(special))]
             send(telltale, people(telltale.root / "all.csv", special + many), "--detach")
-            wait_for("all to be sent", lambda: len(box.messages()) >= len(many), 60)
+            wait_for("all to be sent", lambda: len(box.messages()) >= len(many), 180)
             telltale.wait_status("likes@reading.test", "Delivered")
             liked = next(got.content for got in mx.messages if got.recipients == ("likes@reading.test",))
             fetch(image_of(liked))
