@@ -36,6 +36,8 @@ class Desk:
     base: SplitResult
     """`settings.base_url` as it was at the start, in its parts; its path is that of all pages."""
     passwords: Passwords
+    words: Reader
+    """Pages of words wait for each other alone: one of very common words takes its time."""
     hub: Hub
     static: StaticFiles = field(default_factory=StaticFiles)
     throttle: Throttle = field(default_factory=Throttle)
@@ -43,7 +45,14 @@ class Desk:
 
     @classmethod
     def made(
-        cls, store: Store, reader: Reader, hub: Hub, state_dir: Path, settings: ReportSettings, hostname: str
+        cls,
+        store: Store,
+        reader: Reader,
+        words: Reader,
+        hub: Hub,
+        state_dir: Path,
+        settings: ReportSettings,
+        hostname: str,
     ) -> "Desk":
         """Put a desk together."""
         return cls(
@@ -54,6 +63,7 @@ class Desk:
             hostname,
             urlsplit(settings.base_url.rstrip("/")),
             Passwords(reader),
+            words,
             hub,
         )
 

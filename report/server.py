@@ -52,14 +52,13 @@ class ReportServer:
         async with AsyncExitStack() as opened:
             store = await Store.open(self._server.state_dir)
             opened.push_async_callback(store.close)
-            reader = await Reader.open(self._server.state_dir)
-            opened.push_async_callback(reader.close)
-            followed = await Reader.open(self._server.state_dir)
-            opened.push_async_callback(followed.close)
+            reader, words, followed = [await self._reader(opened) for _ in range(3)]
             hub = Hub(followed)
             entering = asyncio.create_task(_enter_words(store))
             opened.push_async_callback(_ended, entering)
-            self._desk = Desk.made(store, reader, hub, self._server.state_dir, self._settings, _hostname(self._server))
+            self._desk = Desk.made(
+                store, reader, words, hub, self._server.state_dir, self._settings, _hostname(self._server)
+            )
             runner = web.AppRunner(
                 Site(self._desk).application(),
                 access_log=None,
@@ -73,6 +72,11 @@ class ReportServer:
             self._runner = runner
             self._opened = opened.pop_all()
         _log.info(kv(event="listening", on=",".join(map(str, self.addresses))))
+
+    async def _reader(self, opened: AsyncExitStack) -> Reader:
+        reader = await Reader.open(self._server.state_dir)
+        opened.push_async_callback(reader.close)
+        return reader
 
     async def reload(self, settings: ReportSettings, server: ServerSettings) -> None:
         """Take a new configuration: sockets are opened and closed as listed; a new `state_dir` takes a restart.

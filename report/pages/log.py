@@ -106,7 +106,8 @@ async def _found(asked: Asked, asks: Question) -> tuple[LogPage, bool]:
     names = {"before": "before_id", "after": "after_id"}
     cursor = {names.get(name, name): id_ for name, id_ in asks.cursor.items()}
     wanted = Wanted(asked.seen(asks.filter), ROWS, **cursor)
-    found = await asked.desk.reader.page(wanted)
+    reader = asked.desk.reader if asks.filter.words is None else asked.desk.words
+    found = await reader.page(wanted)
     if not found.newest_first and not found.more and found.reached is None:
         return await asked.desk.reader.page(Wanted(wanted.filter, ROWS)), True  # as full as it can be
     return found, not cursor

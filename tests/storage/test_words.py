@@ -159,6 +159,11 @@ async def _entered(log: Log) -> bool:
     return any(row[0] > 2 for row in found)
 
 
+def test_a_beginning_has_some_letters_or_is_a_word() -> None:
+    assert words_of("wee* week* weekly") == ["wee", "week*", "weekly"]
+    assert match_of("wee* week*") == '"wee" "week"*'
+
+
 async def test_entering_ends(log: Log) -> None:
     assert await log.store.enter_words(100) == 0
 
