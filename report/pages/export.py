@@ -77,4 +77,4 @@ async def _batches(asked: Asked, wanted: LogFilter) -> AsyncIterator[list[LogRow
             yield rows
 
 
-ROUTES: Final = (Route("GET", "/log.{form:csv|jsonl}", export, Scope.LOG_READ),)
+ROUTES: Final = (Route("GET", "/log.{form:csv|jsonl}", export, Scope.LOG_READ, tokens=True),)

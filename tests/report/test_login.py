@@ -236,3 +236,28 @@ async def test_an_api_token_opens_no_page_for_browsers(browser: Browser, mail: M
     assert await mail.store.add_token(made)
     async with browser.session.get(browser.base + "/account", headers={"Authorization": f"Bearer {token}"}) as answer:
         assert answer.status == 401
+
+
+async def test_a_program_with_a_token_gets_what_its_user_and_its_scopes_allow(mail: Mail, server: ReportServer) -> None:
+    await mail.accept("foreign@example.test")
+
+    async def asked(name: str, user: str, scope: Scope, expires_ms: int | None = None) -> tuple[int, int]:
+        token = "tt_" + name.ljust(40, "x")
+        made = ApiToken(hashed(token), f"tt_{name}", user, "test", frozenset({scope}), 0, expires_ms)
+        assert await mail.store.add_token(made)
+        async with browsing(server) as program:
+            text = await program.get("/log.csv", headers={"Authorization": f"Bearer {token}", "Accept": "*/*"})
+            return program.status, text.count("\n")
+
+    assert await asked("one", "root", Scope.LOG_READ) == (200, 2)
+    assert await asked("two", "ann", Scope.LOG_READ) == (200, 1)
+    assert (await asked("three", "root", Scope.SEND))[0] == 403
+    assert (await asked("four", "vera", Scope.USERS))[0] == 403
+    assert (await asked("five", "root", Scope.LOG_READ, 1))[0] == 401
+    assert server._desk
+    found = await server._desk.reader.token(hashed("tt_" + "one".ljust(40, "x")))
+    assert found is not None
+    assert found.used_ms is not None
+    async with browsing(server) as program:
+        await program.get("/log.csv", headers={"Authorization": "Bearer nonsense", "Accept": "*/*"})
+        assert program.status == 401
