@@ -78,6 +78,11 @@ def test_what_gets_no_link(content: bytes, type_: str | None, reason: str | None
     assert not FIELDS.search(copy_of(content, type_, reason=reason))
 
 
+def test_transactional_mail_has_no_fields_of_its_own() -> None:
+    fields = BroadcastFields(BOX, BASE, frozenset())
+    assert not fields.of(job(html(PAGE)), html(PAGE))
+
+
 def test_an_untracked_message_has_a_link_too() -> None:
     assert FIELDS.search(copy_of(html(PAGE), "general", reason="opted out"))
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from storage.broadcast_model import NewRun, RunOrder
 from storage.model import LogFilter
 from storage.reader import Reader
 from storage.status import Status
@@ -65,6 +66,16 @@ async def test_a_ledger_is_forgotten_after_its_retention_step_by_step(store: Sto
     while await store.purge_broadcasts(NOW + 1, 20):
         continue
     assert await once(store, "1@there.example", "bob@there.example") == ["1@there.example", "bob@there.example"]
+
+
+async def test_a_broadcast_that_is_still_sent_is_not_forgotten(store: Store) -> None:
+    await once(store, "bob@there.example")
+    new = NewRun("Spring", "general", "news@sender.test", "Hi", b"", personal=False)
+    run_id = await store.broadcasts.create(new, NOW)
+    assert await store.purge_broadcasts(NOW + DAY) == 0
+    assert await store.broadcasts.order(run_id, RunOrder.CANCEL, NOW)
+    assert await store.purge_broadcasts(NOW + DAY) == 2
+    assert await store.purge_broadcasts(NOW + DAY) == 0
 
 
 async def test_large_content_that_nobody_gets_leaves_no_file(store: Store, tmp_path: Path) -> None:
