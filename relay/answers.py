@@ -119,7 +119,7 @@ class Answers:
                 await self._see_to(group, silent)
             await self._settle(silent)
         for digest in await self._store.duties.digests(self._now_ms(), _DIGESTS_AT_ONCE):
-            await self._see_to_digest(digest)
+            await self._see_to_one(digest)
         if time.monotonic() >= self._forget_at:
             self._forget_at = time.monotonic() + _FORGET_SECONDS
             await self._store.duties.forget(self._now_ms() - max(self._settings.digest_every * 1000, 24 * HOUR_MS))
@@ -143,6 +143,10 @@ class Answers:
             await self._store.duties.postpone(duty_ids, self._now_ms() + HOUR_MS)
 
     async def _follow(self, group: Group, duty_ids: list[int], silent: "_Silent") -> None:
+        if often := [duty for duty in group.duties if duty.often]:
+            # Even where the rest is put off: a flood must not pile up.
+            await self._store.duties.refuse(often)
+            return
         duties, sender, now_ms = self._store.duties, group.message.sender, self._now_ms()
         course = course_of(group, await self._wanted(group), bounded=self._bound.reached(sender, now_ms))
         match course:
@@ -173,7 +177,7 @@ class Answers:
 
     async def _forward(self, group: Group, duty: Duty) -> None:
         found = await self._store.duties.returned_mail(duty.dsn_id) if duty.dsn_id is not None else None
-        before = hops(found[1]) if found else []
+        before = await asyncio.to_thread(hops, found[1]) if found else []
         if found is None or self._goes_round(before):
             _log.info(kv(event="not-forwarded", bounce=queue_id(duty.dsn_id or 0), reason="loop" if found else "gone"))
             await self._store.duties.drop([duty.id])
@@ -215,6 +219,15 @@ class Answers:
 
     # Digests.
 
+    async def _see_to_one(self, digest: Digest) -> None:
+        try:
+            await self._see_to_digest(digest)
+        except (StoreFailedError, StoreFullError):
+            raise
+        except Exception:  # noqa: BLE001 - as for groups
+            _log.exception(kv(event="our-bug", sender=digest.sender, broadcast=digest.broadcast or None))
+            await self._store.duties.look_later(digest, self._now_ms() + HOUR_MS)
+
     async def _see_to_digest(self, digest: Digest) -> None:
         duties, now_ms = self._store.duties, self._now_ms()
         complete = bool(digest.broadcast) and not digest.complete and not await duties.waits(digest)
@@ -238,7 +251,7 @@ class Answers:
         if prepared is None:
             await self._store.duties.drop([one.id for one in collected])
             return
-        up_to = self._store.next_id() if more else told[-1].id
+        up_to = None if more else told[-1].id
         if await self._store.duties.tell(prepared, digest, up_to, complete=complete, lifetime_ms=self._lifetime_ms):
             _tell(prepared, digest.sender, kind="digest", broadcast=digest.broadcast or None, nrcpt=len(told))
 

@@ -22,9 +22,10 @@ from storage.transaction import Transaction
 ENDED: Final = frozenset({Event.FAIL, Event.BOUNCE})
 """What of an attempt may put its address on the list."""
 
-OF_THE_MAILBOX: Final = frozenset({"mailbox full", "network", "expired"})
-"""Categories of bounces that count: the address cannot be reached, whoever sends. A relay that is denied is left
-out, which a smarthost of ours may say of everybody."""
+OF_THE_MAILBOX: Final = frozenset({"mailbox full", "user unknown", "domain unknown", "moved", "disabled"})
+"""Categories of bounces that count: a server said so of the address, each time until the copy's time was up. Left out
+are "expired" and "network", which a port that our own provider closes, a server that drops the packets of a relay of
+bad name, or an outage of ours would bring on everybody, and denied relays, which a smarthost may tell of all."""
 
 _REASON_CHARS: Final = 300
 _COUNT: Final = Rows.insert("bounce_count", "recipient_id,address,at_ms", "ON CONFLICT DO NOTHING")

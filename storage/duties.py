@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
 from storage import duty_lookups, duty_verbs
-from storage.duty import Collected, Digest, Group
+from storage.duty import Collected, Digest, Duty, Group
 from storage.duty_rows import GATHER_MS
 from storage.duty_verbs import Answer, Collect, Told
 from storage.lane import Lane
@@ -61,6 +61,11 @@ class Duties:
         """Delete duties that need no answer."""
         await self._writer.call(duty_verbs.drop, duty_ids)
 
+    async def refuse(self, duties: Sequence[Duty]) -> None:
+        """Delete duties to forward mails that are too many, and do not keep those mails whole."""
+        dsn_ids = json.dumps([duty.dsn_id for duty in duties])
+        await self._writer.call(duty_verbs.refuse, ([duty.id for duty in duties], dsn_ids))
+
     async def postpone(self, duty_ids: Sequence[int], due_ms: int) -> None:
         """Make duties due at another time."""
         await self._writer.call(duty_verbs.postpone, (json.dumps(duty_ids), due_ms))
@@ -84,8 +89,8 @@ class Duties:
         waits: bool = await self._lookups.call(duty_lookups.read_waits, digest)
         return waits
 
-    async def tell(self, mail: Mail, digest: Digest, up_to: int, *, complete: bool, lifetime_ms: int) -> bool:
-        """Store the mail of a digest that tells of duties up to an id; False where another told of it before.
+    async def tell(self, mail: Mail, digest: Digest, up_to: int | None, *, complete: bool, lifetime_ms: int) -> bool:
+        """Store the mail of a digest that tells of duties up to an id (None: all); False where another told of it.
 
         `complete`: no recipient of the broadcast is pending any more.
         """

@@ -55,6 +55,8 @@ class Duty:
     category: str | None
     mx: str | None
     dsn_id: int | None
+    often: bool = False
+    """Of a FORWARD: whether its sender was told of this recipient as often as may be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,7 @@ class Collected:
     subject: str
     user: str | None
     at_ms: int
-    """When it became one."""
+    """When it began to wait."""
     reply: Reply | None
     category: str | None
 

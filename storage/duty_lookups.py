@@ -12,6 +12,9 @@ from storage.status import Event, Status
 
 # Recipients that one mail tells of.
 MOST_TOLD: Final = 200
+# Mails to the return path of one copy that are forwarded: people and their programs answer a few times, and whoever
+# has met the return path may write to it as often as they like.
+MOST_FORWARDS: Final = 20
 # What is due, as far as one look sees; the rest is due still.
 _SEEN: Final = 1000
 
@@ -26,6 +29,7 @@ _DUTIES: Final = (
     " FROM duty d JOIN recipient r ON r.id = d.recipient_id"
     " WHERE d.message_id = ? AND d.kind = ? AND d.due_ms <= ? ORDER BY d.id LIMIT ?"
 )
+_OFTEN: Final = "SELECT count(*) FROM (SELECT 1 FROM event WHERE recipient_id = ? AND kind = 'answer' LIMIT ?)"
 _EVENTS: Final = {
     DutyKind.FAILED: (Event.BOUNCE, Event.FAIL),
     DutyKind.DELAYED: (Event.DEFER,),
@@ -62,6 +66,10 @@ def _duty(lookups: Lookups, kind: DutyKind, row: Sequence[Any]) -> Duty:
         values = (recipient_id, json.dumps(_EVENTS[kind]))
         said = lookups.connection.execute(_REPORT, values).fetchone() or said
     reply, category, mx = _reply(said[:3]), said[3], said[4]
+    often = False
+    if kind is DutyKind.FORWARD:
+        (answers,) = lookups.connection.execute(_OFTEN, (recipient_id, MOST_FORWARDS)).fetchone()
+        often = answers == MOST_FORWARDS
     return Duty(
         id_,
         kind,
@@ -76,6 +84,7 @@ def _duty(lookups: Lookups, kind: DutyKind, row: Sequence[Any]) -> Duty:
         category,
         mx,
         dsn_id,
+        often,
     )
 
 

@@ -13,7 +13,7 @@ from storage import large, queue_verbs
 from storage.duty import Digest
 from storage.model import TimelineKind, queue_id
 from storage.queue_verbs import Acceptance
-from storage.statements import Keys, clean
+from storage.statements import Keys, Rows, clean
 from storage.transaction import Transaction, event_values
 
 _PRESENT: Final = Keys("SELECT json_group_array(json_array(id, recipient_id)) FROM duty WHERE id IN ({})")
@@ -78,6 +78,19 @@ def drop(transaction: Transaction, wanted: Sequence[Sequence[int]]) -> list[None
     return [None] * len(wanted)
 
 
+# Of a mail that is not forwarded: enough to see what it was.
+_KEPT_BYTES: Final = 16 * 1024
+_CUT: Final = "UPDATE dsn SET raw=substr(raw, 1, ?1) WHERE id IN (SELECT value FROM json_each(?2)) AND length(raw) > ?1"
+
+
+def refuse(transaction: Transaction, wanted: Sequence[tuple[Sequence[int], str]]) -> list[None]:
+    """Delete duties to forward mails, and of the mails (ids as JSON) all but how they begin."""
+    for duty_ids, dsn_ids in wanted:
+        transaction.connection.execute(_CUT, (_KEPT_BYTES, dsn_ids))
+        drop(transaction, [duty_ids])
+    return [None] * len(wanted)
+
+
 _POSTPONE: Final = "UPDATE duty SET due_ms=? WHERE id IN (SELECT value FROM json_each(?)) AND due_ms IS NOT NULL"
 
 
@@ -101,9 +114,12 @@ class Collect:
     """When to look at the digest."""
 
 
-_COLLECT: Final = (
-    "UPDATE duty SET due_ms=NULL, sender=?, broadcast=?"
-    " WHERE id IN (SELECT value FROM json_each(?)) AND due_ms IS NOT NULL RETURNING message_id"
+_TAKEN: Final = (
+    "SELECT id, message_id FROM duty WHERE id IN (SELECT value FROM json_each(?)) AND due_ms IS NOT NULL ORDER BY id"
+)
+_COLLECT: Final = Rows(
+    "UPDATE duty SET id=v.column2, due_ms=NULL, sender=v.column3, broadcast=v.column4 FROM ({}) AS v"
+    " WHERE duty.id=v.column1"
 )
 _OPEN: Final = (
     "INSERT INTO digest (sender, broadcast, due_ms, first_ms) VALUES (?,?,?,?) ON CONFLICT DO UPDATE SET"
@@ -112,13 +128,18 @@ _OPEN: Final = (
 
 
 def collect(transaction: Transaction, wanted: Sequence[Collect]) -> list[None]:
-    """Let duties wait for a digest; content is not kept for one."""
+    """Let duties wait for a digest; content is not kept for one.
+
+    Each gets a new id. One that was made earlier may come later than one that was told of, and what is told of is
+    known by its last id.
+    """
     for one in wanted:
         key = clean(one.sender), clean(one.broadcast)
-        taken = transaction.connection.execute(_COLLECT, (*key, one.duty_ids)).fetchall()
+        taken = transaction.connection.execute(_TAKEN, (one.duty_ids,)).fetchall()
         if taken:
+            _COLLECT.run(transaction.connection, [(id_, transaction.ids.next(), *key) for id_, _ in taken])
             transaction.connection.execute(_OPEN, (*key, one.look_ms, one.now_ms))
-            transaction.drop_content(list({row[0] for row in taken}), files=True)
+            transaction.drop_content(list({message_id for _, message_id in taken}), files=True)
     return [None] * len(wanted)
 
 
@@ -128,8 +149,8 @@ class Told:
 
     mail: Acceptance
     digest: Digest
-    up_to: int
-    """The last duty that it tells of; it tells of all before, too."""
+    up_to: int | None
+    """The last duty that it tells of; it tells of all before, too. None: of all that wait."""
     complete: bool
 
 
@@ -145,8 +166,9 @@ def tell(transaction: Transaction, wanted: Sequence[Told]) -> list[bool]:
     for one in wanted:
         digest, now_ms = one.digest, one.mail.message.received_ms
         key = clean(digest.sender), clean(digest.broadcast)
+        up_to = transaction.ids.next() if one.up_to is None else one.up_to
         # Due at once: what it told of is swept then, and what came meanwhile finds its time.
-        values = (now_ms, one.up_to, int(one.complete), now_ms, *key, digest.last_ms, one.up_to)
+        values = (now_ms, up_to, int(one.complete), now_ms, *key, digest.last_ms, up_to)
         told = transaction.connection.execute(_TOLD, values).rowcount == 1
         if told:
             queue_verbs.accept(transaction, [one.mail])

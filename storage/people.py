@@ -33,7 +33,7 @@ class BlockingSettings(Section):
     """Whether the address of whoever complained of a copy is blocked."""
     complaints_for: Seconds = 0
     bounces: int = 3
-    """How many copies to an address must be Bounced for a reason of its mailbox or domain; 0: never."""
+    """How many copies to an address must be Bounced for a reason of its mailbox; 0: never."""
     within: Seconds = 7 * 86400
     """In how long a time."""
     bounces_for: Seconds = 30 * 86400

@@ -128,6 +128,10 @@ def multipart(fields: Iterable[str], media: str, parts: Sequence[Part]) -> bytes
     for piece in inner:
         digest.update(piece)
     boundary = f"=_{digest.hexdigest()}".encode()
-    head = "".join(fields) + f'MIME-Version: 1.0\r\nContent-Type: {media};\r\n\tboundary="{boundary.decode()}"\r\n\r\n'
+    # RFC 2045, 6.4: what holds 8-bit parts is 8-bit itself.
+    encoding = "" if all(map(bytes.isascii, inner)) else "Content-Transfer-Encoding: 8bit\r\n"
+    head = "".join(fields) + (
+        f'MIME-Version: 1.0\r\nContent-Type: {media};\r\n\tboundary="{boundary.decode()}"\r\n{encoding}\r\n'
+    )
     delimited = b"".join([b"--" + boundary + b"\r\n" + piece + b"\r\n" for piece in inner])
     return head.encode() + delimited + b"--" + boundary + b"--\r\n"

@@ -110,3 +110,6 @@ def test_no_part_can_end_itself(bodies: list[bytes]) -> None:
 def test_eight_bit_content_is_declared() -> None:
     assert "8bit" in raw_part("message/rfc822", "ü".encode()).fields
     assert "8bit" not in raw_part("message/rfc822", b"u").fields
+    for body, declared in (("ü", True), ("u", False)):
+        made = multipart([], "multipart/mixed", [raw_part("message/rfc822", body.encode())])
+        assert (email.message_from_bytes(made)["Content-Transfer-Encoding"] == "8bit") is declared

@@ -253,6 +253,19 @@ async def test_forwards_beyond_the_bound_wait_for_the_next_hour(store: Store, re
     assert len(await desk.notices()) == 4
 
 
+async def test_a_return_path_that_leaked_brings_its_sender_no_flood(desk: Desk, store: Store) -> None:
+    """Whoever has met it may write to it for ever: that neither reaches the sender nor fills the disk."""
+    (job,) = await accept(store)
+    flood = [await returned(store, job, b"Subject: buy\r\n\r\n" + b"x" * 50_000) for _ in range(25)]
+    assert len(await desk.notices()) == 20
+    assert await store.duties.due(FAR, 9) == []
+    sizes = [len(mail[1]) for dsn_id in flood if (mail := await store.duties.returned_mail(dsn_id))]
+    assert sorted(sizes)[4:6] == [16 * 1024, 50_016]
+    (other,) = await accept(store)
+    await returned(store, other, b"Subject: away\r\n\r\nAway\r\n")
+    assert len(await desk.notices()) == 21
+
+
 async def test_a_forward_whose_mail_is_kept_no_more_is_dropped(desk: Desk) -> None:
     (job,) = await accept(desk.store)
     await returned(desk.store, job, b"Text")
@@ -346,6 +359,29 @@ async def test_trouble_is_told_and_ends_nothing(
     await desk.answers.stop()
     assert "the disk" in caplog.text
     assert "our-bug" in caplog.text
+
+
+async def test_a_bug_in_one_digest_holds_up_no_other(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from relay import answers
+
+    real = answers.digest_mail
+
+    def broken(digest: Any, *rest: Any, **options: Any) -> bytes:
+        if digest.broadcast == "First":
+            raise ValueError("a bug")
+        return real(digest, *rest, **options)
+
+    for name in ("First", "Second"):
+        for job in await accept(desk.store, f"{name}@x.example", broadcast=name, broadcast_type="general"):
+            await desk.store.settle(result(job, Event.FAIL, UNKNOWN))
+    monkeypatch.setattr("relay.answers.digest_mail", broken)
+    assert [mail["Subject"] for mail in await desk.mails()] == ['Undeliverable: 1 of the broadcast "Second"']
+    assert "our-bug" in caplog.text
+    monkeypatch.setattr("relay.answers.digest_mail", real)
+    desk.now_ms += HOUR
+    assert len(await desk.notices()) == 2
 
 
 async def test_a_digest_to_a_sender_that_is_no_address_is_dropped(desk: Desk) -> None:

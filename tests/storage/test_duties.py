@@ -314,6 +314,22 @@ async def test_a_digest_tells_of_what_was_collected_once(store: Store, reader: R
     assert len(await reader.log(LogFilter(recipient="ann@sender.example"), limit=9)) == 1
 
 
+async def test_a_duty_that_is_collected_late_is_told_of_in_the_next_digest(store: Store) -> None:
+    """Recipients of two messages fail in turn: one made a duty earlier, but another was collected and told of first."""
+    jobs = [(await accept(store, f"u{number}@x.example", broadcast="Spring"))[0] for number in range(2)]
+    for job in jobs:
+        await store.settle(result(job, Event.FAIL, UNKNOWN))
+    earlier, later = await due(store)
+    for group in (later, earlier):
+        ids = [duty.id for duty in group.duties]
+        await store.duties.collect(ids, "ann@sender.example", "Spring", now_ms=NOW, look_ms=NOW)
+        (digest,) = await store.duties.digests(FAR, 9)
+        (collected,) = await store.duties.collected(digest, 9)
+        assert collected.address == group.duties[0].address
+        await store.duties.tell(notice(store), digest, collected.id, complete=False, lifetime_ms=DAY)
+        await store.duties.sweep(digest)
+
+
 async def test_digests_of_long_ago_are_forgotten(store: Store) -> None:
     (job,) = await accept(store)
     await store.settle(result(job, Event.FAIL, UNKNOWN))
@@ -322,7 +338,7 @@ async def test_digests_of_long_ago_are_forgotten(store: Store) -> None:
     await store.duties.collect(ids, "ann@sender.example", "", now_ms=NOW, look_ms=NOW)
     await store.duties.forget(FAR)
     (digest,) = await store.duties.digests(FAR, 9)
-    await store.duties.tell(notice(store), digest, ids[-1], complete=False, lifetime_ms=DAY)
+    await store.duties.tell(notice(store), digest, None, complete=False, lifetime_ms=DAY)
     await store.duties.sweep(digest)
     await store.duties.look_later(digest, NOW)
     await store.duties.forget(NOW)
