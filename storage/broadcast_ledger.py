@@ -16,9 +16,10 @@ HOUR_MS: Final = 3_600_000
 _ENTER: Final = Rows.insert(
     "broadcast_ledger", "broadcast_id,key,recipient_id", "ON CONFLICT DO NOTHING RETURNING recipient_id"
 )
-_FIND: Final = "SELECT id, used_ms FROM broadcast WHERE owner=? AND name=?"
+_FIND: Final = "SELECT id, used_ms, from_header FROM broadcast WHERE owner=? AND name=?"
 _MAKE: Final = "INSERT INTO broadcast (id, owner, name, type, created_ms, used_ms) VALUES (?,?,?,?,?,?)"
 _USE: Final = "UPDATE broadcast SET used_ms=? WHERE id=?"
+_TELL: Final = "UPDATE broadcast SET from_header=?, subject=? WHERE id=?"
 _WHY: Final = 'the address was met before in the broadcast "{}"'
 
 
@@ -39,20 +40,30 @@ def met_before(transaction: Transaction, wanted: Sequence[tuple[Message, Sequenc
 
 def found(transaction: Transaction, message: Message) -> int:
     """Return the id of a message's broadcast, made where it is new, and note when it was used."""
-    return broadcast_of(
-        transaction, message.user or "", message.broadcast or "", message.broadcast_type or "", message.received_ms
-    )
+    owner, name = clean(message.user or ""), clean(message.broadcast or "")
+    known = transaction.broadcast_ids.get((owner, name))
+    if known is not None:
+        return known
+    id_, from_header = _found(transaction, owner, name, message.broadcast_type or "", message.received_ms)
+    if not from_header:
+        values = (clean(message.from_header) or clean(message.sender) or "<>", clean(message.subject), id_)
+        transaction.connection.execute(_TELL, values)
+    return id_
 
 
 def broadcast_of(transaction: Transaction, owner: str, name: str, type_: str, now_ms: int) -> int:
     """Return the id of the broadcast of this owner and name; its type is that of the first message."""
-    connection, key = transaction.connection, (clean(owner), clean(name))
-    row = connection.execute(_FIND, key).fetchone()
-    if row is None:
+    return _found(transaction, clean(owner), clean(name), type_, now_ms)[0]
+
+
+def _found(transaction: Transaction, owner: str, name: str, type_: str, now_ms: int) -> tuple[int, str]:
+    """Return the id and the From field of its first message, "" where it had none yet."""
+    connection = transaction.connection
+    id_, used_ms, from_header = connection.execute(_FIND, (owner, name)).fetchone() or (None, now_ms, "")
+    if id_ is None:
         id_ = transaction.ids.next()
-        connection.execute(_MAKE, (id_, *key, clean(type_), now_ms, now_ms))
-        return id_
-    broadcast_id: int = row[0]
-    if now_ms >= row[1] + HOUR_MS:
-        connection.execute(_USE, (now_ms, broadcast_id))
-    return broadcast_id
+        connection.execute(_MAKE, (id_, owner, name, clean(type_), now_ms, now_ms))
+    elif now_ms >= used_ms + HOUR_MS:
+        connection.execute(_USE, (now_ms, id_))
+    transaction.broadcast_ids[owner, name] = id_
+    return id_, from_header

@@ -8,8 +8,9 @@ from typing import Any, Final
 from storage import block_verb, duty_rows, recipient
 from storage.duty import DutyKind, Owed, of_report
 from storage.model import Hit, Report, Settled, TimelineKind
+from storage.owners import ms_of
 from storage.recipient import Recipient
-from storage.statements import Rows, clean
+from storage.statements import Keys, Rows, clean
 from storage.status import Event
 from storage.transaction import Transaction, event_values
 
@@ -96,8 +97,24 @@ def _settle_dsn(transaction: Transaction, reading: Reading) -> list[Settled]:
         transaction.owe(duties)
     transaction.save(rows, changed.values())
     block_verb.learn(transaction, [fact for fact in learnt if fact])
+    _note_invalid(transaction, applied, rows)
     connection.execute("UPDATE dsn SET kind=?, reports=? WHERE id=?", (clean(reading.kind), len(known), dsn_id))
     return answers
+
+
+_ADDRESSES: Final = Keys(
+    "SELECT json_group_array(json_array(r.id, r.address, m.user))"
+    " FROM recipient r CROSS JOIN message m ON m.id = r.message_id WHERE r.id IN ({})"
+)
+
+
+def _note_invalid(transaction: Transaction, reports: Sequence[Report], rows: dict[int, Recipient]) -> None:
+    """Note addresses that turned out to be invalid after their copies were taken; others are noted as they fail."""
+    late = {one.recipient_id: one for one in reports if one.event is Event.FAIL and rows[one.recipient_id].late}
+    for id_, address, user in _ADDRESSES.read(transaction.connection, list(late)):
+        reply, at_ms = late[id_].reply, rows[id_].last_attempt_ms or ms_of(id_)
+        said = (reply.code, reply.enhanced, reply.text, late[id_].category)
+        transaction.tally.invalid([(user or "", address, at_ms, *said, id_)])
 
 
 def _owed(transaction: Transaction, reports: Sequence[Report]) -> list[Owed]:

@@ -12,9 +12,10 @@ from storage.transaction import Transaction
 
 _ATTEMPT: Final = "UPDATE attempt SET category=?, rules=? WHERE recipient_id=? AND id=? AND category IS ?"
 _EVENT: Final = "UPDATE event SET category=?, rules=? WHERE recipient_id=? AND id=? AND category IS ?"
-# The row holds its last reply: this fact's, where it says the same.
-_RECIPIENT: Final = (
-    "UPDATE recipient SET category=? WHERE id=? AND category IS ? AND code IS ? AND enhanced IS ? AND diagnostic=?"
+_INVALID: Final = (
+    "UPDATE invalid_address SET category=? WHERE recipient_id=? AND category IS ? AND code IS ? AND enhanced IS ?"
+    " AND diagnostic=? AND (user, address) = (SELECT ifnull(m.user, ''), r.address FROM recipient r"
+    " JOIN message m ON m.id = r.message_id WHERE r.id=?)"
 )
 
 
@@ -28,9 +29,18 @@ def _recategorise(transaction: Transaction, fact: Judged, category: str, rules: 
     sql = _ATTEMPT if fact.kind is TimelineKind.ATTEMPT else _EVENT
     if not run(sql, (category, rules, fact.recipient_id, fact.id, fact.category)).rowcount:
         return False
-    reply = fact.reply
     if fact.kind is not TimelineKind.COMPLAINT:
-        said = (reply.code, reply.enhanced, clean(reply.text))
-        run(_RECIPIENT, (category, fact.recipient_id, fact.category, *said))
+        said = (fact.category, fact.reply.code, fact.reply.enhanced, clean(fact.reply.text))
+        rows = transaction.load([fact.recipient_id])
+        # The row holds its last reply: this fact's, where it says the same.
+        same = [
+            row
+            for row in rows.values()
+            if (row.category, row.code, row.enhanced, row.diagnostic) == (fact.category, *said)
+        ]
+        for row in same:
+            row.category = category
+        transaction.save(rows, same)
+        run(_INVALID, (category, fact.recipient_id, *said, fact.recipient_id))
     transaction.touch([fact.recipient_id])
     return True

@@ -48,6 +48,10 @@ _DELETE: Final = tuple(
         "DELETE FROM message WHERE id IN ({})",
     )
 )
+_OLD_INVALID: Final = (
+    "DELETE FROM invalid_address WHERE (user, address) IN"
+    " (SELECT user, address FROM invalid_address WHERE at_ms < ? ORDER BY at_ms LIMIT ?)"
+)
 _MET: Final = "(SELECT number FROM stretch WHERE first_id <= ? AND last_id >= ?)"
 _NOBODY_LEFT: Final = "NOT EXISTS (SELECT 1 FROM by_address WHERE by_address.stretch = stretch.number)"
 _LEAVE: Final = (
@@ -68,6 +72,7 @@ def purge(transaction: Transaction, wanted: Sequence[tuple[int, int]]) -> list[i
 def _purge(transaction: Transaction, before_ms: int, limit: int) -> int:
     connection = transaction.connection
     hour = before_ms // HOUR_MS
+    connection.execute(_OLD_INVALID, (before_ms, _MOST_RECIPIENTS))
     old = json.loads(connection.execute(_OLD, (hour, before_ms, limit)).fetchone()[0])
     message_ids = _some(old)
     if not message_ids:
@@ -133,17 +138,28 @@ _FORGET: Final = (
 )
 
 
+_OLD_HOURS: Final = (
+    "DELETE FROM hour_count WHERE hour IN (SELECT hour FROM hour_count WHERE hour < ? ORDER BY hour LIMIT ?)"
+)
+_OLD_USER_HOURS: Final = (
+    "DELETE FROM user_hour_count WHERE (user, hour) IN"
+    " (SELECT user, hour FROM user_hour_count WHERE hour < ? ORDER BY hour LIMIT ?)"
+)
+
+
 def purge_broadcasts(transaction: Transaction, wanted: Sequence[tuple[int, int]]) -> list[int]:
-    """Forget whom broadcasts last used before a time were sent to: (before, limit); 0 when none is left."""
+    """Forget broadcasts last used before a time, and what was counted until then: (before, limit); 0 at the end."""
     return [_purge_broadcast(transaction.connection, before_ms, limit) for before_ms, limit in wanted]
 
 
 def _purge_broadcast(connection: sqlite3.Connection, before_ms: int, limit: int) -> int:
     old = connection.execute(_OLD_BROADCAST, (before_ms,)).fetchone()
     if old is None:
-        return 0
+        hours = (before_ms // HOUR_MS, limit)
+        return connection.execute(_OLD_HOURS, hours).rowcount + connection.execute(_OLD_USER_HOURS, hours).rowcount
     gone = connection.execute(_FORGET, (old[0], old[0], limit)).rowcount
     if gone < limit:
-        connection.execute("DELETE FROM broadcast_run WHERE broadcast_id = ?", old)
+        for table in ("broadcast_run", "broadcast_count", "broadcast_share"):
+            connection.execute(f"DELETE FROM {table} WHERE broadcast_id = ?", old)
         connection.execute("DELETE FROM broadcast WHERE id = ?", old)
     return gone + 1

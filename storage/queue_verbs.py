@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
-from storage import large, owners
+from storage import broadcast_ledger, large, owners
 from storage.admit_verb import Admitted, admit, held_back
 from storage.model import Job, Message, NewRecipient, TimelineKind
 from storage.owners import SLOT_MASK
 from storage.recipient import Recipient, block, claim, give_back, lose, renew_lease
 from storage.statements import Keys, Rows
 from storage.status import Status
+from storage.tally import Whose, hour_of
 from storage.transaction import Transaction, event_values
 
 # A lease outlives the 10 minutes that RFC 5321, 4.5.3.2.6 grants a server after the final dot, or we
@@ -63,6 +64,7 @@ def accept(transaction: Transaction, wanted: Sequence[Acceptance]) -> list[list[
         for recipient, decision in zip(acceptance.recipients, admitted, strict=True):
             rows.append(_recipient_values(acceptance, recipient, decision, lease))
             transaction.count(decision.status, 1)
+        _tally(transaction, acceptance, admitted)
         if any(decision.status is Status.UNSENT for decision in admitted):
             contents.append(_content_values(acceptance))
         elif acceptance.file:
@@ -74,6 +76,17 @@ def accept(transaction: Transaction, wanted: Sequence[Acceptance]) -> list[list[
     transaction.received(map(_bounds, wanted))
     transaction.accepted([row[0] for row in rows])
     return list(map(_jobs, wanted, decisions, leases))
+
+
+def _tally(transaction: Transaction, acceptance: Acceptance, admitted: Sequence[Admitted]) -> None:
+    message, hours = acceptance.message, transaction.tally.hours
+    for recipient, decision in zip(acceptance.recipients, admitted, strict=True):
+        hours[hour_of(recipient.id), message.user, decision.status] += 1
+    if message.broadcast:
+        broadcast_id, tracked = broadcast_ledger.found(transaction, message), message.untracked_reason is None
+        for recipient, decision in zip(acceptance.recipients, admitted, strict=True):
+            whose = Whose(message.user, broadcast_id, tracked, recipient.domain)
+            transaction.tally.accepted(recipient.id, whose, decision.status)
 
 
 def _content_values(acceptance: Acceptance) -> tuple[Any, ...]:

@@ -7,7 +7,7 @@ judge them, and writes them, all in one transaction.
 from dataclasses import dataclass
 from typing import Final
 
-from storage.model import OPENING, Hit, Reply, Report, Result
+from storage.model import OPENING, Hit, HitKind, Reply, Report, Result
 from storage.status import PENDING, TABLE, Event, Status, advance
 
 NEVER: Final = 1 << 62
@@ -45,6 +45,8 @@ class Recipient:
     """Leases that were lost: their process died, or did not come back to them."""
     expires_ms: int
     """Never changes."""
+    prefetched: int = 0
+    """1: a mail client or provider fetched the image ahead."""
 
     @property
     def pending(self) -> bool:
@@ -91,6 +93,7 @@ def hit(row: Recipient, hit_: Hit) -> bool:
         return False
     if hit_.kind not in OPENING:
         row.machine_hits += 1
+        row.prefetched |= hit_.kind is HitKind.PREFETCH
         return True
     row.opens += 1
     row.first_open_ms = hit_.at_ms if row.first_open_ms is None else min(row.first_open_ms, hit_.at_ms)

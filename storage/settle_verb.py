@@ -15,6 +15,8 @@ from storage.duty import FAILURES, Owed, of_result
 from storage.model import Job, Result, Settled
 from storage.recipient import NEVER, Recipient, settle
 from storage.statements import Rows
+from storage.status import Status
+from storage.tally import Whose, hour_of, invalid_of, pending, standing
 from storage.transaction import MisjudgedError, Transaction
 
 _MOVED: Final = (
@@ -33,10 +35,10 @@ _MOVED: Final = (
     "in_doubt_ms",
 )
 _SET: Final = ",".join(f"{name}=v.column{at}" for at, name in enumerate(_MOVED, 4))
-# An open that was kept, or an operator's hold, makes another row of it: those are read first.
+# A hit that was kept, or an operator's hold, makes another row of it: those are read first.
 _WRITE: Final = Rows(
     f"UPDATE recipient SET {_SET} FROM ({{}}) AS v WHERE recipient.id=v.column1 AND recipient.lease=v.column2"
-    f" AND recipient.status=v.column3 AND recipient.opens=0 AND recipient.due_ms<>{NEVER}"
+    f" AND recipient.status=v.column3 AND recipient.opens=0 AND recipient.machine_hits=0 AND recipient.due_ms<>{NEVER}"
 )
 _moved = attrgetter(*_MOVED)
 
@@ -59,6 +61,8 @@ def _trusted(transaction: Transaction, results: Sequence[Result]) -> list[Settle
         before = result.job.status
         transaction.count(before, -1)
         transaction.count(row.status, 1)
+        if row.status is not before:
+            _tally(transaction, result.job, row)
         values.append((row.id, result.job.lease, before, *_moved(row)))
     # A recipient met twice is one row: its second answer is without a lease.
     if _WRITE.run(transaction.connection, values) != len(rows):
@@ -71,6 +75,21 @@ def _trusted(transaction: Transaction, results: Sequence[Result]) -> list[Settle
     done = list({row.message_id for row in rows if row.due_ms is None})
     transaction.drop_content(done, files=_some_large(results))
     return [Settled(row.status, accepted=True) for row in rows]
+
+
+def _tally(transaction: Transaction, job: Job, row: Recipient) -> None:
+    message = job.message
+    if message.broadcast:
+        tracked = message.untracked_reason is None
+        broadcast_id = transaction.broadcast_id(message.user, message.broadcast)
+        whose = Whose(message.user, broadcast_id, tracked, job.domain)
+        transaction.tally.moved(row.id, whose, pending(job.status), standing(row))
+    else:
+        hours, hour = transaction.tally.hours, hour_of(row.id)
+        hours[hour, message.user, job.status] -= 1
+        hours[hour, message.user, row.status] += 1
+    if row.status is Status.FAILED:
+        transaction.tally.invalid([invalid_of(row, message.user, job.address)])
 
 
 def _owe(transaction: Transaction, results: Sequence[Result]) -> None:

@@ -21,9 +21,10 @@ from storage.model import Hit, Report, TimelineKind
 from storage.owners import Ids, ms_of
 from storage.people import Policy
 from storage.recipient import Recipient
-from storage.statements import Keys, Rows
+from storage.statements import Keys, Rows, clean
 from storage.status import Status
 from storage.stretch import Hours
+from storage.tally import ENDED, Standing, Tally, Whose, invalid_of, standing
 
 _COLUMNS: Final = [field.name for field in fields(Recipient)]
 _LOAD: Final = Keys(f"SELECT json_group_array(json_array({','.join(_COLUMNS)})) FROM recipient WHERE id IN ({{}})")
@@ -41,7 +42,12 @@ _NOBODY_WAITS: Final = (
 )
 _FILES: Final = Keys(f"SELECT json_group_array(file) FROM content WHERE file IS NOT NULL AND {_NOBODY_WAITS}")
 _DROP: Final = Keys(f"DELETE FROM content WHERE {_NOBODY_WAITS}")
-_ENDED: Final = frozenset({Status.BOUNCED, Status.FAILED})
+# Whose a recipient is, for the counters; the name of its broadcast is not NULL where it has one.
+_WHOSE: Final = Keys(
+    "SELECT json_group_array(json_array(r.id, r.address, r.domain, m.user, m.broadcast, m.untracked_reason IS NULL))"
+    " FROM recipient r CROSS JOIN message m ON m.id = r.message_id WHERE r.id IN ({})"
+)
+_FIND_BROADCAST: Final = "SELECT id FROM broadcast WHERE owner=? AND name=?"
 _EVENT: Final = Rows.insert(
     "event",
     "recipient_id,id,at_ms,kind,text,status,event,code,enhanced,reply,category,rules,mx,dsn_id,hit,address,agent",
@@ -123,9 +129,12 @@ class Transaction:
         """What to do once the commit is durable: delete files that nothing refers to any more."""
         self._accepted: list[int] = []
         self._touched: dict[int, None] = {}
-        self._before: dict[int, tuple[Status, str]] = {}
-        """What loaded rows were: their status, and what came late."""
+        self._before: dict[int, tuple[Standing, str]] = {}
+        """What loaded rows were: how they stood, and what came late."""
         self._moved: Counter[Status] = Counter()
+        self.tally = Tally()
+        self.broadcast_ids: dict[tuple[str, str], int | None] = {}
+        """By owner and name, those that were asked for."""
 
     @property
     def held(self) -> Held:
@@ -141,7 +150,7 @@ class Transaction:
         for values in _LOAD.read(self.connection, list(dict.fromkeys(recipient_ids))):
             values[_STATUS_AT] = status = Status(values[_STATUS_AT])
             rows[values[0]] = row = Recipient(*values)
-            self._before[row.id] = status, row.late
+            self._before[row.id] = standing(row), row.late
             self._moved[status] -= 1
         return rows
 
@@ -154,18 +163,39 @@ class Transaction:
         written = list(changed)
         for row in rows.values():
             self._moved[row.status] += 1
+        self._tally([row for row in written if standing(row) != self._before[row.id][0]])
         if not written:
             return
         _SAVE.run(self.connection, [_values(row) for row in written])
         self.touch(row.id for row in written)
-        if failed := [(row.id, row.status not in _ENDED) for row in written if self._has_failed(row)]:
+        if failed := [(row.id, row.status not in ENDED) for row in written if self._has_failed(row)]:
             duty_rows.owe_failures(self.connection, self.ids, failed)
         self.drop_content(list({row.message_id for row in written if row.due_ms is None}), files=files)
 
     def _has_failed(self, row: Recipient) -> bool:
         """Whether it failed since it was loaded, or a failure was reported of it after its delivery."""
-        status, late = self._before[row.id]
-        return row.status in _ENDED if status not in _ENDED and row.status is not status else row.late != late
+        (status, *_), late = self._before[row.id]
+        return row.status in ENDED if status not in ENDED and row.status is not status else row.late != late
+
+    def _tally(self, moved: Sequence[Recipient]) -> None:
+        """Count what stands otherwise than it did."""
+        found = {id_: rest for id_, *rest in _WHOSE.read(self.connection, [row.id for row in moved])}
+        for row in moved:
+            address, domain, user, broadcast, tracked = found[row.id]
+            whose = Whose(user, self.broadcast_id(user, broadcast), bool(tracked), domain)
+            self.tally.moved(row.id, whose, self._before[row.id][0], standing(row))
+            if row.status is Status.FAILED:
+                self.tally.invalid([invalid_of(row, user, address)])
+
+    def broadcast_id(self, user: str | None, name: str | None) -> int | None:
+        """Return the id of a broadcast that is known already; None where there is none."""
+        if not name:
+            return None
+        key = (clean(user or ""), clean(name))
+        if key not in self.broadcast_ids:
+            found = self.connection.execute(_FIND_BROADCAST, key).fetchone()
+            self.broadcast_ids[key] = found[0] if found else None
+        return self.broadcast_ids[key]
 
     def owe(self, duties: Sequence[Owed]) -> None:
         """Write what senders are to be told, before content is dropped."""
@@ -201,6 +231,7 @@ class Transaction:
 
     def finish(self) -> None:
         """Write what the whole group shares; the caller commits."""
+        self.tally.write(self.connection)
         if self._touched or any(self._moved.values()):
             stretch.note(self.connection, list(self._touched), self._accepted, self._moved)
         fresh = self.kept.fresh + len(self._accepted)
