@@ -17,6 +17,8 @@ _INVALID: Final = (
     " AND diagnostic=? AND (user, address) = (SELECT ifnull(m.user, ''), r.address FROM recipient r"
     " JOIN message m ON m.id = r.message_id WHERE r.id=?)"
 )
+_Said = tuple[str | None, int | None, str | None, str]
+"""Category, code, enhanced code and text."""
 
 
 def recategorise(transaction: Transaction, wanted: Sequence[Sequence[tuple[Judged, str, int]]]) -> list[int]:
@@ -31,16 +33,16 @@ def _recategorise(transaction: Transaction, fact: Judged, category: str, rules: 
         return False
     if fact.kind is not TimelineKind.COMPLAINT:
         said = (fact.category, fact.reply.code, fact.reply.enhanced, clean(fact.reply.text))
-        rows = transaction.load([fact.recipient_id])
-        # The row holds its last reply: this fact's, where it says the same.
-        same = [
-            row
-            for row in rows.values()
-            if (row.category, row.code, row.enhanced, row.diagnostic) == (fact.category, *said)
-        ]
-        for row in same:
-            row.category = category
-        transaction.save(rows, same)
-        run(_INVALID, (category, fact.recipient_id, *said, fact.recipient_id))
+        _correct(transaction, fact.recipient_id, said, category)
     transaction.touch([fact.recipient_id])
     return True
+
+
+def _correct(transaction: Transaction, recipient_id: int, said: _Said, category: str) -> None:
+    """Give a recipient whose last reply is this fact's, since it says the same, the category too."""
+    rows = transaction.load([recipient_id])
+    same = [row for row in rows.values() if (row.category, row.code, row.enhanced, row.diagnostic) == said]
+    for row in same:
+        row.category = category
+    transaction.save(rows, same)
+    transaction.connection.execute(_INVALID, (category, recipient_id, *said, recipient_id))
