@@ -288,11 +288,12 @@ class Dialer:
             hostname=asked.name,
             local_hostname=(destination.source and destination.source.ehlo) or self._ehlo_name,
             sock=sock,
-            timeout=self._timeouts.greeting,
+            timeout=None,
             use_tls=destination.implicit_tls,
             start_tls=False,
             tls_context=self._tls.context(asked),
         )
+        smtp.seconds = self._timeouts.greeting
         smtp.own = sock.getsockname()[0]
         return smtp
 

@@ -1,15 +1,17 @@
 """The beginning of a conversation on a socket that is connected: banner, EHLO, TLS and AUTH.
 
-aiosmtplib speaks up to MAIL (its traps: LIBRARIES). Rules: what fails is a StopError with the phase and the server's
-words, which `connect.py` makes a value; and nothing but our name is said to a server before it is proven.
+aiosmtplib speaks up to MAIL. Rules: what fails is a StopError with the phase and the server's words, which
+`connect.py` makes a value; nothing but our name is said to a server before it is proven; and time is kept here, not
+by the library: before Python 3.12 the `asyncio.wait_for` that it keeps it by forgets that it was cancelled where its
+own wait ends at that moment, and who gives up would wait for a silent server.
 """
 
 import asyncio
 import datetime as dt
 import ipaddress
 import ssl
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Final, cast
 
 import aiosmtplib
@@ -47,6 +49,8 @@ class Smtp(aiosmtplib.SMTP):
     Its own `close` flushes what is buffered, and over TLS waits half a minute for the peer's farewell.
     """
 
+    seconds: float = 300.0
+    """For the greeting and TLS, and for each reply."""
     below: asyncio.Transport | None = None
     """The transport below TLS, after STARTTLS."""
     own: str = ""
@@ -61,7 +65,7 @@ class Smtp(aiosmtplib.SMTP):
 
 async def greet(smtp: Smtp, destination: Destination, address: str, asked: Demand) -> ssl.SSLObject | None:
     """Banner, EHLO, TLS and AUTH; returns the TLS, where there is some; raises StopError."""
-    with _phase(Phase.BANNER, implicit_tls=destination.implicit_tls):
+    async with _phase(smtp, Phase.BANNER, implicit_tls=destination.implicit_tls):
         await smtp.connect()
     if destination.implicit_tls:
         _prove(smtp, asked)
@@ -75,7 +79,7 @@ async def greet(smtp: Smtp, destination: Destination, address: str, asked: Deman
 
 
 async def _hello(smtp: Smtp) -> None:
-    with _phase(Phase.EHLO):
+    async with _phase(smtp, Phase.EHLO):
         try:
             await smtp.ehlo()
         except aiosmtplib.SMTPHeloError as error:
@@ -92,7 +96,7 @@ async def _start_tls(smtp: Smtp, asked: Demand) -> None:
         reply = ours("4.7.4", "TLS is required, but the server does not offer it")
         raise StopError(reply, Phase.TLS, FailureType.NO_STARTTLS)
     below = cast("asyncio.Transport", smtp.transport)
-    with _phase(Phase.TLS):
+    async with _phase(smtp, Phase.TLS):
         try:
             await smtp.starttls()
             LastWords(below)
@@ -126,24 +130,21 @@ async def _log_in(smtp: Smtp, destination: Destination, address: str, secured: s
     offered = [name for name in mechanisms if name in smtp.server_auth_methods]
     if not offered:
         raise StopError(ours("4.7.0", "the server offers no AUTH mechanism that we know"), Phase.AUTH)
-    with _phase(Phase.AUTH):
+    async with _phase(smtp, Phase.AUTH):
         await mechanisms[offered[0]](destination.user or "", destination.password or "")
 
 
-@contextmanager
-def _phase(phase: Phase, *, implicit_tls: bool = False) -> Iterator[None]:
-    """Turn what aiosmtplib and the transport raise into the words for it."""
+@asynccontextmanager
+async def _phase(smtp: Smtp, phase: Phase, *, implicit_tls: bool = False) -> AsyncIterator[None]:
+    """Keep the time, and turn what aiosmtplib and the transport raise into the words for it."""
     try:
-        yield
+        async with asyncio.timeout(smtp.seconds):
+            yield
     except aiosmtplib.SMTPResponseException as error:
         raise StopError(_reply_of(error), phase, FailureType.NO_STARTTLS if phase is Phase.TLS else None) from None
     except (aiosmtplib.SMTPException, OSError) as error:  # TimeoutError and ssl.SSLError are OSErrors
         at = Phase.TLS if implicit_tls and _is_tls_error(error.__cause__) else phase
         raise StopError(_words_for(error, at), at, _trouble(error)) from None
-    # Before Python 3.12, asyncio.wait_for forgets that it was cancelled where its own wait ended at that moment.
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
-        raise asyncio.CancelledError
 
 
 def _is_tls_error(cause: BaseException | None) -> bool:
