@@ -218,7 +218,8 @@ class Dialer:
     async def _open(
         self, destination: Destination, host: str, address: str, first: Demand, mishaps: list[Mishap]
     ) -> Connection | Failure:
-        asked = self._tls.asked(host, first)
+        asked, known = self._tls.asked(host, first)
+        mishaps += known
         while True:
             opened = await self._try(destination, host, address, asked)
             if isinstance(opened, Connection):
@@ -229,7 +230,7 @@ class Dialer:
             if opened.phase is not Phase.TLS:
                 return opened
             mishaps.append(_mishap(opened, host, asked))
-            self._tls.remember_failure(host, asked)
+            self._tls.remember_failure(host, asked, mishaps[-1])
             if asked.otherwise is None:
                 return opened
             asked = asked.otherwise

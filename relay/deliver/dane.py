@@ -20,7 +20,8 @@ DANE_EE: Final = 3
 _FULL, _SHA256, _SHA512 = 0, 1, 2
 _CERTIFICATE, _PUBLIC_KEY = 0, 1
 _DIGEST_BYTES: Final = {_SHA256: 32, _SHA512: 64}
-# Chains of the public authorities have 3 or 4; each step costs a signature's check.
+# Chains of the public authorities have 3 or 4; each step costs a signature's check for each certificate that is left,
+# and records, like chains, are written by strangers.
 _MAX_CHAIN: Final = 10
 _UNDERSTOOD: Final = frozenset({x509.BasicConstraints.oid, x509.KeyUsage.oid, x509.ExtendedKeyUsage.oid})
 
@@ -128,7 +129,8 @@ def _path(chain: Sequence[x509.Certificate], anchors: Sequence[Tlsa]) -> list[x5
 
 
 def _in_full(anchors: Iterable[Tlsa]) -> list[x509.Certificate]:
-    return [_read(each.data) for each in anchors if (each.selector, each.matching) == (_CERTIFICATE, _FULL)]
+    given = [each.data for each in anchors if (each.selector, each.matching) == (_CERTIFICATE, _FULL)]
+    return [_read(data) for data in given[:_MAX_CHAIN]]
 
 
 def _issued(issuer: x509.Certificate, certificate: x509.Certificate, below: int) -> bool:

@@ -15,6 +15,7 @@ from typing import Final
 
 from relay.deliver import dane
 from relay.deliver.demand import Demand, Proof
+from relay.deliver.failure import Mishap
 
 # A server whose TLS is broken stays so for hours, and each try costs it and us a connection; one that is
 # mended should not be spoken to in clear for long.
@@ -102,7 +103,7 @@ class TlsClient:
         self._clock = clock
         self._unverified = self._context()
         self._dane = self._context()
-        self._less_until: OrderedDict[tuple[str, Demand], float] = OrderedDict()
+        self._less: OrderedDict[tuple[str, Demand], tuple[float, Mishap]] = OrderedDict()
 
     def _context(self) -> ResumingContext:
         context = ResumingContext(ssl.PROTOCOL_TLS_CLIENT, self._clock)
@@ -134,21 +135,29 @@ class TlsClient:
         """Trust the certificates in a PEM file besides the system's."""
         self._verifying.load_verify_locations(ca_file)
 
-    def remember_failure(self, host: str, demand: Demand) -> None:
+    def remember_failure(self, host: str, demand: Demand, mishap: Mishap) -> None:
         """Begin anew with `host`, and ask it for no more than the demand's `otherwise` for a while."""
         self._context_for(demand.proof).forget(demand.name)
         if demand.otherwise is None:
             return
-        self._less_until[host, demand] = self._clock() + LESS_SECONDS
-        self._less_until.move_to_end((host, demand))
-        if len(self._less_until) > _HOSTS_KEPT:
-            self._less_until.popitem(last=False)
+        self._less[host, demand] = self._clock() + LESS_SECONDS, mishap
+        self._less.move_to_end((host, demand))
+        if len(self._less) > _HOSTS_KEPT:
+            self._less.popitem(last=False)
 
-    def asked(self, host: str, demand: Demand) -> Demand:
-        """Return what to ask `host` for: the demand, or where that failed not long ago what is good enough."""
-        while demand.otherwise is not None and self._less_until.get((host, demand), 0.0) > self._clock():
+    def asked(self, host: str, demand: Demand) -> tuple[Demand, list[Mishap]]:
+        """Return what to ask `host` for: the demand, or where that failed not long ago what is good enough.
+
+        The mishaps are those for which less is asked: this session fails by them as that one did.
+        """
+        mishaps: list[Mishap] = []
+        while demand.otherwise is not None and (host, demand) in self._less:
+            until, mishap = self._less[host, demand]
+            if until <= self._clock():
+                break
+            mishaps.append(mishap)
             demand = demand.otherwise
-        return demand
+        return demand, mishaps
 
 
 def unproven(connection: ssl.SSLObject, demand: Demand, now: dt.datetime) -> dane.Mismatch | None:

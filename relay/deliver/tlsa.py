@@ -14,7 +14,11 @@ from storage.model import Reply
 
 async def tlsas(resolver: Resolver, host: str, port: int) -> Tlsas | Reply | None:
     """Return a host's TLSA records; None where it has none; our words where that cannot be known now."""
-    for base in await _bases(resolver, host, await resolver.addresses(host)):
+    addresses = await resolver.addresses(host)
+    if addresses.found is Found.TROUBLE:
+        # They were had a moment ago, but whether securely is not known any more: no reason to ask for less.
+        return ours("4.7.5", f"address lookup of {host} failed: {addresses.why}")
+    for base in await _bases(resolver, host, addresses):
         name = f"_{port}._tcp.{base}"
         answer = await resolver.tlsa(name)
         if answer.found is Found.TROUBLE:

@@ -6,6 +6,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import given
 from hypothesis import strategies as st
 
+from relay.deliver import dane
 from relay.deliver.dane import DANE_EE, DANE_TA, Mismatch, Tlsa, mismatch, usable
 from tests.peers.certificates import NOW, Certificate, make
 
@@ -111,6 +112,22 @@ def test_a_long_chain_is_cut() -> None:
     chain = [each.der for each in make("mx.example.test", lowest).chain()]
     assert mismatch(chain, [tlsa(top, DANE_TA)], HOST, NOW) is Mismatch.NOT_THEIRS
     assert mismatch(chain, [tlsa(lowest, DANE_TA)], HOST, NOW) is None
+
+
+def test_records_in_full_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A zone may hold a hundred authorities of one name: each signature that is checked is everybody's time."""
+    checked: list[int] = []
+    issued = dane._issued
+
+    def counted(issuer: x509.Certificate, certificate: x509.Certificate, below: int) -> bool:
+        checked.append(below)
+        return issued(issuer, certificate, below)
+
+    monkeypatch.setattr(dane, "_issued", counted)
+    namesakes = [make("Middle", authority=True) for _ in range(40)]
+    records = [tlsa(each, DANE_TA, 0, 0) for each in namesakes]
+    assert mismatch(CHAIN, records, HOST, NOW) is Mismatch.NOT_THEIRS
+    assert 0 < len(checked) <= 3 * 12
 
 
 @pytest.mark.parametrize(
