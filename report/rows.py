@@ -4,13 +4,12 @@ Rules: pure; the names are those that other programs rely on; an object is one l
 character of a subject can end it; no cell of a CSV is a formula to a spreadsheet.
 """
 
-import csv
-import io
 import json
 from collections.abc import Sequence
 from typing import Any, Final
 
 from report.words import rfc3339
+from storage import table
 from storage.model import LogRow, TimelineEntry, queue_id
 
 COLUMNS: Final = (
@@ -34,9 +33,6 @@ COLUMNS: Final = (
     "category",
 )
 EVENTS_COLUMN: Final = "events"
-
-# What makes a spreadsheet calculate a cell (OWASP, CSV injection). A full-width form counts as its own.
-_FORMULA_STARTS: Final = tuple("=+-@\t\r\n＝＋－＠")
 
 
 def as_object(row: LogRow, events: Sequence[TimelineEntry] | None = None) -> dict[str, Any]:
@@ -112,11 +108,8 @@ def _cell(value: Any) -> str:
         return ""
     if isinstance(value, bool):
         return "true" if value else "false"
-    text = str(value)
-    return "'" + text if text.startswith(_FORMULA_STARTS) else text
+    return str(value)
 
 
 def _csv_line(cells: Sequence[str]) -> str:
-    line = io.StringIO()
-    csv.writer(line, lineterminator="\r\n").writerow(cells)
-    return line.getvalue()
+    return table.line(cells, "\r\n")

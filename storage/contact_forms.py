@@ -3,13 +3,13 @@
 Rule: pure; what is written, the import reads back as the same.
 """
 
-import csv
-import io
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from storage import table
+from storage.contact_rows import header_of
 from storage.people import ALL_TYPES, Blocked, Contact, ContactAddress
 
 BLOCKED_COLUMNS: Final = ("address", "source", "category", "reason", "created", "expires")
@@ -41,7 +41,7 @@ def contact_header(addresses: int, fields: Sequence[str]) -> str:
     """Return the header of a CSV file of contacts that have up to so many addresses and these fields."""
     places = ["" if place == 1 else str(place) for place in range(1, max(addresses, 1) + 1)]
     numbered = [name + place for place in places for name in ("email", "types")]
-    return csv_line(["key", "name", *numbered, "list", *fields])
+    return table.line(["key", "name", *numbered, "list", *map(header_of, fields)])
 
 
 def contact_line(contact: Contact, addresses: int, fields: Sequence[str]) -> str:
@@ -49,18 +49,11 @@ def contact_line(contact: Contact, addresses: int, fields: Sequence[str]) -> str
     cells = [cell for one in contact.addresses for cell in (one.address, _cell(one))]
     cells += [""] * (2 * max(addresses, 1) - len(cells))
     own = [contact.fields.get(name, "") for name in fields]
-    return csv_line([contact.key or "", contact.name, *cells, ";".join(contact.lists), *own])
+    return table.line([contact.key or "", contact.name, *cells, ";".join(contact.lists), *own])
 
 
 def _cell(one: ContactAddress) -> str:
     return ";".join(_types(one)) or "none"
-
-
-def csv_line(cells: Sequence[str]) -> str:
-    """Return a line of CSV."""
-    line = io.StringIO()
-    csv.writer(line, lineterminator="\n").writerow(cells)
-    return line.getvalue()
 
 
 def blocked_object(entry: Blocked) -> dict[str, Any]:
@@ -70,7 +63,7 @@ def blocked_object(entry: Blocked) -> dict[str, Any]:
 
 def blocked_line(entry: Blocked) -> str:
     """Return an entry as a line of CSV with BLOCKED_COLUMNS."""
-    return csv_line([cell or "" for cell in _blocked(entry)])
+    return table.line([cell or "" for cell in _blocked(entry)])
 
 
 def _blocked(entry: Blocked) -> list[str | None]:

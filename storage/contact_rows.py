@@ -13,6 +13,7 @@ from typing import Any, Final, TextIO
 
 from storage.address import Fault, parse_mailbox
 from storage.people import NewAddress, NewContact
+from storage.table import text_of
 
 MAX_RECORD_CHARS: Final = 1 << 20
 _CHUNK_CHARS: Final = 1 << 16
@@ -81,7 +82,7 @@ def read_csv(
         header = next(reader, [])
     except csv.Error as error:
         raise UnreadableError(f"the header line cannot be read: {error}") from None
-    columns = _columns([name.strip() for name in header], mapping)
+    columns = _columns([text_of(name.strip()) for name in header], mapping)
     end = reader.line_num
     while True:
         line = end + 1
@@ -94,7 +95,7 @@ def read_csv(
         end = reader.line_num
         if row is None:
             return
-        cells = [cell.strip() for cell in row]
+        cells = [text_of(cell.strip()) for cell in row]
         if any(cells):
             yield _record(line, cells, columns, lists)
 
@@ -134,8 +135,15 @@ def column_known(column: str) -> bool:
     )
 
 
+def header_of(field: str) -> str:
+    """Return a header that means a contact's own field of this name."""
+    return field if _meant(field) == FIELD + field else FIELD + field
+
+
 def _meant(name: str) -> str:
     """Return which column a header means by itself."""
+    if name.startswith(FIELD):
+        return name
     plain = " ".join(name.lower().replace("_", " ").split())
     plain = _NAMES.get(plain, plain)
     known = plain in {"key", "name", "list"} or _NUMBERED.fullmatch(plain)

@@ -15,6 +15,8 @@ from typing import Final, TextIO
 
 from storage.address import Fault, parse_domain
 from storage.contact_rows import parsed, sniffed
+from storage.people import Source
+from storage.table import text_of
 from telltale.errors import FailureError
 
 _HEADERS: Final = ("address", "email", "e-mail", "recipient")
@@ -29,6 +31,9 @@ class Named:
     reason: str = ""
     category: str | None = None
     expires_ms: int | None = None
+    source: Source | None = None
+    """None: what the file says is none of ours, or nothing."""
+    created_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +86,7 @@ def _read(text: TextIO, bad: list[tuple[int, str]]) -> Iterator[Named]:
         if row is None:
             return
         if any(cell.strip() for cell in row):
-            cells = dict(zip(names, [cell.strip() for cell in row], strict=False))
+            cells = dict(zip(names, [text_of(cell.strip()) for cell in row], strict=False))
             named = _named(cells.get(names[at], ""), cells)
             if isinstance(named, Named):
                 yield named
@@ -105,11 +110,24 @@ def _named(address: str, cells: dict[str, str]) -> Named | NotBlockable:
     found = blockable(address)
     if isinstance(found, NotBlockable):
         return found
-    expires_ms = None
-    if cells.get("expires"):
-        try:
-            expires_ms = int(datetime.fromisoformat(cells["expires"]).timestamp() * 1000)
-        except (ValueError, OverflowError, OSError):
-            return NotBlockable(f'expires "{cells["expires"][:40]}" is no ISO time')
+    expires_ms, created_ms = (_time(cells.get(name, "")) for name in ("expires", "created"))
+    for name, time in (("expires", expires_ms), ("created", created_ms)):
+        if time is None and cells.get(name):
+            return NotBlockable(f'{name} "{cells[name][:40]}" is no ISO time')
     reason = "".join(char for char in cells.get("reason", "") if char.isprintable())
-    return Named(found, reason, cells.get("category") or None, expires_ms)
+    source = cells.get("source", "").lower()
+    return Named(
+        found,
+        reason,
+        cells.get("category") or None,
+        expires_ms,
+        Source(source) if source in set(Source) else None,
+        created_ms,
+    )
+
+
+def _time(text: str) -> int | None:
+    try:
+        return int(datetime.fromisoformat(text).timestamp() * 1000)
+    except (ValueError, OverflowError, OSError):
+        return None

@@ -97,12 +97,14 @@ def import_(
 
     def entry(one: "Named") -> Blocked:
         said = _reason(reason) or one.reason[:_MOST_REASON_CHARS]
-        return Blocked(one.address, Source.IMPORT, now, said, one.category, one.expires_ms if ends is None else ends)
+        source, since = one.source or Source.IMPORT, now if one.created_ms is None else min(one.created_ms, now)
+        return Blocked(one.address, source, since, said, one.category, one.expires_ms if ends is None else ends)
 
     async def verb(store: "Store") -> tuple[int, int]:
         added = known = 0
         for some in _chunks(read(file, bad)):
-            new = await store.blocked.add([entry(one) for one in some], _actor())
+            entries = [made for one in some if (made := entry(one)).expires_ms is None or made.expires_ms > now]
+            new = await store.blocked.add(entries, _actor())
             added, known = added + new, known + len(some) - new
         return added, known
 
@@ -133,7 +135,8 @@ def export(
     json: Json = False,
 ) -> None:
     """Write the list to standard output, newest first; `block import` reads the CSV."""
-    from storage.contact_forms import BLOCKED_COLUMNS, blocked_line, blocked_object, csv_line, json_line
+    from storage.contact_forms import BLOCKED_COLUMNS, blocked_line, blocked_object, json_line
+    from storage.table import line
 
     if csv and json:
         raise UsageError("--json and --csv cannot both be meant")
@@ -141,7 +144,7 @@ def export(
 
     async def written(reader: "Reader") -> None:
         if not json:
-            sys.stdout.write(csv_line(BLOCKED_COLUMNS))
+            sys.stdout.write(line(BLOCKED_COLUMNS))
         async for entry in reader.blocked.stream(wanted):
             sys.stdout.write(json_line(blocked_object(entry)) if json else blocked_line(entry))
 

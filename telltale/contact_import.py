@@ -4,7 +4,6 @@ Rule: an import that was broken off is simply run again: what is stored already 
 """
 
 import asyncio
-import csv
 import io
 import itertools
 import os
@@ -20,6 +19,7 @@ from typing import BinaryIO, Final, TextIO
 from storage.contact_rows import Bad, Good, UnreadableError, read_csv, read_json, sniffed
 from storage.contacts import Contacts
 from storage.people import Stored
+from storage.table import line
 from telltale.errors import FailureError, UsageError
 
 AT_ONCE: Final = 4000
@@ -88,11 +88,11 @@ class Reading:
     def _records(wanted: Wanted, text: TextIO, head: bytes) -> Iterator[Good | Bad]:
         if _is_json(wanted, head):
             return read_json(text, wanted.lists)
-        line = text.readline(_HEAD_BYTES)
-        delimiter = {"tab": "\t", "\\t": "\t"}.get(wanted.delimiter or "", wanted.delimiter) or sniffed(line)
+        head_line = text.readline(_HEAD_BYTES)
+        delimiter = {"tab": "\t", "\\t": "\t"}.get(wanted.delimiter or "", wanted.delimiter) or sniffed(head_line)
         if len(delimiter) != 1:
             raise UsageError(f'--delimiter "{wanted.delimiter}" is not one character: say ",", ";", "|" or "tab"')
-        return read_csv(itertools.chain([line], text), delimiter, wanted.mapping, wanted.lists)
+        return read_csv(itertools.chain([head_line], text), delimiter, wanted.mapping, wanted.lists)
 
 
 class _Counted(io.RawIOBase):
@@ -179,9 +179,8 @@ def _report(wanted: Wanted, open_files: ExitStack) -> Callable[[Bad], object] | 
         file = open_files.enter_context(wanted.report.open("w", encoding="utf-8", newline=""))
     except OSError as error:
         raise FailureError(f"{wanted.report}: cannot be written: {(error.strerror or str(error)).lower()}") from None
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(["line", "column", "why"])
-    return lambda bad: writer.writerow([bad.line, bad.column, bad.why])
+    file.write(line(["line", "column", "why"]))
+    return lambda bad: file.write(line([str(bad.line), bad.column, bad.why]))
 
 
 def _batches(records: Iterator[Good | Bad]) -> Iterator[tuple[list[Good], list[Bad]]]:

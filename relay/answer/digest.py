@@ -1,23 +1,20 @@
 """One mail to a sender on many recipients: a table to read, and all of them as CSV.
 
-Rule: pure. A cell of the CSV never begins as a formula: what servers said stands there, and programs that open tables
-obey formulas.
+Rule: pure. What servers said stands in the CSV too: no cell of it is a formula (storage/table.py).
 """
 
-import csv
 from collections import Counter
 from collections.abc import Sequence
-from io import StringIO
 from typing import Final
 
 from relay.answer.field import multipart, table_part, text_part
 from relay.answer.letter import Letterhead, header
+from storage import table
 from storage.duty import Collected, Digest, DutyKind
 from storage.reason import plain, reason, spelled
 
 _LINES: Final = 100
 _ADDRESS_CHARS: Final = 40
-_FORMULAS: Final = ("=", "+", "-", "@", "\t")
 _RESULTS: Final = {
     DutyKind.FAILED: "not delivered",
     DutyKind.DELIVERED: "delivered",
@@ -70,16 +67,11 @@ def _reason(one: Collected) -> str:
 
 
 def _csv(collected: Sequence[Collected]) -> str:
-    table = StringIO()
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(("address", "result", "reason", "reply", "subject"))
+    lines = [table.line(("address", "result", "reason", "reply", "subject"))]
     for one in collected:
         reply = one.reply
         said = spelled(reply.code, reply.enhanced, reply.text) if reply else ""
-        writer.writerow(map(_cell, (one.address, _RESULTS[one.kind], _reason(one), said, one.subject)))
-    return table.getvalue()
-
-
-def _cell(text: str) -> str:
-    shown = plain(text)
-    return f"'{shown}" if shown.startswith(_FORMULAS) else shown
+        lines.append(
+            table.line([plain(text) for text in (one.address, _RESULTS[one.kind], _reason(one), said, one.subject)])
+        )
+    return "".join(lines)
