@@ -63,7 +63,8 @@ async def _copy(means: Means, job: Job, offered: Extensions) -> Copy | Reply:
             # We hold the lease, so nobody has ended the recipient: a bug or damage of ours, which no retry mends.
             _log.error(kv(event="content-missing", queue_id=queue_id(job.message.id), to=job.address))
             return ours("5.3.0", "the content of the message is missing in the store, so that it cannot be sent")
-        return means.compose(job, content, offered)
+        made = means.compose(job, content, offered)
+        return made if isinstance(made, Copy | Reply) else await made
     except Exception:  # noqa: BLE001 - see below
         # The one place where a message's own bytes meet our code: whatever they do to it, the worker,
         # the connection and the other recipients go on, and this one is tried again.

@@ -1,6 +1,6 @@
 """What the sites of a worker share, and a recipient as they hold it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 
 from relay.deliver.client import Extensions
@@ -15,7 +15,7 @@ from relay.deliver.slots import Slots
 from relay.deliver.tally import Tally
 from storage.model import Attempt, Job, Reply
 
-Compose = Callable[[Job, bytes, Extensions], Copy | Reply]
+Compose = Callable[[Job, bytes, Extensions], Copy | Reply | Coroutine[None, None, Copy | Reply]]
 
 
 class Entry:

@@ -1,11 +1,14 @@
 """Copies: whatever is wrong with a plan, the message itself goes out, and our log says so."""
 
+import asyncio
 import logging
+from collections.abc import Coroutine
 from email import message_from_bytes
 
 import pytest
 
 from relay.deliver.client import Extensions
+from relay.deliver.copy import Copy
 from relay.deliver.verdict import judge
 from relay.inject.plan import InjectOptions, Plan, plan_message
 from storage.model import Phase, Reply
@@ -97,3 +100,45 @@ def test_re_encoding_is_told(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "telltale.relay"):
         composing(offered=NEITHER)(job(EIGHT), EIGHT)
     assert "event=re-encoded" in caplog.text
+
+
+async def test_a_large_content_is_re_encoded_beside_the_event_loop() -> None:
+    """Copies of one message that are made at once share what they may, and each verifies."""
+    content = EIGHT.replace(b"</p>", b"</p>" + "Grüße\r\n".encode() * 40_000)
+    made = composer()
+    waiting = [made.compose(job(content, number=number), content, NEITHER) for number in range(3)]
+    copies = []
+    for one in waiting:
+        assert isinstance(one, Coroutine)
+        copies.append(asyncio.ensure_future(one))
+    for one in await asyncio.gather(*copies):
+        assert isinstance(one, Copy)
+        assert one.content.isascii()
+        assert verified(one.content, RECORDS) == [True, True]
+    plain = made.compose(job(content), content, NO_SMTPUTF8)
+    assert isinstance(plain, Copy), "nothing needs to be re-encoded"
+
+
+async def test_a_large_content_that_turns_out_to_need_nothing_goes_as_it_is() -> None:
+    content = html(b"<p>Hello</p>\r\n" * 20_000).replace(b"Subject: x", "Subject: Grüße".encode())
+    found = composer().compose(job(content, utf8=True), content, Extensions(smtputf8=True))
+    assert isinstance(found, Coroutine)
+    copy = await found
+    assert isinstance(copy, Copy)
+    assert "Subject: Grüße".encode() in copy.content
+
+
+async def test_a_large_content_that_cannot_be_re_encoded_is_refused() -> None:
+    content = EIGHT.replace(b"text/html", b"multipart/signed; boundary=x") + "Grüße\r\n".encode() * 40_000
+    found = composer().compose(job(content, b""), content, NEITHER)
+    assert isinstance(found, Coroutine)
+    refusal = await found
+    assert isinstance(refusal, Reply)
+    assert refusal.enhanced == "5.6.3"
+
+
+@pytest.mark.parametrize(("field", "told"), [(b"DKIM-Signature: v=1\r\n", True), (b"X: dkim-signature: 1\r\n", False)])
+def test_a_foreign_signature_that_breaks_is_told(field: bytes, told: bool, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "telltale.relay"):
+        composing(offered=NEITHER)(job(field + EIGHT, b""), field + EIGHT)
+    assert ("foreign_dkim=broken" in caplog.text) is told
