@@ -4,18 +4,20 @@ Rule: nothing is stored before everything is known that can be known: a broadcas
 """
 
 import asyncio
+import json
 import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import formataddr, parseaddr
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
 from relay.broadcast.draft import of_html, of_message
 from relay.broadcast.grammar import TemplateError
-from relay.broadcast.letter import Letter
+from relay.broadcast.letter import Contact, Letter
 from relay.broadcast.runner import TURN_FILE
 from storage.address import Address, parse_mailbox
 from storage.broadcast_audience import Audience, Missing, NoSuchListError
@@ -37,6 +39,8 @@ _PERSONAL_CHUNK: Final = 100
 _CHUNK_BYTES: Final = 8 << 20
 _CHUNKS_AT_ONCE_BYTES: Final = 1 << 20
 _LOOK_SECONDS: Final = 0.25
+# Copies that the pre-flight makes.
+_TRIED: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +157,8 @@ def pre_flight(state_dir: Path, wanted: Wanted, now_ms: int) -> tuple[Audience, 
         if recipients is not None:
             audience.add(recipients.entries(), personal=letter.personal)
         missing = audience.missing(letter.needs) if letter.personal else []
+        if letter.personal and not missing:
+            _try(letter, audience)
         counts = audience.judge(wanted.name, now_ms)
     except NoSuchListError as error:
         audience.close()
@@ -162,6 +168,16 @@ def pre_flight(state_dir: Path, wanted: Wanted, now_ms: int) -> tuple[Audience, 
         raise
     bad, first_bad = (recipients.bad, recipients.first_bad) if recipients else (0, [])
     return audience, PreFlight(counts, missing, bad, first_bad, time.monotonic() - began)
+
+
+def _try(letter: Letter, audience: Audience) -> None:
+    """Make some copies, since a template may only fail with somebody's fields; raises FailureError."""
+    for chunk in islice(audience.chunks(_TRIED), 1):
+        for address, name, fields in json.loads(chunk.recipients):
+            try:
+                letter.personal_copy(Contact(address, name, fields))
+            except TemplateError as error:
+                raise FailureError(f"for {address}: {error}") from None
 
 
 def chunk_size(template_bytes: int, *, personal: bool, per_hour: int | None) -> int:

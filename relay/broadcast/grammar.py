@@ -56,11 +56,15 @@ class Text:
     """All fields that it mentions."""
 
     def render(self, fields: Mapping[str, str]) -> str:
-        """Return the text for a contact; raises TemplateError where a field is missing after all."""
+        """Return the text for a contact; raises TemplateError where a field is missing after all, or is no number."""
         try:
             return self.template.render({**fields, CONTACT: fields})
         except UndefinedError as error:
             raise TemplateError(f"{self.template.name}: {error.message}") from None
+        except (TypeError, ValueError, ArithmeticError) as error:
+            # Such as {% if age > 18 %}: all fields are texts.
+            told = f"{self.template.name}: {error}; fields are texts: {{{{ field|int }}}} is a number"
+            raise TemplateError(told) from None
 
 
 def _environment(*, html: bool) -> SandboxedEnvironment:

@@ -147,12 +147,23 @@ class Runner:
             del self._sending[gone]
         seconds = _LOOK_SECONDS
         for run in runs:
-            seconds = min(seconds, await self._some(run))
+            seconds = min(seconds, await self._some_or_told(run))
         if self._clock() >= self._sweep_at:
             self._sweep_at = self._clock() + _SWEEP_SECONDS
             while await self._store.broadcasts.sweep(self._now_ms()):
                 continue
         return seconds
+
+    async def _some_or_told(self, run: Run) -> float:
+        try:
+            return await self._some(run)
+        except (StoreFailedError, StoreFullError, OSError):
+            raise
+        except Exception as error:  # noqa: BLE001 - a bug in one run must not hold up the others, nor come back for ever
+            _log.exception(kv(event="broadcast-paused", name=run.name))
+            note = f"our bug: {type(error).__name__}; the log of the relay says more"
+            await self._store.broadcasts.order(run.id, RunOrder.PAUSE, self._now_ms(), note)
+            return _LOOK_SECONDS
 
     async def _some(self, run: Run) -> float:
         if run.state is RunState.SCHEDULED and not await self._store.broadcasts.begin(run.id, self._now_ms()):

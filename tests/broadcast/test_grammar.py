@@ -94,3 +94,10 @@ def test_who_has_all_that_is_needed_is_never_missing_a_field(source: str, has: s
         return
     if text.needs <= has:
         text.render(dict.fromkeys(has, "v"))
+
+
+@pytest.mark.parametrize("source", ["{% if age > 18 %}x{% endif %}", "{{ 3 in age }}", "{{ 'a' in age|int }}"])
+def test_a_text_that_is_taken_for_a_number_is_told(source: str) -> None:
+    with pytest.raises(TemplateError, match="fields are texts"):
+        read(source, "m", html=False).render({"age": "20"})
+    assert read("{% if age|int > 18 %}x{% endif %}", "m", html=False).render({"age": "20"}) == "x"

@@ -9,12 +9,14 @@ from pathlib import Path
 import pytest
 
 from relay.broadcast.draft import of_html
+from relay.broadcast.letter import Letter
 from relay.broadcast.pace import Pace
 from relay.broadcast.runner import Runner, RunnerSettings, processes
 from relay.broadcasting import preparing
 from relay.inject.plan import InjectOptions
 from relay.receive.accept import Acceptor
 from storage.broadcast_model import Chunk, NewRun, Run, RunOrder, RunState
+from storage.commit import StoreFullError
 from storage.model import Job, LogFilter, Reply
 from storage.reader import Reader
 from storage.status import Event, Status
@@ -227,6 +229,33 @@ async def test_a_run_whose_copy_cannot_be_made_is_paused_with_the_reason(house: 
     assert run.state is RunState.PAUSED
     assert "'city' is undefined" in run.note
     assert await house.sent() == []
+
+
+async def test_a_bug_in_one_run_holds_up_no_other(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is paused and says so, and does not come back each second."""
+    first, second = await house.started(PEOPLE, template=PAGE, name="First"), await house.started(PEOPLE)
+
+    def broken(*_: object) -> bytes:
+        raise KeyError("a bug")
+
+    monkeypatch.setattr(Letter, "personal_copy", broken)
+    await house.runner().step()
+    run = await house.run(first)
+    assert (run.state, run.note) == (RunState.PAUSED, "our bug: KeyError; the log of the relay says more")
+    assert (await house.run(second)).state is RunState.DONE
+
+
+async def test_a_store_that_takes_nothing_pauses_no_run(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_id = await house.started(PEOPLE)
+
+    async def refuse(*_: object) -> None:
+        raise StoreFullError("no room")
+
+    with monkeypatch.context() as full:
+        full.setattr(house.store.broadcasts, "send", refuse)
+        with pytest.raises(StoreFullError):
+            await house.runner().step()
+    assert (await house.run(run_id)).state is RunState.SENDING
 
 
 async def test_an_address_in_other_scripts_does_not_make_the_others_need_smtputf8(house: House) -> None:

@@ -145,6 +145,15 @@ def test_files_that_cannot_be_used(told: Told, file: str, content: bytes, why: s
     assert why in told(*SEND, "--yes", code=1)[1]
 
 
+def test_a_template_that_fails_with_somebody_s_fields_is_told_before_anything_goes(told: Told, tmp_path: Path) -> None:
+    Path("m.html").write_text("{% if age > 18 %}x{% endif %}")
+    Path("p.csv").write_text("email,age\na@x.test,20\n")
+    assert "for a@x.test: m.html, text: '>' not supported" in told(*SEND, "--yes", code=1)[1]
+    assert runs(tmp_path / "state") == []
+    Path("m.html").write_text("{% if age|int > 18 %}x{% endif %}")
+    told(*SEND, "--dry-run")
+
+
 def test_a_list_that_is_not_there(told: Told) -> None:
     sent = [word for word in SEND if word not in {"--to", "p.csv"}]
     assert told(*sent, "--list", "Readers", code=1)[1] == 'telltale: there is no list "Readers"\n'
