@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from storage import contact_verbs, unsubscribe_verbs
+from storage import contact_edit_verb, contact_verbs, unsubscribe_verbs
 from storage.lane import Lane
 from storage.people import NewContact, Stored, Unsubscription
 
@@ -20,6 +20,10 @@ class Contacts:
         A text in its place says why one was left out, such as an address that is another contact's.
         """
         return await self._writer.call(contact_verbs.put, (contacts, now_ms))
+
+    async def edit(self, contact_id: int, contact: NewContact, now_ms: int) -> Stored | str:
+        """Make a contact what a form says, with exactly these addresses; a text says why it stays as it is."""
+        return await self._writer.call(contact_edit_verb.edit, (contact_id, contact, now_ms))
 
     async def remove(self, contact_ids: Sequence[int]) -> int:
         """Remove contacts, from their lists too; return how many. What they unsubscribed from stays known."""

@@ -13,10 +13,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final, TextIO
 
-from storage.address import Fault, parse_domain
-from storage.contact_rows import parsed, sniffed
+from storage.contact_rows import sniffed
 from storage.people import Source
 from storage.table import text_of
+from storage.typed import NotMeant, blockable
 from telltale.errors import FailureError
 
 _HEADERS: Final = ("address", "email", "e-mail", "recipient")
@@ -34,25 +34,6 @@ class Named:
     source: Source | None = None
     """None: what the file says is none of ours, or nothing."""
     created_ms: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class NotBlockable:
-    """What a text is that cannot be blocked."""
-
-    why: str
-
-
-def blockable(text: str) -> str | NotBlockable:
-    """Return an address, or "@domain" with its domain in A-labels."""
-    text = text.strip()
-    if not text:
-        return NotBlockable("there is no address")
-    if not text.startswith("@"):
-        address = parsed(text)
-        return NotBlockable(address) if isinstance(address, Fault) else address
-    domain = parse_domain(text[1:]) if text.isprintable() else Fault.DOMAIN
-    return NotBlockable(domain) if isinstance(domain, Fault) else f"@{domain}"
 
 
 def read(file: str, bad: list[tuple[int, str]]) -> Iterator[Named]:
@@ -106,14 +87,14 @@ def _lines(lines: Iterator[str], bad: list[tuple[int, str]]) -> Iterator[Named]:
             bad.append((number, found.why))
 
 
-def _named(address: str, cells: dict[str, str]) -> Named | NotBlockable:
+def _named(address: str, cells: dict[str, str]) -> Named | NotMeant:
     found = blockable(address)
-    if isinstance(found, NotBlockable):
+    if isinstance(found, NotMeant):
         return found
     expires_ms, created_ms = (_time(cells.get(name, "")) for name in ("expires", "created"))
     for name, time in (("expires", expires_ms), ("created", created_ms)):
         if time is None and cells.get(name):
-            return NotBlockable(f'{name} "{cells[name][:40]}" is no ISO time')
+            return NotMeant(f'{name} "{cells[name][:40]}" is no ISO time')
     reason = "".join(char for char in cells.get("reason", "") if char.isprintable())
     source = cells.get("source", "").lower()
     return Named(

@@ -34,7 +34,6 @@ For = Annotated[str | None, typer.Option("--for", metavar="TIME", help='How long
 
 _SHOWN: Final = 100
 _AT_ONCE: Final = 1000
-_MOST_REASON_CHARS: Final = 300
 
 block = typer.Typer(help="The Blocked Email list: nothing is sent to who is on it.")
 
@@ -89,6 +88,7 @@ def import_(
 ) -> None:
     """Block what a file names: an address or @domain a line, or CSV as `block export` writes it."""
     from storage.people import Blocked, Source
+    from storage.typed import MAX_REASON_CHARS
     from telltale.block_file import read
 
     now = now_ms()
@@ -96,7 +96,7 @@ def import_(
     bad: list[tuple[int, str]] = []
 
     def entry(one: "Named") -> Blocked:
-        said = _reason(reason) or one.reason[:_MOST_REASON_CHARS]
+        said = _reason(reason) or one.reason[:MAX_REASON_CHARS]
         source, since = one.source or Source.IMPORT, now if one.created_ms is None else min(one.created_ms, now)
         return Blocked(one.address, source, since, said, one.category, one.expires_ms if ends is None else ends)
 
@@ -270,7 +270,7 @@ def _source(text: str) -> "Source":
 
 
 def _blockable(text: str) -> str:
-    from telltale.block_file import blockable
+    from storage.typed import blockable
 
     found = blockable(text)
     if isinstance(found, str):
@@ -279,8 +279,10 @@ def _blockable(text: str) -> str:
 
 
 def _reason(text: str) -> str:
-    if len(text) > _MOST_REASON_CHARS or not text.isprintable():
-        raise UsageError(f"--reason is one line of at most {_MOST_REASON_CHARS} printable characters")
+    from storage.typed import MAX_REASON_CHARS, wrong_reason
+
+    if wrong_reason(text):
+        raise UsageError(f"--reason is one line of at most {MAX_REASON_CHARS} printable characters")
     return text
 
 

@@ -69,11 +69,11 @@ async def put(store: "Store", new: "NewContact") -> None:
 
 def list_names(given: Sequence[str]) -> tuple[str, ...]:
     """Return names of lists; raises UsageError for what cannot be one."""
+    from storage.typed import wrong_list
+
     for name in given:
-        if not name.strip() or not name.isprintable() or name != name.strip() or any(sign in name for sign in ",;|"):
-            raise UsageError(
-                f'"{name}" cannot be the name of a list: it has printable characters, none of them a comma, ";" or "|"'
-            )
+        if wrong := wrong_list(name):
+            raise UsageError(wrong)
     return tuple(given)
 
 

@@ -7,8 +7,9 @@ from typing import Final
 
 from report.asked import Route
 from report.html import NAV
-from report.pages import account, export, live, log, login
+from report.pages import account, blocked, contacts, export, live, log, login, users
 
-_MODULES: Final = (log, export, live, login, account)
+_MODULES: Final = (log, export, live, contacts, blocked, users, login, account)
 ROUTES: Final[tuple[Route, ...]] = tuple(route for module in _MODULES for route in module.ROUTES)
-NAV.extend(log.NAV)
+for module in (log, contacts, blocked, users):
+    NAV.extend(module.NAV)

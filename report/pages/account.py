@@ -1,11 +1,11 @@
-"""The account of who is logged in: where else that is so, and another password.
+"""The account of who is logged in: where else that is so, another password, own API tokens.
 
 Rule: whoever changes a password proves the old one, and ends all other sessions with it.
 """
 
 import time
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final
 
 from aiohttp import web
 
@@ -14,6 +14,7 @@ from report.asked import Asked, Route
 from report.forms import posted
 from report.html import page, see_other
 from report.pages.login import wrong_password
+from report.pages.users import drop_token, new_token
 from storage.access import Scope
 from storage.passwords import Unproven
 
@@ -23,15 +24,17 @@ async def show(asked: Asked) -> web.Response:
     return await _shown(asked)
 
 
-async def _shown(asked: Asked, *, wrong: str = "", status: HTTPStatus = HTTPStatus.OK) -> web.Response:
+async def _shown(asked: Asked, *, wrong: str = "", status: HTTPStatus = HTTPStatus.OK, **more: Any) -> web.Response:
     who = asked.who
-    facts = {
+    facts: dict[str, Any] = {
         "sessions": await asked.desk.reader.sessions_of(who.user),
         "tokens": await asked.desk.reader.tokens(who.user),
         "wrong": wrong,
         "changed": "changed" in asked.request.query,
+        "scopes": sorted(who.scopes),
+        "secret": None,
     }
-    return page(asked, "account.html", facts, status=status)
+    return page(asked, "account.html", facts | more, status=status)
 
 
 async def change_password(asked: Asked) -> web.Response:
@@ -54,7 +57,26 @@ async def change_password(asked: Asked) -> web.Response:
     return answer
 
 
+async def add_token(asked: Asked) -> web.Response:
+    """Make a token that acts for who is logged in, and show it once."""
+    fields = await posted(asked)
+    user = await asked.desk.reader.user(asked.who.user)
+    made = ["There is no such user any more."] if user is None else await new_token(asked, fields, user)
+    if isinstance(made, list):
+        return await _shown(asked, wrong=" ".join(made), status=HTTPStatus.UNPROCESSABLE_ENTITY)
+    return await _shown(asked, secret=made)
+
+
+async def remove_token(asked: Asked) -> web.Response:
+    """Remove an own token."""
+    fields = await posted(asked)
+    await drop_token(asked, asked.who.user, fields.get("prefix", ""))
+    return see_other(asked, "/account")
+
+
 ROUTES: Final = (
     Route("GET", "/account", show, Scope.LOG_READ),
     Route("POST", "/account/password", change_password, Scope.LOG_READ),
+    Route("POST", "/account/tokens", add_token, Scope.LOG_READ),
+    Route("POST", "/account/tokens/remove", remove_token, Scope.LOG_READ),
 )

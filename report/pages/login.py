@@ -105,7 +105,7 @@ async def set_up(asked: Asked) -> web.Response:
     """Make the first administrator, and log in."""
     fields = await posted(asked)
     name, password = fields.get("name", "").strip(), fields.get("password", "")
-    wrong = _wrong_name(name) or wrong_password(password, fields.get("again", ""))
+    wrong = wrong_name(name) or wrong_password(password, fields.get("again", ""))
     link, now_ms = hashed(asked.request.match_info["secret"]), asked.desk.clock_ms()
     if wrong is None:
         if not await asked.desk.reader.has_setup_link(link, now_ms):
@@ -123,7 +123,8 @@ async def set_up(asked: Asked) -> web.Response:
     return _with_key(asked, "setup.html", {"name": name, "wrong": wrong}, HTTPStatus.UNPROCESSABLE_ENTITY)
 
 
-def _wrong_name(name: str) -> str | None:
+def wrong_name(name: str) -> str | None:
+    """Return what is wrong with a new user's name, in a sentence; None: nothing."""
     if not 0 < len(name) <= MAX_NAME_CHARS or not name.isprintable() or any(char.isspace() for char in name):
         return f"A name has 1 to {MAX_NAME_CHARS} printable characters and no blanks."
     return None
