@@ -2,7 +2,8 @@
 
 Rules: pure. A template is checked before it is used: what is not in the lists below is refused with its line, so
 that a text costs a time that is linear in its length and in that of the fields. There are no loops, no assignments, no
-calls, no arithmetic. A field that the contact lacks is an error, unless the template says what then.
+calls, no arithmetic. A field that the contact lacks is an error, unless the template says what then, or asks only
+whether it is there.
 """
 
 from collections.abc import Iterator, Mapping
@@ -67,9 +68,18 @@ class Text:
             raise TemplateError(told) from None
 
 
+class _Absent(StrictUndefined):
+    """A field that the contact lacks: false where it is asked for, an error wherever its text is needed."""
+
+    __slots__ = ()
+
+    def __bool__(self) -> bool:
+        return False
+
+
 def _environment(*, html: bool) -> SandboxedEnvironment:
     environment = SandboxedEnvironment(
-        undefined=StrictUndefined, autoescape=html, keep_trailing_newline=True, newline_sequence="\n"
+        undefined=_Absent, autoescape=html, keep_trailing_newline=True, newline_sequence="\n"
     )
     environment.globals.clear()
     return environment
@@ -179,16 +189,36 @@ def _needed(node: nodes.Node, granted: frozenset[str]) -> Iterator[str]:
     elif isinstance(node, nodes.If):
         yield from _of_if(node, granted)
     elif isinstance(node, nodes.CondExpr):
-        yield from _needed(node.test, granted)
+        yield from _of_test(node.test, granted)
         yield from _needed(node.expr1, granted | _granted(node.test))
         if node.expr2 is not None:
             yield from _needed(node.expr2, granted | _granted_by_not(node.test))
     elif isinstance(node, nodes.And):
+        # What is written of `a and b` is `a` where that is false.
         yield from _needed(node.left, granted)
         yield from _needed(node.right, granted | _granted(node.left))
+    elif isinstance(node, nodes.Or):
+        yield from _of_test(node.left, granted)
+        yield from _needed(node.right, granted | _granted_by_not(node.left))
+    elif isinstance(node, nodes.Not):
+        yield from _of_test(node.node, granted)
     else:
         for child in node.iter_child_nodes():
             yield from _needed(child, granted)
+
+
+def _of_test(node: nodes.Node, granted: frozenset[str]) -> Iterator[str]:
+    """Yield the fields that are needed to tell whether `node` is true: a field that is not there is not."""
+    if _field(node) is not None:
+        return
+    if isinstance(node, nodes.And):
+        yield from _of_test(node.left, granted)
+        yield from _of_test(node.right, granted | _granted(node.left))
+    elif isinstance(node, nodes.Or):
+        yield from _of_test(node.left, granted)
+        yield from _of_test(node.right, granted | _granted_by_not(node.left))
+    else:
+        yield from _needed(node, granted)
 
 
 def _of_default(node: nodes.Filter, granted: frozenset[str]) -> Iterator[str]:
@@ -199,7 +229,7 @@ def _of_default(node: nodes.Filter, granted: frozenset[str]) -> Iterator[str]:
 
 
 def _of_if(node: nodes.If, granted: frozenset[str]) -> Iterator[str]:
-    yield from _needed(node.test, granted)
+    yield from _of_test(node.test, granted)
     for child in node.body:
         yield from _needed(child, granted | _granted(node.test))
     otherwise = granted | _granted_by_not(node.test)
@@ -214,15 +244,20 @@ def _granted(test: nodes.Node) -> frozenset[str]:
     """Return the fields that are there where `test` is true."""
     if isinstance(test, nodes.And):
         return _granted(test.left) | _granted(test.right)
+    if isinstance(test, nodes.Or):
+        return _granted(test.left) & _granted(test.right)
     if isinstance(test, nodes.Not):
         return _granted_by_not(test.node)
-    return _tested(test, "defined")
+    field = _field(test)
+    return _tested(test, "defined") if field is None else frozenset({field})
 
 
 def _granted_by_not(test: nodes.Node) -> frozenset[str]:
     """Return the fields that are there where `test` is false."""
     if isinstance(test, nodes.Or):
         return _granted_by_not(test.left) | _granted_by_not(test.right)
+    if isinstance(test, nodes.And):
+        return _granted_by_not(test.left) & _granted_by_not(test.right)
     if isinstance(test, nodes.Not):
         return _granted(test.node)
     return _tested(test, "undefined")

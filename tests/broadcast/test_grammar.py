@@ -15,13 +15,24 @@ from relay.broadcast.grammar import TemplateError, read
         ('{{ contact["a"] }} {{ contact.b }}', "ab", "ab"),
         ("{{ a|default('x') }} {{ b|d(c) }}", "c", "abc"),
         ("{{ a|upper|default('x') }}", "a", "a"),
-        ("{% if a %}{{ b }}{% else %}{{ c }}{% endif %}", "abc", "abc"),
+        ("{% if a %}{{ b }}{% else %}{{ c }}{% endif %}", "bc", "abc"),
+        ("{% if a %}{{ a }}{% endif %}", "", "a"),
+        ("{% if not a %}x{% else %}{{ a }}{% endif %}", "", "a"),
+        ("{% if a and b %}{{ a ~ b }}{% elif c %}{{ c }}{% endif %}", "", "abc"),
+        ("{% if a or b %}{{ a }}{% endif %}", "a", "ab"),
+        ("{% if (a and b) or a %}{{ a }}{% endif %}", "", "ab"),
+        ("{% if not (a is undefined and b is undefined) %}{{ a }}{% endif %}", "a", "ab"),
+        ("{% if a is undefined and a is undefined %}x{% else %}{{ a }}{% endif %}", "", "a"),
+        ("{% if a and a == 'x' %}{{ b if b else a }}{% endif %}", "", "ab"),
+        ("{% if a == 'x' %}y{% endif %}{{ b if not c }}", "ab", "abc"),
+        ("{{ a or 'x' }}{{ b and 'x' }}{{ not c }}", "b", "abc"),
+        ("{{ a or b }}", "b", "ab"),
         ("{% if a is defined %}{{ a }}{{ b }}{% else %}{{ a }}{% endif %}", "ab", "ab"),
         ("{% if a is defined %}{{ a }}{% endif %}", "", "a"),
         ("{% if a is undefined %}x{% else %}{{ a }}{% endif %}", "", "a"),
         ("{% if a is undefined or b is undefined %}x{% else %}{{ a }}{{ b }}{% endif %}", "", "ab"),
         ("{% if a is defined and a == 'x' %}{{ a }}{% endif %}", "", "a"),
-        ("{% if a is defined or b %}{{ a }}{% endif %}", "ab", "ab"),
+        ("{% if a is defined or b %}{{ a }}{% endif %}", "a", "ab"),
         ("{% if not a is undefined %}{{ a }}{% endif %}", "", "a"),
         ("{% if not a is defined %}x{% else %}{{ a }}{% endif %}", "", "a"),
         ("{% if a is undefined %}x{% elif b is undefined %}{{ a }}{% else %}{{ a ~ b }}{% endif %}", "", "ab"),
@@ -76,6 +87,12 @@ def test_a_field_is_text_and_never_a_template() -> None:
     assert read("{{ a }}", "m", html=False).render({"a": "{{ b }}"}) == "{{ b }}"
 
 
+def test_a_field_that_is_missing_is_false_where_it_is_asked_for() -> None:
+    text = read("{% if a %}yes{% else %}no{% endif %}{{ a or '!' }}{{ '?' if not a }}", "m", html=True)
+    assert text.render({}) == "no!?"
+    assert text.render({"a": "1"}) == "yes1"
+
+
 def test_a_missing_field_is_an_error() -> None:
     with pytest.raises(TemplateError, match="m: 'a' is undefined"):
         read("{{ a }}", "m", html=False).render({})
@@ -83,6 +100,7 @@ def test_a_missing_field_is_an_error() -> None:
 
 _PIECES = ["{{ a }}", "{{ b|d('') }}", "{% if a is defined %}", "{% else %}", "{% endif %}", "{{ b }}", "x", "{{", "%}"]
 _PIECES += ["{% if b is undefined %}", "{% elif a %}", "{{ a if b is defined else b }}", "{% if a and b is defined %}"]
+_PIECES += ["{% if a or b %}", "{{ a or b }}", "{{ a and b }}", "{% if not (a and b) %}", "{% if a == 'v' and b %}"]
 
 
 @given(st.lists(st.sampled_from(_PIECES), max_size=12).map("".join), st.sets(st.sampled_from("ab")))
