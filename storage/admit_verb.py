@@ -38,10 +38,20 @@ _TWICE: Final = Admitted(_DUPLICATE, "the same address came before in this messa
 
 def admit(transaction: Transaction, wanted: Sequence["Acceptance"]) -> list[list[Admitted]]:
     """Decide on the recipients of new messages, in their order."""
-    held = _held_back(transaction, wanted)
+    held = _held_back(transaction, wanted) | _declined(wanted)
     fold = transaction.policy.contacts.fold_local_part
     decisions = [_decided(acceptance.recipients, held, fold=fold) for acceptance in wanted]
     return _once(transaction, wanted, decisions) if any(one.once for one in wanted) else decisions
+
+
+def _declined(wanted: Sequence["Acceptance"]) -> dict[int, Admitted]:
+    """Return whom the list that a message goes to holds back."""
+    return {
+        id_: _no_email(acceptance.message.broadcast_type or "such", None)
+        for acceptance in wanted
+        if acceptance.declined
+        for id_ in acceptance.declined
+    }
 
 
 def _decided(recipients: Sequence[NewRecipient], held: dict[int, Admitted], *, fold: bool) -> list[Admitted]:

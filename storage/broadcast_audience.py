@@ -15,7 +15,7 @@ from typing import Any, Final, Self
 
 from storage import database
 from storage.address import address_key, type_key
-from storage.broadcast_model import Chunk
+from storage.broadcast_model import Chunk, Hold
 from storage.people import ALL_TYPES
 from storage.statements import clean
 from storage.status import Status
@@ -36,6 +36,8 @@ class Entry:
     name: str
     fields: Mapping[str, str]
     """Without those that are empty."""
+    declines: bool = False
+    """Whether none of its addresses takes the type."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,8 @@ class Missing:
 
 _TABLE: Final = (
     "CREATE TABLE audience (position INTEGER PRIMARY KEY, address TEXT NOT NULL, key TEXT NOT NULL, domain TEXT NOT"
-    " NULL, name TEXT NOT NULL, fields TEXT NOT NULL, verdict TEXT)"
+    " NULL, name TEXT NOT NULL, fields TEXT NOT NULL, declines INTEGER NOT NULL"
+    " DEFAULT 0, verdict TEXT)"
 )
 _TAKES: Final = "(a.types IS NULL OR :type IN (SELECT value FROM json_each(a.types)))"
 _LEFT: Final = (
@@ -88,8 +91,18 @@ _HELD: Final = (
     "SELECT EXISTS (SELECT 1 FROM store.contact_address WHERE types IS NOT NULL)"
     " OR EXISTS (SELECT 1 FROM store.unsubscribed), EXISTS (SELECT 1 FROM store.blocked)"
 )
+_TWICE: Final = (
+    f"UPDATE audience SET verdict = '{Status.DUPLICATE}' WHERE position IN (SELECT position FROM (SELECT position,"
+    " row_number() OVER (PARTITION BY key ORDER BY position) AS time FROM audience WHERE verdict IS NULL)"
+    " WHERE time > 1)"
+)
+_LISTED: Final = (
+    f"CASE WHEN declines THEN json_array(address, name, json(fields), {Hold.CHOICE:d})"
+    " WHEN verdict IS NULL THEN json_array(address, name, json(fields))"
+    f" ELSE json_array(address, name, json(fields), {Hold.JUDGED:d}) END"
+)
 _CHUNK: Final = (
-    "SELECT count(*), json_group_array(json_array(address, name, json(fields))) FROM"
+    f"SELECT count(*), json_group_array(json({_LISTED})) FROM"
     " (SELECT * FROM audience WHERE position > ? AND position <= ? ORDER BY position)"
 )
 
@@ -104,6 +117,7 @@ class Audience:
         self._fold = fold
         self._unique = True
         """Whether no address can be here twice."""
+        self._some_decline = False
 
     @classmethod
     def open(cls, state_dir: Path, type_: str, *, fold: bool) -> Self:
@@ -127,42 +141,49 @@ class Audience:
         number: int = self._connection.execute("SELECT ifnull(max(position), 0) FROM audience").fetchone()[0]
         return number
 
-    def add_list(self, name: str, *, personal: bool) -> None:
+    def add_list(self, name: str, *, personal: bool) -> int:
         """Add the contacts of a list, each by the first of its addresses that takes the type.
 
-        `personal`: with their fields. Raises NoSuchListError.
+        `personal`: with their fields. Returns how many were left out since they have no address at all. Raises
+        NoSuchListError.
         """
         found = self._connection.execute("SELECT id FROM store.list WHERE name = ?", (clean(name),)).fetchone()
         if found is None:
             raise NoSuchListError(f'there is no list "{name}"')
         self._unique = self._unique and not len(self)
         values = {"type": self._type, "fold": self._fold, "personal": personal, "list": found[0]}
-        self._connection.execute(_FROM_LIST, values)
+        added = self._connection.execute(_FROM_LIST, values).rowcount
+        members = self._connection.execute("SELECT count(*) FROM store.list_member WHERE list_id = ?", found).fetchone()
+        return int(members[0]) - added
 
     def add(self, entries: Iterable[Entry], *, personal: bool) -> None:
         """Add people who need not be contacts, some thousand at a time."""
         self._unique = False
         entries = iter(entries)
-        sql = "INSERT INTO audience (address, key, domain, name, fields) VALUES (?, ?, ?, ?, ?)"
+        sql = "INSERT INTO audience (address, key, domain, name, fields, declines) VALUES (?, ?, ?, ?, ?, ?)"
         while some := list(islice(entries, _ROWS_AT_ONCE)):
             self._connection.execute("BEGIN")
             self._connection.executemany(sql, [self._values(entry, personal=personal) for entry in some])
             self._connection.execute("COMMIT")
 
-    def _values(self, entry: Entry, *, personal: bool) -> tuple[str, ...]:
+    def _values(self, entry: Entry, *, personal: bool) -> tuple[str | bool, ...]:
+        self._some_decline = self._some_decline or entry.declines
         key = address_key(entry.address, fold=self._fold)
         fields = json.dumps(dict(entry.fields), ensure_ascii=False) if personal else "{}"
         domain = entry.address.rpartition("@")[2]
-        return clean(entry.address), clean(key), domain, clean(entry.name), clean(fields)
+        return clean(entry.address), clean(key), domain, clean(entry.name), clean(fields), entry.declines
 
     def missing(self, needed: Iterable[str]) -> list[Missing]:
-        """Return which of the fields some of them lack; a field that is empty is missing."""
+        """Return which of the fields some of those lack who are to be sent it, as judged.
+
+        A field that is empty is missing.
+        """
         lacks = {field: self._lack(field) for field in sorted(needed) if field != "address"}
         if not lacks:
             return []
         sums = ", ".join(f"sum({condition})" for condition, _ in lacks.values())
         values = [value for _, some in lacks.values() for value in some]
-        counts = self._connection.execute(f"SELECT {sums} FROM audience", values).fetchone()
+        counts = self._connection.execute(f"SELECT {sums} FROM audience WHERE verdict IS NULL", values).fetchone()
         return [
             Missing(field, count, self._first(*lacks[field]))
             for field, count in zip(lacks, counts, strict=True)
@@ -175,32 +196,32 @@ class Audience:
         return (f"(name = '' AND {condition})" if field == "name" else condition), [field]
 
     def _first(self, condition: str, values: Sequence[str]) -> tuple[str, ...]:
-        sql = f"SELECT address FROM audience WHERE {condition} ORDER BY position LIMIT {_SHOWN}"
+        sql = f"SELECT address FROM audience WHERE verdict IS NULL AND {condition} ORDER BY position LIMIT {_SHOWN}"
         return tuple([address for (address,) in self._connection.execute(sql, values)])
 
     def judge(self, name: str, now_ms: int, owner: str = "") -> dict[Status, int]:
-        """Return how many would be what, if the broadcast of this name went now."""
+        """Decide on everybody, as if the broadcast of this name went now; return how many would be what."""
         values: dict[str, Any] = {"type": self._type, "fold": self._fold, "now": now_ms}
         sql = "SELECT id FROM store.broadcast WHERE owner = ? AND name = ?"
         found = self._connection.execute(sql, (clean(owner), clean(name))).fetchone()
         choosy, blocked = self._connection.execute(_HELD).fetchone()
         cases = [
+            *([f"WHEN declines THEN '{Status.NO_EMAIL_SELECTED}'"] if self._some_decline else []),
             *([f"WHEN {_CHOICE} THEN '{Status.NO_EMAIL_SELECTED}'"] if choosy else []),
             *([f"WHEN {_BLOCKED} THEN '{Status.BLOCKED}'"] if blocked else []),
             *([f"WHEN {_MET} THEN '{Status.DUPLICATE}'"] if found else []),
         ]
         if found:
             values["broadcast"] = found[0]
-        counts = dict.fromkeys((Status.UNSENT, Status.BLOCKED, Status.DUPLICATE, Status.NO_EMAIL_SELECTED), 0)
         if cases:
             self._connection.execute(f"UPDATE audience SET verdict = CASE {' '.join(cases)} END", values)
+        if not self._unique:
+            sql = "SELECT count(*) > count(DISTINCT key) FROM audience WHERE verdict IS NULL"
+            if self._connection.execute(sql).fetchone()[0]:
+                self._connection.execute(_TWICE)
+        counts = dict.fromkeys((Status.UNSENT, Status.BLOCKED, Status.DUPLICATE, Status.NO_EMAIL_SELECTED), 0)
         for verdict, count in self._connection.execute("SELECT verdict, count(*) FROM audience GROUP BY verdict"):
             counts[Status(verdict or Status.UNSENT)] += count
-        if not self._unique:
-            sql = "SELECT count(*) - count(DISTINCT key) FROM audience WHERE verdict IS NULL"
-            (again,) = self._connection.execute(sql).fetchone()
-            counts[Status.UNSENT] -= again
-            counts[Status.DUPLICATE] += again
         return counts
 
     def chunks(self, size: int) -> Iterator[Chunk]:

@@ -4,8 +4,8 @@ Rule: values only; no clock, no chance, no database. Times are milliseconds sinc
 """
 
 from dataclasses import dataclass, field
-from enum import StrEnum
-from typing import Final
+from enum import IntEnum, StrEnum
+from typing import Final, NamedTuple
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,26 @@ class Chunk:
     """From 0 on, without gaps."""
     count: int
     recipients: bytes = field(repr=False)
-    """A JSON array of [address, name, fields]."""
+    """A JSON array of [address, name, fields] or [address, name, fields, Hold]."""
+
+
+class Hold(IntEnum):
+    """Whether it is known already that somebody on a list will be sent nothing."""
+
+    NO = 0
+    JUDGED = 1
+    """The pre-flight held it back, so fields may be missing; what becomes of it, admission decides."""
+    CHOICE = 2
+    """The list itself says that the contact has no address for the type."""
+
+
+class Listed(NamedTuple):
+    """Somebody on the list of a run."""
+
+    address: str
+    name: str
+    fields: dict[str, str]
+    hold: Hold = Hold.NO
 
 
 @dataclass(frozen=True, slots=True)

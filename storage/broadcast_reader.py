@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from storage.address import address_key
-from storage.broadcast_model import Run, RunState, Subscription
+from storage.broadcast_model import Hold, Listed, Run, RunState, Subscription
 from storage.logquery import RECIPIENTS_OF_M, Query
 from storage.statements import clean
 from storage.status import Status
@@ -31,6 +31,12 @@ _WAITING: Final = (
     "SELECT count(*), min(b.message_id) FROM broadcast_run_message b"
     " CROSS JOIN recipient r INDEXED BY recipient_pending ON r.message_id = b.message_id"
     f" WHERE b.message_id >= ? AND b.run_id = ? AND r.due_ms IS NOT NULL AND r.status = '{Status.UNSENT}'"
+)
+_WOULD_GO: Final = (
+    "SELECT r.domain, count(*) FILTER (WHERE r.lease IS NOT NULL OR r.due_ms <= ?), min(b.message_id)"
+    " FROM broadcast_run_message b CROSS JOIN recipient r INDEXED BY recipient_pending ON r.message_id = b.message_id"
+    f" WHERE b.message_id >= ? AND b.run_id = ? AND r.due_ms IS NOT NULL AND r.status = '{Status.UNSENT}'"
+    " GROUP BY r.domain"
 )
 _STATUSES: Final = (
     "SELECT r.status, count(*) FROM broadcast_run_message b CROSS JOIN message m ON m.id = b.message_id"
@@ -77,11 +83,11 @@ class BroadcastReader:
         ((template,),) = await self._ask(Query("SELECT template FROM broadcast_run WHERE id = ?", (run_id,)))
         return bytes(template)
 
-    async def chunk(self, run_id: int, number: int) -> list[tuple[str, str, dict[str, str]]] | None:
-        """Return (address, name, fields) of the recipients of a chunk; None where it is done (or never was)."""
+    async def chunk(self, run_id: int, number: int) -> list[Listed] | None:
+        """Return the recipients of a chunk; None where it is done (or never was)."""
         sql = "SELECT recipients FROM broadcast_chunk WHERE run_id = ? AND number = ?"
         found = await self._ask(Query(sql, (run_id, number)))
-        return [(address, name, fields) for address, name, fields in json.loads(found[0][0])] if found else None
+        return [_listed(*one) for one in json.loads(found[0][0])] if found else None
 
     async def waiting(self, run_id: int, from_message: int) -> tuple[int, int | None]:
         """Return how many recipients of a run are Unsent in the queue, and the lowest id of their messages.
@@ -91,12 +97,22 @@ class BroadcastReader:
         ((count, lowest),) = await self._ask(Query(_WAITING, (from_message, run_id)))
         return count, lowest
 
+    async def would_go(self, run_id: int, from_message: int, now_ms: int) -> tuple[dict[str, int], int | None]:
+        """Return as `waiting` does, but by domain, and without counting who is due later: a site rests, or is held."""
+        found = await self._ask(Query(_WOULD_GO, (now_ms, from_message, run_id)))
+        lowest = min([message_id for _, _, message_id in found], default=None)
+        return {domain: count for domain, count, _ in found if count}, lowest
+
     async def statuses(self, run: Run) -> dict[Status, int]:
         """Return how many of a run's recipients are in each status; looks at all of them."""
         if run.first_message is None:
             return {}
         found = await self._ask(Query(_STATUSES, (run.first_message, run.id)))
         return {Status(status): count for status, count in found}
+
+
+def _listed(address: str, name: str, fields: dict[str, str], hold: int = 0) -> Listed:
+    return Listed(address, name, fields, Hold(hold))
 
 
 def _run(row: tuple[Any, ...]) -> Run:

@@ -5,17 +5,19 @@ runs it, and however often it dies, nobody gets it twice and nobody is left out.
 """
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
-from storage import queue_verbs
+from storage import large, queue_verbs
 from storage.broadcast_ledger import broadcast_of
 from storage.broadcast_model import Chunk, NewRun, RunOrder, RunState
-from storage.model import Job
+from storage.model import Job, TimelineKind
 from storage.queue_verbs import Acceptance
+from storage.recipient import remove
 from storage.statements import Rows, clean
-from storage.transaction import Transaction
+from storage.transaction import Transaction, event_values
 
 _DAY_MS: Final = 86_400_000
 _SWEPT_AT_ONCE: Final = 200
@@ -98,14 +100,20 @@ class ChunkSent:
     run_id: int
     number: int
     count: int
+    """How many of its recipients are decided on; the others are in `later`."""
     now_ms: int
     messages: Sequence[Acceptance]
+    unfit: Mapping[int, str] = field(default_factory=dict)
+    """Why the messages of these unleased recipients could not be made: none of them is sent."""
+    later: bytes = b""
+    """Recipients, as in `Chunk`, who make a new chunk at the end."""
 
 
 _TAKE: Final = (
     "UPDATE broadcast_run SET done_chunks = done_chunks + 1, done = done + ?,"
     " first_message = ifnull(first_message, ?) WHERE id = ? AND state = 'sending' AND done_chunks = ?"
 )
+_LATER: Final = "INSERT INTO broadcast_chunk SELECT id, chunks, ? FROM broadcast_run WHERE id = ?"
 _OF_RUN: Final = Rows.insert("broadcast_run_message", "message_id,run_id")
 _DECIDED: Final = (
     "SELECT json_group_array(json_array(status, n)) FROM (SELECT status, count(*) AS n FROM recipient"
@@ -113,6 +121,7 @@ _DECIDED: Final = (
 )
 _COLUMNS: Final = {
     "Unsent": "unsent",
+    "Bounced": "unsent",
     "Blocked": "blocked",
     "Duplicate": "duplicate",
     "No Email Selected": "no_email_selected",
@@ -129,13 +138,36 @@ def _send(transaction: Transaction, chunk: ChunkSent) -> list[Job] | None:
     message_ids = [acceptance.message.id for acceptance in chunk.messages]
     values = (chunk.count, min(message_ids, default=None), chunk.run_id, chunk.number)
     if connection.execute(_TAKE, values).rowcount != 1:
+        _forget_files(transaction, chunk)
         return None
     connection.execute("DELETE FROM broadcast_chunk WHERE run_id = ? AND number = ?", (chunk.run_id, chunk.number))
     jobs = [job for some in queue_verbs.accept(transaction, chunk.messages) for job in some] if message_ids else []
+    if chunk.later:
+        connection.execute(_LATER, (chunk.later, chunk.run_id))
+        connection.execute("UPDATE broadcast_run SET chunks = chunks + 1 WHERE id = ?", (chunk.run_id,))
+    _end_unfit(transaction, chunk)
     _OF_RUN.run(connection, [(message_id, chunk.run_id) for message_id in message_ids])
     _count(transaction, chunk)
     _end_if_done(transaction, chunk.run_id, chunk.now_ms)
     return jobs
+
+
+def _forget_files(transaction: Transaction, chunk: ChunkSent) -> None:
+    for acceptance in chunk.messages:
+        if acceptance.file:
+            transaction.after.append(partial(large.remove, transaction.place.state_dir, acceptance.file))
+
+
+def _end_unfit(transaction: Transaction, chunk: ChunkSent) -> None:
+    """End those whom nothing holds back any more, while there is nothing that they could be sent."""
+    if not chunk.unfit:
+        return
+    rows = transaction.load(chunk.unfit)
+    ended = [row for row in rows.values() if remove(row, chunk.now_ms, f"not sent: {chunk.unfit[row.id]}")]
+    transaction.write_events(
+        [event_values(row, transaction.ids.next(), chunk.now_ms, TimelineKind.QUEUE, row.diagnostic) for row in ended]
+    )
+    transaction.save(rows, ended)
 
 
 def _count(transaction: Transaction, chunk: ChunkSent) -> None:

@@ -44,7 +44,10 @@ class BroadcastSettings(Section):
     no_unsubscribe_types: tuple[TypeOf, ...] = ("emergency",)
     """Types whose copies get no link to unsubscribe."""
     ahead: int = 4000
-    """Recipients of a `telltale broadcast send` that may wait in the queue, of those that came within 5 minutes."""
+    """Recipients of a `telltale broadcast send` that may wait in the queue, of those that came within 5 minutes.
+
+    A domain has half of it at most.
+    """
 
 
 DEFAULT: Final = BroadcastSettings()

@@ -1,20 +1,29 @@
 """The store's verbs of broadcasts, as `Store.broadcasts`: each is one transaction, and returns after its commit."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from functools import partial
 
 from storage import broadcast_run_verbs, broadcast_verbs
 from storage.broadcast_model import Chunk, NewRun, RunOrder
 from storage.broadcast_run_verbs import ChunkSent
 from storage.lane import Lane
+from storage.large import LARGE_BYTES
 from storage.model import Job
+from storage.queue_verbs import Acceptance
+
+Sent = list[Job] | None
+Storing = Callable[[Acceptance, Callable[[Acceptance], Awaitable[Sent]]], Awaitable[Sent]]
+"""Calls the verb with the acceptance, its content written to a file before where it is large."""
 
 
 class Broadcasts:
     """Broadcasts, and who leaves them."""
 
-    def __init__(self, writer: Lane) -> None:
-        """Write by the store's own lane."""
+    def __init__(self, writer: Lane, storing: Storing) -> None:
+        """Write by the store's own lane; `storing` brings large content to files."""
         self._writer = writer
+        self._storing = storing
 
     async def withdraw(self, address: str, broadcast_type: str, recipient_ids: Sequence[int], now_ms: int) -> int:
         """Take those of the recipients that are of the address and type out of the queue; return how many.
@@ -48,13 +57,19 @@ class Broadcasts:
         """Pause, resume or cancel a run; False where its state does not allow that."""
         return await self._writer.call(broadcast_run_verbs.order, (run_id, order, now_ms, note))
 
-    async def send(self, chunk: ChunkSent) -> list[Job] | None:
+    async def send(self, chunk: ChunkSent) -> Sent:
         """Accept a chunk's messages and take it off, in one transaction; return the leased jobs.
 
         None, and nothing was accepted, where the run goes on no more, or another has sent this chunk.
         """
-        weight = sum(len(acceptance.content) for acceptance in chunk.messages)
+        for at, acceptance in enumerate(chunk.messages):
+            if acceptance.file is None and len(acceptance.content) > LARGE_BYTES:
+                return await self._storing(acceptance, partial(self._send_with, chunk, at))
+        weight = sum(len(acceptance.content) for acceptance in chunk.messages if acceptance.file is None)
         return await self._writer.call(broadcast_run_verbs.send, chunk, weight)
+
+    async def _send_with(self, chunk: ChunkSent, at: int, acceptance: Acceptance) -> Sent:
+        return await self.send(replace(chunk, messages=[*chunk.messages[:at], acceptance, *chunk.messages[at + 1 :]]))
 
     async def sweep(self, now_ms: int) -> int:
         """Cancel drafts older than a day, and delete some of the recipients that cancelled runs left; 0 at the end."""

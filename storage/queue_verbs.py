@@ -1,7 +1,7 @@
 """The verbs of the queue: accept, claim, renew, postpone, recover."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -42,6 +42,8 @@ class Acceptance:
     leased: bool
     once: bool = False
     """Whether an address gets the message's broadcast once."""
+    declined: Collection[int] = ()
+    """Recipients whose owners chose not to get such mail, as the list says that it goes to."""
 
 
 _MESSAGE: Final = Rows.insert(

@@ -126,7 +126,7 @@ class Store:
         self._writer.start(self._serving)
         self.contacts = Contacts(self._writer)
         self.blocked = BlockedList(self._writer)
-        self.broadcasts = Broadcasts(self._writer)
+        self.broadcasts = Broadcasts(self._writer, self._stored)
         self._lookups = Lane("store-lookups", loop)
         self._lookups.start(Lookups(opened.reading, state_dir))
         self.duties = Duties(self._writer, self._lookups, self._stored)

@@ -8,6 +8,7 @@ import json
 import re
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import formataddr, parseaddr
@@ -23,10 +24,12 @@ from storage.address import Address, parse_mailbox
 from storage.broadcast_audience import Audience, Missing, NoSuchListError
 from storage.broadcast_model import Chunk, NewRun, Run, RunState
 from storage.contact_rows import Bad
+from storage.large import LARGE_BYTES
 from storage.reader import Reader
 from storage.status import Status
 from storage.store import Store
 from storage.turn import Turn
+from telltale.contact_import import reporting
 from telltale.errors import FailureError, UsageError
 from telltale.recipients import Recipients
 
@@ -35,6 +38,8 @@ _AN_HOUR: Final = {"s": 3600.0, "m": 60.0, "h": 1.0, "d": 1 / 24}
 _IN: Final = re.compile(r"(\d{1,6})\s*([smhdw])")
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _SHARED_CHUNK: Final = 500
+# A large content is a file of its own for each chunk: fewer of them are written.
+_LARGE_CHUNK: Final = 2000
 _PERSONAL_CHUNK: Final = 100
 _CHUNK_BYTES: Final = 8 << 20
 _CHUNKS_AT_ONCE_BYTES: Final = 1 << 20
@@ -58,6 +63,8 @@ class Wanted:
     csv: Path | None
     per_hour: int | None
     fold: bool
+    report: Path | None = None
+    """Where the lines are written that are no recipients."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +75,8 @@ class PreFlight:
     missing: list[Missing]
     bad: int
     first_bad: list[Bad]
+    without_address: int
+    """Contacts of the list who have none, so that there is nothing to have a row in the log."""
     seconds: float
 
     @property
@@ -150,16 +159,18 @@ def pre_flight(state_dir: Path, wanted: Wanted, now_ms: int) -> tuple[Audience, 
     began = time.monotonic()
     letter = wanted.letter
     audience = Audience.open(state_dir, wanted.type, fold=wanted.fold)
+    recipients, without_address = None, 0
     try:
-        recipients = Recipients(wanted.csv, wanted.type) if wanted.csv else None
         if wanted.list is not None:
-            audience.add_list(wanted.list, personal=letter.personal)
-        if recipients is not None:
-            audience.add(recipients.entries(), personal=letter.personal)
+            without_address = audience.add_list(wanted.list, personal=letter.personal)
+        if wanted.csv is not None:
+            with ExitStack() as open_files:
+                recipients = Recipients(wanted.csv, wanted.type, reporting(wanted.report, open_files))
+                audience.add(recipients.entries(), personal=letter.personal)
+        counts = audience.judge(wanted.name, now_ms)
         missing = audience.missing(letter.needs) if letter.personal else []
         if letter.personal and not missing:
             _try(letter, audience)
-        counts = audience.judge(wanted.name, now_ms)
     except NoSuchListError as error:
         audience.close()
         raise FailureError(str(error)) from None
@@ -167,13 +178,15 @@ def pre_flight(state_dir: Path, wanted: Wanted, now_ms: int) -> tuple[Audience, 
         audience.close()
         raise
     bad, first_bad = (recipients.bad, recipients.first_bad) if recipients else (0, [])
-    return audience, PreFlight(counts, missing, bad, first_bad, time.monotonic() - began)
+    return audience, PreFlight(counts, missing, bad, first_bad, without_address, time.monotonic() - began)
 
 
 def _try(letter: Letter, audience: Audience) -> None:
     """Make some copies, since a template may only fail with somebody's fields; raises FailureError."""
     for chunk in islice(audience.chunks(_TRIED), 1):
-        for address, name, fields in json.loads(chunk.recipients):
+        for address, name, fields, *held in json.loads(chunk.recipients):
+            if held:
+                continue
             try:
                 letter.personal_copy(Contact(address, name, fields))
             except TemplateError as error:
@@ -182,7 +195,8 @@ def _try(letter: Letter, audience: Audience) -> None:
 
 def chunk_size(template_bytes: int, *, personal: bool, per_hour: int | None) -> int:
     """Return how many recipients one step of a run takes: no more than go out in a second, or fill some megabytes."""
-    most = min(_PERSONAL_CHUNK, max(1, _CHUNK_BYTES // template_bytes)) if personal else _SHARED_CHUNK
+    shared = _SHARED_CHUNK if template_bytes <= LARGE_BYTES else _LARGE_CHUNK
+    most = min(_PERSONAL_CHUNK, max(1, _CHUNK_BYTES // template_bytes)) if personal else shared
     return most if per_hour is None else max(1, min(most, per_hour // 3600))
 
 

@@ -1,260 +1,30 @@
-"""`telltale broadcast …`: one message to many, with a pre-flight; and what operators may tell a run of one."""
+"""`telltale broadcast …`: what became of messages to many, and what operators may tell a run of one."""
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from telltale.errors import FailureError, UsageError
+from telltale.broadcast_print import print_json, tell_statuses, time_of
+from telltale.cli_broadcast_send import send
+from telltale.errors import FailureError
 from telltale.options import ConfigFile, load_config, now_ms
-from telltale.state import awaited, become_owner, private_files, speaking
+from telltale.state import awaited
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from storage.broadcast_model import Run, RunOrder
     from storage.status import Status
-    from telltale.broadcast_send import PreFlight, Wanted
-    from telltale.config import Config
 
+Json = Annotated[bool, typer.Option("--json", help="JSON Lines, an object a broadcast.")]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The broadcast's name.")]
 
 broadcast = typer.Typer(help="One message to many: send, list, show, pause, resume, cancel.")
+broadcast.command()(send)
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.add_typer(broadcast, name="broadcast")
-
-
-@broadcast.command()
-def send(
-    ctx: typer.Context,
-    message: Annotated[Path, typer.Argument(metavar="MESSAGE", help="message.eml, or message.html with --subject.")],
-    *,
-    config: ConfigFile = None,
-    name: Annotated[str, typer.Option("--name", help="An address gets what has one name once.")],
-    sender: Annotated[str, typer.Option("--from", metavar="ADDRESS", help='Who sends: "Ann <ann@example.org>".')],
-    type_: Annotated[str | None, typer.Option("--type", metavar="TYPE", help="general, emergency …")] = None,
-    subject: Annotated[str | None, typer.Option(help="Instead of the message's own.")] = None,
-    to: Annotated[Path | None, typer.Option("--to", metavar="CSV", help="Recipients, with a column address.")] = None,
-    list_: Annotated[str | None, typer.Option("--list", metavar="LIST", help="A list of contacts.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count only; send nothing.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-    schedule: Annotated[str | None, typer.Option(metavar="TIME", help='"2h" from now, or "2026-11-27T08:00".')] = None,
-    rate: Annotated[str | None, typer.Option(metavar="RATE", help="At most so many copies: 100/s, 5000/h.")] = None,
-    detach: Annotated[bool, typer.Option("--detach", help="Do not follow what goes out.")] = False,
-) -> None:
-    """Send a message to many; first says what will become of everybody."""
-    from rich.console import Console
-
-    from telltale.broadcast_send import read_time
-
-    if (to is None) == (list_ is None):
-        raise UsageError("say to whom: --to FILE.csv, or --list LIST")
-    found = load_config(ctx, config)
-    start_ms = read_time(schedule, now_ms())
-    wanted = _wanted(found, message, name, sender, type_, subject, to, list_, rate)
-    console = Console()
-    become_owner(found.server.state_dir)
-    private_files()
-    with speaking(found.server.state_dir):
-        _send(found.server.state_dir, wanted, console, dry_run=dry_run, yes=yes, start_ms=start_ms, detach=detach)
-
-
-def _wanted(
-    config: "Config",
-    message: Path,
-    name: str,
-    sender: str,
-    type_: str | None,
-    subject: str | None,
-    to: Path | None,
-    list_: str | None,
-    rate: str | None,
-) -> "Wanted":
-    from storage.broadcast_settings import parse_type
-    from telltale.broadcast_send import Wanted, read_rate, read_sender, read_template
-
-    title = " ".join(name.split())
-    if not title or not title.isprintable():
-        raise UsageError("--name must be a name")
-    try:
-        of_type = parse_type(type_) if type_ is not None else config.broadcast.default_type
-    except ValueError as error:
-        raise UsageError(f'--type "{type_}": {error}') from None
-    mail_from, header = read_sender(sender)
-    template, letter = read_template(message, subject, header)
-    return Wanted(
-        title,
-        of_type,
-        mail_from,
-        template,
-        letter,
-        letter.subject,
-        list_,
-        to,
-        read_rate(rate),
-        fold=config.contacts.fold_local_part,
-    )
-
-
-def _send(
-    state_dir: Path,
-    wanted: "Wanted",
-    console: "Console",
-    *,
-    dry_run: bool,
-    yes: bool,
-    start_ms: int | None,
-    detach: bool,
-) -> None:
-    import asyncio
-
-    from storage.status import Status
-    from telltale.broadcast_send import pre_flight
-
-    with console.status("Counting …"):
-        audience, found = pre_flight(state_dir, wanted, now_ms())
-    try:
-        _tell_pre_flight(console, wanted, found)
-        _refuse_missing(found)
-        if dry_run:
-            return
-        if not found.total:
-            raise FailureError("there is nobody to send to")
-        if not yes:
-            _ask(f"Send it to {found.counts[Status.UNSENT]:,} recipients?")
-        run_id = asyncio.run(_stored(state_dir, wanted, audience, found.total, console, start_ms))
-    finally:
-        audience.close()
-    _tell_started(state_dir, run_id, console, start_ms, detach=detach)
-
-
-def _tell_pre_flight(console: "Console", wanted: "Wanted", found: "PreFlight") -> None:
-    from rich.table import Table
-
-    print(f"Broadcast “{wanted.name}”, type {wanted.type}, from <{wanted.sender}>")
-    print(f"Subject: {wanted.subject}")
-    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 2))
-    table.add_column(justify="left")
-    table.add_column(justify="right")
-    table.add_column(style="dim")
-    for status, count in found.counts.items():
-        table.add_row(str(status), f"{count:,}", _MEANING[status])
-    table.add_row("invalid", f"{found.bad:,}", "lines that are passed over")
-    console.print(table)
-    for bad in found.first_bad:
-        print(f"  line {bad.line}{f', {bad.column}' if bad.column else ''}: {bad.why}")
-    if found.bad > len(found.first_bad):
-        print(f"  … and {found.bad - len(found.first_bad):,} more")
-
-
-_MEANING: "dict[str, str]" = {
-    "Unsent": "will be sent",
-    "Blocked": "on the Blocked Email list",
-    "Duplicate": "twice in the list, or sent before under this name",
-    "No Email Selected": "no address takes this type",
-}
-
-
-def _refuse_missing(found: "PreFlight") -> None:
-    if not found.missing:
-        return
-    lines = []
-    for missing in found.missing:
-        more = " …" if missing.count > len(missing.first) else ""
-        some = f"{missing.count:,} {'recipient lacks' if missing.count == 1 else 'recipients lack'}"
-        lines.append(f'{some} the field "{missing.field}": {", ".join(missing.first)}{more}')
-    field = found.missing[0].field
-    lines.append(f"nothing was sent; fill the fields in, or say what to write then: {{{{ {field}|default('…') }}}}")
-    raise FailureError("\n".join(lines))
-
-
-def _ask(question: str) -> None:
-    if not sys.stdin.isatty():
-        raise UsageError("nobody can be asked here: say --yes to send it, or --dry-run to count only")
-    typer.confirm(question, abort=True)
-
-
-async def _stored(
-    state_dir: Path,
-    wanted: "Wanted",
-    audience: "object",
-    total: int,
-    console: "Console",
-    start_ms: int | None,
-) -> int:
-    from rich.progress import Progress
-
-    from storage.broadcast_audience import Audience
-    from storage.store import Store
-    from telltale.broadcast_send import draft
-
-    assert isinstance(audience, Audience)  # noqa: S101 - its type would be imported at every start of the program
-    store = await Store.open(state_dir)
-    try:
-        with Progress(console=console, transient=True) as progress:
-            task = progress.add_task("Storing the recipients", total=total)
-            run_id = await draft(store, wanted, audience, now_ms(), lambda some: progress.advance(task, some))
-        await store.broadcasts.start(run_id, start_ms, now_ms())
-    finally:
-        await store.close()
-    return run_id
-
-
-def _tell_started(state_dir: Path, run_id: int, console: "Console", start_ms: int | None, *, detach: bool) -> None:
-    import asyncio
-
-    from telltale.broadcast_send import relay_runs
-
-    if start_ms is not None:
-        print(f"It begins at {_time(start_ms)}. `telltale broadcast show` tells how far it is.")
-    elif not relay_runs(state_dir):
-        print("No relay runs on this host: it goes out as soon as `telltale serve` does.")
-    elif detach:
-        print("It is going out. `telltale broadcast show` tells how far it is.")
-    else:
-        try:
-            asyncio.run(_followed(state_dir, run_id, console))
-        except KeyboardInterrupt:
-            print("It goes on without this command. `telltale broadcast show` tells how far it is.")
-            raise
-
-
-async def _followed(state_dir: Path, run_id: int, console: "Console") -> None:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    from storage.broadcast_model import RunState
-    from storage.reader import Reader
-    from telltale.broadcast_send import follow
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    reader = await Reader.open(state_dir)
-    try:
-        with Progress(*columns, console=console) as progress:
-            task = progress.add_task("Going out")
-            run = await follow(reader, run_id, lambda run, out: progress.update(task, completed=out, total=run.total))
-        if run.state is RunState.PAUSED:
-            raise FailureError(f"it was paused{f': {run.note}' if run.note else ''}")
-        _tell_statuses(console, await reader.broadcasts.statuses(run))
-    finally:
-        await reader.close()
-
-
-def _tell_statuses(console: "Console", statuses: "dict[Status, int]") -> None:
-    from rich.table import Table
-
-    from storage.status import Status
-
-    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 2))
-    table.add_column()
-    table.add_column(justify="right")
-    for status in Status:
-        if count := statuses.get(status):
-            table.add_row(str(status), f"{count:,}")
-    console.print(table)
 
 
 @broadcast.command("list")
@@ -263,18 +33,25 @@ def list_runs(
     *,
     config: ConfigFile = None,
     limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 50,
+    json: Json = False,
 ) -> None:
     """List what was sent by `telltale broadcast send`, the newest first."""
     from rich.console import Console
     from rich.table import Table
 
+    from telltale.broadcast_forms import run_object
+
     state_dir = load_config(ctx, config).server.state_dir
     runs = awaited(state_dir, _runs(state_dir, limit))
+    if json:
+        for run in runs:
+            print_json(run_object(run))
+        return
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("name", "type", "state", "done", "of", "made", "started", "ended"):
         table.add_column(column, justify="right" if column in {"done", "of"} else "left")
     for run in runs:
-        times = [_time(at) if at else "" for at in (run.created_ms, run.started_ms, run.ended_ms)]
+        times = [time_of(at) if at else "" for at in (run.created_ms, run.started_ms, run.ended_ms)]
         table.add_row(run.name, run.type, str(run.state), f"{run.done:,}", f"{run.total:,}", *times)
     Console().print(table)
 
@@ -290,9 +67,11 @@ async def _runs(state_dir: Path, limit: int) -> "list[Run]":
 
 
 @broadcast.command()
-def show(ctx: typer.Context, name: Name, *, config: ConfigFile = None) -> None:
+def show(ctx: typer.Context, name: Name, *, config: ConfigFile = None, json: Json = False) -> None:
     """Show how far a broadcast is, and what became of its recipients."""
     from rich.console import Console
+
+    from telltale.broadcast_forms import shown_object
 
     state_dir = load_config(ctx, config).server.state_dir
     console = Console()
@@ -300,13 +79,16 @@ def show(ctx: typer.Context, name: Name, *, config: ConfigFile = None) -> None:
     if not runs:
         raise FailureError(f'no broadcast "{name}" was sent from the command line')
     for run, statuses, waiting in runs:
+        if json:
+            print_json(shown_object(run, statuses, waiting))
+            continue
         print(f"{run.name}: {run.state}, {run.done:,} of {run.total:,} decided, {waiting:,} waiting in the queue")
         print(f"  type {run.type}, from <{run.sender}>, subject {run.subject}")
         if run.note:
             print(f"  {run.note}")
         at = {"made": run.created_ms, "begins": run.start_ms, "started": run.started_ms, "ended": run.ended_ms}
-        print("  " + ", ".join(f"{word} {_time(ms)}" for word, ms in at.items() if ms))
-        _tell_statuses(console, statuses)
+        print("  " + ", ".join(f"{word} {time_of(ms)}" for word, ms in at.items() if ms))
+        tell_statuses(console, statuses)
 
 
 async def _shown(state_dir: Path, name: str) -> "list[tuple[Run, dict[Status, int], int]]":
@@ -370,9 +152,3 @@ async def _ordered(state_dir: Path, name: str, told: "RunOrder") -> "Run":
         raise FailureError(f"cannot {told} {name}: it is {runs[0].state}")
     finally:
         await reader.close()
-
-
-def _time(at_ms: int) -> str:
-    from datetime import datetime
-
-    return datetime.fromtimestamp(at_ms / 1000).astimezone().strftime("%Y-%m-%d %H:%M:%S")

@@ -141,7 +141,7 @@ async def run(wanted: Wanted, contacts: Contacts, now_ms: int, progress: Callabl
     """Import a file; raises FailureError or UsageError where it cannot be read as contacts at all."""
     outcome = Outcome()
     with ExitStack() as open_files:
-        report = _report(wanted, open_files)
+        report = reporting(wanted.report, open_files)
         raw = sys.stdin.buffer if wanted.path is None else open_files.enter_context(_opened(wanted.path))
         try:
             reading = Reading(wanted, raw)
@@ -172,13 +172,17 @@ def _opened(path: Path) -> BinaryIO:
         raise FailureError(f"{path}: cannot be read: {(error.strerror or str(error)).lower()}") from None
 
 
-def _report(wanted: Wanted, open_files: ExitStack) -> Callable[[Bad], object] | None:
-    if wanted.report is None:
+def reporting(path: Path | None, open_files: ExitStack) -> Callable[[Bad], object] | None:
+    """Return what writes a bad line to a report, a CSV file that is open as long as `open_files`; None: there is none.
+
+    Raises FailureError.
+    """
+    if path is None:
         return None
     try:
-        file = open_files.enter_context(wanted.report.open("w", encoding="utf-8", newline=""))
+        file = open_files.enter_context(path.open("w", encoding="utf-8", newline=""))
     except OSError as error:
-        raise FailureError(f"{wanted.report}: cannot be written: {(error.strerror or str(error)).lower()}") from None
+        raise FailureError(f"{path}: cannot be written: {(error.strerror or str(error)).lower()}") from None
     file.write(line(["line", "column", "why"]))
     return lambda bad: file.write(line([str(bad.line), bad.column, bad.why]))
 

@@ -3,7 +3,7 @@
 Rules: a record that cannot be meant is told with its line and passed over. Memory does not grow with the file.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -25,6 +25,8 @@ class Recipients:
     path: Path
     type: str
     """Of the broadcast: of several addresses, the first that takes it."""
+    report: Callable[[Bad], object] | None = None
+    """Is told of every record that is passed over."""
     bad: int = 0
     first_bad: list[Bad] = field(default_factory=list)
 
@@ -48,16 +50,19 @@ class Recipients:
                 continue
             contact = record.contact
             address = next((one.address for one in contact.addresses if self._takes(one)), None)
-            if address is None:
-                self._tell(Bad(record.line, "", f"no address takes {self.type} mail"))
-            else:
-                yield Entry(address, contact.name or "", _fields(contact))
+            if not contact.addresses:
+                self._tell(Bad(record.line, "email", "there is no address"))
+                continue
+            at = address or contact.addresses[0].address
+            yield Entry(at, contact.name or "", _fields(contact), declines=address is None)
 
     def _takes(self, one: NewAddress) -> bool:
         return one.types is None or ALL_TYPES in one.types or type_key(self.type) in one.types
 
     def _tell(self, bad: Bad) -> None:
         self.bad += 1
+        if self.report:
+            self.report(bad)
         if len(self.first_bad) < _KEPT:
             self.first_bad.append(bad)
 

@@ -73,7 +73,7 @@ class _Absent(StrictUndefined):
 
     __slots__ = ()
 
-    def __bool__(self) -> bool:
+    def __bool__(self) -> bool:  # type: ignore[override]  # the library's says that it never returns
         return False
 
 
@@ -188,7 +188,15 @@ def _needed(node: nodes.Node, granted: frozenset[str]) -> Iterator[str]:
         yield from _of_default(node, granted)
     elif isinstance(node, nodes.If):
         yield from _of_if(node, granted)
-    elif isinstance(node, nodes.CondExpr):
+    elif isinstance(node, nodes.CondExpr | nodes.And | nodes.Or | nodes.Not):
+        yield from _of_condition(node, granted)
+    else:
+        for child in node.iter_child_nodes():
+            yield from _needed(child, granted)
+
+
+def _of_condition(node: nodes.Node, granted: frozenset[str]) -> Iterator[str]:
+    if isinstance(node, nodes.CondExpr):
         yield from _of_test(node.test, granted)
         yield from _needed(node.expr1, granted | _granted(node.test))
         if node.expr2 is not None:
@@ -202,9 +210,6 @@ def _needed(node: nodes.Node, granted: frozenset[str]) -> Iterator[str]:
         yield from _needed(node.right, granted | _granted_by_not(node.left))
     elif isinstance(node, nodes.Not):
         yield from _of_test(node.node, granted)
-    else:
-        for child in node.iter_child_nodes():
-            yield from _needed(child, granted)
 
 
 def _of_test(node: nodes.Node, granted: frozenset[str]) -> Iterator[str]:

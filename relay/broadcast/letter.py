@@ -78,6 +78,11 @@ class Letter:
         to = b"To: %b\r\n" % _mailbox(contact.name, contact.address).encode()
         return to + self._subject_field(fields) + self._joined(fields)
 
+    def placeholder(self, contact: Contact) -> bytes:
+        """Return what stands for the message of somebody who is to be sent nothing: a header without a text."""
+        to = _mailbox(contact.name, contact.address).encode()
+        return b"To: %b\r\nSubject: %b\r\n\r\n" % (to, _unstructured(self.subject))
+
     def _subject_field(self, fields: Mapping[str, str]) -> bytes:
         return b"Subject: %b\r\n" % _unstructured(self._subject.render(fields))
 

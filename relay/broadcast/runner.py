@@ -2,22 +2,26 @@
 
 Rules: one process of the host does it, and another takes over where that dies; what a chunk comes to is stored in one
 transaction with the chunk's end, so that it goes on exactly where it was; and no more than `ahead` recipients of a run
-come into the queue in some minutes and wait there, so that it does not fill with what cannot go out yet.
+come into the queue in some minutes and wait there (relay/broadcast/room.py), so that it does not fill with what cannot
+go out yet. Who may not come now makes a new chunk at the end of the list.
 """
 
 import asyncio
+import json
 import logging
 import os
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from itertools import compress
 from typing import Final, Protocol
 
 from relay.broadcast.grammar import TemplateError
 from relay.broadcast.letter import Contact, Letter
 from relay.broadcast.pace import Pace
-from storage.broadcast_model import Run, RunOrder, RunState
+from relay.broadcast.room import Room
+from storage.broadcast_model import Hold, Listed, Run, RunOrder, RunState
 from storage.broadcast_run_verbs import ChunkSent
 from storage.commit import StoreFailedError, StoreFullError
 from storage.kv import kv
@@ -64,7 +68,7 @@ class RunnerSettings:
     """What steers a runner."""
 
     ahead: int
-    """Recipients of a run that may wait in the queue."""
+    """Recipients of a run that may wait in the queue, of one domain half as many."""
     lifetime_ms: int
     """How long a recipient lives in the queue."""
     processes: int
@@ -78,13 +82,20 @@ class _Refused(Exception):  # noqa: N818 - not an error of ours: the run is paus
 class _Sending:
     """A run that this process sends."""
 
-    def __init__(self, run: Run, letter: Letter) -> None:
+    def __init__(self, run: Run, letter: Letter, ahead: int) -> None:
         self.letter = letter
         self.pace = Pace(run.per_hour)
         self.from_message = run.first_message or 0
         self.look_again_at = 0.0
-        self.room = 0
-        """How many more recipients may go into the queue, as known."""
+        self.room = Room(ahead, run.chunks - run.done_chunks)
+
+
+@dataclass(slots=True)
+class _Made:
+    """What is made of some recipients."""
+
+    messages: list[Acceptance] = field(default_factory=list)
+    unfit: dict[int, str] = field(default_factory=dict)
 
 
 class Runner:
@@ -180,83 +191,111 @@ class Runner:
         # `email` reads it, and takes its time: off the event loop.
         letter = await asyncio.to_thread(Letter, await self._reader.broadcasts.template(run.id))
         _log.info(kv(event="broadcast", name=run.name, done=run.done, total=run.total))
-        sending = self._sending[run.id] = _Sending(run, letter)
+        sending = self._sending[run.id] = _Sending(run, letter, self._settings.ahead)
         return sending
 
     async def _chunks(self, run: Run, sending: _Sending) -> float:
+        chunks, fruitless = run.chunks, True
         for number in range(run.done_chunks, min(run.done_chunks + _CHUNKS_A_TURN, run.chunks)):
             if self._stopping.is_set():
                 break
             if wait := sending.pace.wait(self._clock()):
                 return min(wait, _LOOK_SECONDS)
-            if sending.room <= 0 and not await self._found_room(run, sending):
+            if sending.room.to_count and self._clock() >= sending.look_again_at:
+                await self._count(run, sending)
+            if sending.room.closed:
                 return _BUSY_SECONDS
-            contacts = await self._reader.broadcasts.chunk(run.id, number)
-            if contacts is None or not await self._sent(run, sending, number, contacts):
+            listed = await self._reader.broadcasts.chunk(run.id, number)
+            if listed is None:
                 return _BUSY_SECONDS  # paused, cancelled, or sent by another
-        return 0.0 if run.done_chunks + _CHUNKS_A_TURN < run.chunks else _BUSY_SECONDS
+            now, later = _parted(listed, sending.room)
+            if not await self._sent(run, sending, number, now, later):
+                return _BUSY_SECONDS
+            chunks += 1 if later else 0
+            fruitless = fruitless and not now
+            sending.room.went({_domain(one) for one in later}, chunks - number - 1)
+        # A list that is gone through for nothing leaves the store to others.
+        return 0.0 if run.done_chunks + _CHUNKS_A_TURN < chunks and not fruitless else _BUSY_SECONDS
 
-    async def _found_room(self, run: Run, sending: _Sending) -> bool:
-        began = self._clock()
-        if began < sending.look_again_at:
-            return False
-        recent = lowest_id_at(self._now_ms() - _HELD_UP_MS)
-        waiting, lowest = await self._reader.broadcasts.waiting(run.id, max(recent, sending.from_message))
+    async def _count(self, run: Run, sending: _Sending) -> None:
+        began, now_ms = self._clock(), self._now_ms()
+        recent = max(lowest_id_at(now_ms - _HELD_UP_MS), sending.from_message)
+        waiting, lowest = await self._reader.broadcasts.would_go(run.id, recent, now_ms)
         ended = self._clock()
         sending.look_again_at = ended + max(_BUSY_SECONDS, _WAITING_SHARE * (ended - began))
         if lowest is not None:
             sending.from_message = lowest
-        sending.room = self._settings.ahead - waiting
-        return sending.room > 0
+        sending.room.counted(waiting)
 
     async def _sent(
-        self, run: Run, sending: _Sending, number: int, contacts: Sequence[tuple[str, str, dict[str, str]]]
+        self, run: Run, sending: _Sending, number: int, now: Sequence[Listed], later: Sequence[Listed]
     ) -> bool:
         now_ms = self._now_ms()
         # Other processes find theirs in the store; so each has its share.
-        mine = number % self._settings.processes == 0 and self._delivery.room() >= len(contacts)
-        messages = [
-            Acceptance(
-                replace(message, broadcast=run.name, broadcast_type=run.type, user=run.owner or None),
-                content,
-                None,
-                recipients,
-                self._settings.lifetime_ms,
-                leased=mine,
-                once=True,
-            )
-            for message, content, recipients in await self._made(run, sending.letter, contacts, now_ms)
-        ]
-        jobs = await self._store.broadcasts.send(ChunkSent(run.id, number, len(contacts), now_ms, messages))
+        mine = number % self._settings.processes == 0 and self._delivery.room() >= len(now)
+        made = await self._made(run, sending.letter, now, now_ms, leased=mine)
+        rest = json.dumps(later, ensure_ascii=False).encode() if later else b""
+        chunk = ChunkSent(run.id, number, len(now), now_ms, made.messages, made.unfit, rest)
+        jobs = await self._store.broadcasts.send(chunk)
         if jobs is None:
             return False
-        sending.room -= len(contacts)
-        sending.pace.sent(len(contacts), self._clock())
+        sending.pace.sent(len(now), self._clock())
         self._delivery.submit(jobs)
         return True
 
-    async def _made(
-        self, run: Run, letter: Letter, contacts: Sequence[tuple[str, str, dict[str, str]]], now_ms: int
-    ) -> list[Ready]:
+    async def _made(self, run: Run, letter: Letter, listed: Sequence[Listed], now_ms: int, *, leased: bool) -> _Made:
         """Make the messages of a chunk: one for all, or one each."""
-        made: list[Ready] = []
+        made = _Made()
         if not letter.personal:
             # An address in other scripts needs a server that takes such (RFC 6531); the others' must not.
-            plain = [address for address, _, _ in contacts if address.isascii()]
-            others = [address for address, _, _ in contacts if not address.isascii()]
-            return [await self._one(run, some, letter.shared(), now_ms) for some in (plain, others) if some]
-        for at, (address, name, fields) in enumerate(contacts):
-            content = letter.personal_copy(Contact(address, name, fields))
-            made.append(await self._one(run, [address], content, now_ms))
+            plain = [one for one in listed if one.address.isascii()]
+            others = [one for one in listed if not one.address.isascii()]
+            for some in filter(None, (plain, others)):
+                made.messages.append(await self._message(run, some, letter.shared(), now_ms, leased=leased))
+            return made
+        for at, one in enumerate(listed):
+            contact = Contact(one.address, one.name, one.fields)
+            try:
+                content, why = letter.personal_copy(contact), None
+            except TemplateError as error:
+                if one.hold is Hold.NO:
+                    raise
+                content, why = letter.placeholder(contact), str(error)
+            message = await self._message(run, [one], content, now_ms, leased=leased and why is None)
+            made.messages.append(message)
+            if why is not None:
+                made.unfit[message.recipients[0].id] = why
             if at % _COPIES_A_TURN == _COPIES_A_TURN - 1:
                 await asyncio.sleep(0)
         return made
 
-    async def _one(self, run: Run, addresses: Sequence[str], content: bytes, now_ms: int) -> Ready:
-        ready = await self._prepare(run.sender, addresses, content, now_ms)
+    async def _message(
+        self, run: Run, listed: Sequence[Listed], content: bytes, now_ms: int, *, leased: bool
+    ) -> Acceptance:
+        ready = await self._prepare(run.sender, [one.address for one in listed], content, now_ms)
         if isinstance(ready, Reply):
             raise _Refused(ready.text)
-        return ready
+        message, stored, recipients = ready
+        return Acceptance(
+            replace(message, broadcast=run.name, broadcast_type=run.type, user=run.owner or None),
+            stored,
+            None,
+            recipients,
+            self._settings.lifetime_ms,
+            leased=leased,
+            once=True,
+            declined=[new.id for new, one in zip(recipients, listed, strict=True) if one.hold is Hold.CHOICE],
+        )
+
+
+def _parted(listed: Sequence[Listed], room: Room) -> tuple[list[Listed], list[Listed]]:
+    """Return who may come into the queue now, and who later."""
+    may = room.choose([_domain(one) for one in listed])
+    return list(compress(listed, may)), [one for one, now in zip(listed, may, strict=True) if not now]
+
+
+def _domain(one: Listed) -> str:
+    return one.address.rpartition("@")[2]
 
 
 def processes(workers: int) -> int:

@@ -15,9 +15,11 @@ from relay.broadcast.runner import Runner, RunnerSettings, processes
 from relay.broadcasting import preparing
 from relay.inject.plan import InjectOptions
 from relay.receive.accept import Acceptor
-from storage.broadcast_model import Chunk, NewRun, Run, RunOrder, RunState
+from storage.broadcast_model import Chunk, Hold, NewRun, Run, RunOrder, RunState
 from storage.commit import StoreFullError
+from storage.large import LARGE_BYTES
 from storage.model import Job, LogFilter, Reply
+from storage.people import Blocked, Source
 from storage.reader import Reader
 from storage.status import Event, Status
 from storage.store import Store
@@ -147,32 +149,130 @@ async def test_two_runners_and_a_restart_leave_nobody_out_and_none_twice(house: 
 
 
 async def test_no_more_wait_in_the_queue_than_may(house: House) -> None:
+    """Of one domain, half of it."""
     run_id = await house.started(PEOPLE, size=2)
-    runner = house.runner(ahead=4)
-    for _ in range(3):
-        await runner.step()
-        house.now += 1
-    assert (await house.run(run_id)).done == 4
-    for job in house.jobs[:2]:
-        await house.store.settle(result(job, Event.DELIVER))
-    for _ in range(3):
-        await runner.step()
-        house.now += 1
-    assert (await house.run(run_id)).done == 6
+    runner = house.runner(ahead=8)
+    for done in (4, 6):
+        for _ in range(9):
+            await runner.step()
+            house.now += 1
+        assert (await house.run(run_id)).done == done
+        for job in house.jobs[:2]:
+            await house.store.settle(result(job, Event.DELIVER))
 
 
 async def test_who_waits_for_long_holds_up_nobody(house: House) -> None:
     """A site that is down must not keep the rest of the list from going out."""
     house.now_ms = time.time_ns() // 1_000_000  # as the ids of messages have it
     run_id = await house.started(PEOPLE, size=2)
-    runner = house.runner(ahead=4)
+    runner = house.runner(ahead=8)
     # Ids are of the real time: six minutes on, all that came is old.
     for minutes, done in ((0, 4), (4, 4), (2, 10)):
         house.now_ms += minutes * 60_000
-        for _ in range(4):
+        for _ in range(9):
             await runner.step()
             house.now += 1
         assert (await house.run(run_id)).done == done
+
+
+async def test_a_dead_domain_at_the_head_of_the_list_delays_nobody_behind_it(house: House) -> None:
+    """Half of what may wait is its share; the rest of it goes to the end, and nobody is lost or sent to twice."""
+    dead = [f"p{number}@dead.test" for number in range(3000)]
+    living = [f"p{number}@there{number % 7}.test" for number in range(400)]
+    run_id = await house.started(dead + living, size=100)
+    runner = house.runner(ahead=1000)
+    sent: list[str] = []
+    for _ in range(40):
+        await runner.step()
+        house.now += 1
+        for job in house.jobs:
+            if job.domain != "dead.test":
+                await house.store.settle(result(job, Event.DELIVER))
+                sent.append(job.address)
+        house.jobs = [job for job in house.jobs if job.domain == "dead.test"]
+        if len(sent) == 400:
+            break
+    assert sorted(sent) == sorted(living)
+    run = await house.run(run_id)
+    assert (run.state, run.done, len(house.jobs)) == (RunState.SENDING, 900, 500)
+    chunks = run.chunks
+    for _ in range(5):
+        await runner.step()
+        house.now += 1
+    assert (await house.run(run_id)).chunks == chunks  # no turns through a list of the dead alone
+    while (await house.run(run_id)).state is RunState.SENDING:
+        jobs, house.jobs = house.jobs, []
+        await asyncio.gather(*(house.store.settle(result(job, Event.FAIL)) for job in jobs))
+        await runner.step()
+        house.now += 1
+    assert len(await house.sent()) == len(set(await house.sent())) == 3400
+    assert (await house.run(run_id)).done == 3400
+
+
+async def test_who_is_due_later_takes_no_room(house: House) -> None:
+    """A site that rests, or an operator who holds the queue, holds up nobody else."""
+    run_id = await house.started([f"p{number}@x{number}.test" for number in range(8)], size=1)
+    runner = house.runner(ahead=4)
+    await runner.step()
+    assert (await house.run(run_id)).done == 4
+    await house.store.postpone(house.jobs, house.now_ms + DAY)
+    for _ in range(2):
+        house.now += 1
+        await runner.step()
+    assert (await house.run(run_id)).done == 8
+
+
+async def test_who_is_held_back_anyway_needs_no_fields(house: House) -> None:
+    """Nothing could be sent to who has come free meanwhile, and the log says why."""
+    template = of_html("<p>{{ city }}</p>", "Hi", "news@sender.test")
+    new = NewRun("Spring", "general", "news@sender.test", "Hi", template, personal=True)
+    run_id = await house.store.broadcasts.create(new, NOW)
+    await house.store.blocked.add([Blocked("blocked@x.test", Source.MANUAL, NOW)], "ann")
+    listed = [
+        ["a@x.test", "", {"city": "Rome"}],
+        ["blocked@x.test", "", {}, Hold.JUDGED],
+        ["free@x.test", "", {}, Hold.JUDGED],
+        ["none@x.test", "", {}, Hold.CHOICE],
+    ]
+    await house.store.broadcasts.add(run_id, [Chunk(0, len(listed), json.dumps(listed).encode())])
+    assert await house.store.broadcasts.start(run_id, None, NOW)
+    await house.runner().step()
+    rows = {row.recipient: row for row in await house.reader.log(LogFilter(), limit=9)}
+    assert {address: row.status for address, row in rows.items()} == {
+        "a@x.test": Status.UNSENT,
+        "blocked@x.test": Status.BLOCKED,
+        "free@x.test": Status.BOUNCED,
+        "none@x.test": Status.NO_EMAIL_SELECTED,
+    }
+    assert "not sent: " in rows["free@x.test"].diagnostic
+    assert "'city' is undefined" in rows["free@x.test"].diagnostic
+    assert rows["none@x.test"].diagnostic == "the contact takes no general mail at this address"
+    assert [job.address for job in house.jobs] == ["a@x.test"]
+    assert await house.store.content(house.jobs[0].message.id) is not None
+    run = await house.run(run_id)
+    assert (run.state, run.unsent, run.blocked, run.no_email_selected) == (RunState.DONE, 2, 1, 1)
+
+
+@pytest.mark.parametrize("personal", [False, True])
+async def test_large_content_goes_to_files_and_none_is_left_behind(house: House, personal: bool) -> None:
+    text = "<p>{{ name|default('x') }}</p>" if personal else "<p></p>"
+    template = of_html(text + "<!--" + "x" * LARGE_BYTES + "-->", "Hi", "news@sender.test")
+    new = NewRun("Spring", "general", "news@sender.test", "Hi", template, personal)
+    run_id = await house.store.broadcasts.create(new, NOW)
+    for number in range(2):
+        listed = [[f"p{number}{at}@x.test", "", {}] for at in range(2)]
+        await house.store.broadcasts.add(run_id, [Chunk(number, 2, json.dumps(listed).encode())])
+    await house.store.broadcasts.start(run_id, None, NOW)
+    one, two = house.runner(), house.runner()
+    await asyncio.gather(one.step(), two.step())
+    await one.step()
+    files = list((house.state_dir / "content").iterdir())
+    assert len(files) == (4 if personal else 2)
+    contents = [await house.store.content(job.message.id) for job in house.jobs]
+    assert all(content == job.content for content, job in zip(contents, house.jobs, strict=True))
+    for job in house.jobs:
+        await house.store.settle(result(job, Event.DELIVER))
+    assert list((house.state_dir / "content").iterdir()) == []
 
 
 async def test_it_keeps_to_its_rate(house: House) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from storage.broadcast_audience import Audience, Entry, NoSuchListError
-from storage.broadcast_model import Chunk
+from storage.broadcast_model import Chunk, Hold
 from storage.people import Blocked, Source, Unsubscription
 from storage.status import Status
 from storage.store import Store
@@ -82,6 +82,7 @@ def test_which_fields_are_missing(audience: Audience) -> None:
         for number in range(20)
     ]
     audience.add([*people, Entry("q@x.test", "", {"name": "Q", "city": "Bonn", "a b": "c"})], personal=True)
+    audience.judge("Spring", NOW)
     city, name = audience.missing({"city", "name", "address"})
     assert (city.field, city.count, city.first) == (
         "city",
@@ -91,6 +92,26 @@ def test_which_fields_are_missing(audience: Audience) -> None:
     assert (name.field, name.count, name.first) == ("name", 1, ("p0@x.test",))
     assert [one.count for one in audience.missing({"a b"})] == [20]
     assert audience.missing({"address"}) == []
+
+
+def test_who_is_not_to_be_sent_it_needs_no_fields_and_the_run_knows(audience: Audience) -> None:
+    rome = {"city": "Rome"}
+    entries = [
+        Entry("a@x.test", "", rome),
+        Entry("A@X.test".lower(), "", {}),
+        Entry("blocked@x.test", "", {}),
+        Entry("had@x.test", "", {}),
+        Entry("none@x.test", "", {}, declines=True),
+        Entry("blocked@x.test", "", {}, declines=True),
+    ]
+    audience.add(entries, personal=True)
+    counts = audience.judge("Spring", NOW)
+    assert list(counts.values()) == [1, 1, 2, 2]
+    assert audience.missing({"city"}) == []
+    (chunk,) = audience.chunks(10)
+    holds = [each[3:] for each in json.loads(chunk.recipients)]
+    assert holds == [[], [Hold.JUDGED], [Hold.JUDGED], [Hold.JUDGED], [Hold.CHOICE], [Hold.CHOICE]]
+    assert json.loads(chunk.recipients)[0] == ["a@x.test", "", rome]
 
 
 def test_chunks_hold_everybody_once_and_in_order(audience: Audience) -> None:
@@ -121,7 +142,7 @@ def test_a_list_of_contacts_goes_to_the_address_that_takes_the_type(peopled: Pat
                 connection.execute("INSERT INTO contact_address VALUES (?, ?, ?, ?, ?)", values)
     connection.close()
     audience = Audience.open(peopled, "general", fold=False)
-    audience.add_list("readers", personal=True)
+    assert audience.add_list("readers", personal=True) == 1
     found = [each for chunk in audience.chunks(100) for each in json.loads(chunk.recipients)]
     assert [(address, name) for address, name, _ in found] == [
         ("ann@x.test", "Ann"),

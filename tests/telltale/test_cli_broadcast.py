@@ -1,6 +1,7 @@
 """`telltale broadcast`: what is wrong is told before anything is stored; what is right is stored as a whole."""
 
 import asyncio
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -68,6 +69,40 @@ def test_a_dry_run_counts_and_stores_nothing(told: Told, tmp_path: Path) -> None
     assert "line 6, email: there is no address" in said
     assert "line 7: has 3 columns, the header 2" in said
     assert runs(tmp_path / "state") == []
+
+
+def test_what_is_counted_as_json_and_all_bad_lines_in_a_report(told: Told, tmp_path: Path) -> None:
+    lines = ["email,name,types", "a@x.test,Ann,weekly", "a@x.test,Ann,", "a@x.test,,", *["nobody,,"] * 7]
+    Path("p.csv").write_text("\n".join(lines))
+    Path("m.html").write_text("<p>Hello {{ name }}</p>")
+    said, _ = told(*SEND, "--dry-run", "--json", "--report", "bad.csv")
+    found = json.loads(said)
+    assert (found["name"], found["recipients"], found["invalid"], found["missing"]) == ("Spring", 3, 7, [])
+    assert found["counts"] == {"Unsent": 1, "Blocked": 0, "Duplicate": 1, "No Email Selected": 1}
+    assert found["invalid_lines"][0] == {"line": 5, "column": "email", "why": '"nobody": address has no domain'}
+    report = Path("bad.csv").read_text().splitlines()
+    assert (report[0], len(report)) == ("line,column,why", 8)
+    assert "2 more; bad.csv has all" in told(*SEND, "--dry-run", "--report", "bad.csv")[0]
+    assert "2 more; --report FILE writes all" in told(*SEND, "--dry-run")[0]
+    assert "--json tells what --dry-run counts" in told(*SEND, "--json", code=2)[1]
+    assert "no/bad.csv: cannot be written" in told(*SEND, "--dry-run", "--report", "no/bad.csv", code=1)[1]
+
+
+def test_a_missing_field_is_told_in_json_too_and_fails(told: Told) -> None:
+    Path("m.html").write_text("<p>Hello {{ city }}</p>")
+    said, why = told(*SEND, "--dry-run", "--json", code=1)
+    assert json.loads(said)["missing"] == [{"field": "city", "recipients": 2, "first": ["a@x.test", "b@x.test"]}]
+    assert "nothing was sent" in why
+
+
+def test_runs_as_json(told: Told) -> None:
+    told(*SEND, "--yes", "--rate", "5/s")
+    (listed,) = map(json.loads, told("list", "--json")[0].splitlines())
+    assert (listed["name"], listed["state"], listed["recipients"], listed["done"]) == ("Spring", "sending", 2, 0)
+    assert (listed["per_hour"], listed["note"], listed["begins"], listed["ended"]) == (18000, None, None, None)
+    shown = json.loads(told("show", "Spring", "--json")[0])
+    assert (shown["statuses"], shown["waiting"]) == ({}, 0)
+    assert listed.items() <= shown.items()
 
 
 def test_what_is_sent_waits_for_the_relay_where_none_runs(told: Told, tmp_path: Path) -> None:
@@ -197,6 +232,7 @@ def test_senders() -> None:
 
 def test_a_step_is_no_more_than_goes_out_in_a_second() -> None:
     assert chunk_size(1000, personal=False, per_hour=None) == 500
+    assert chunk_size(1 << 20, personal=False, per_hour=None) == 2000
     assert chunk_size(1000, personal=True, per_hour=None) == 100
     assert chunk_size(1000, personal=True, per_hour=3600 * 7) == 7
     assert chunk_size(1000, personal=False, per_hour=5000) == 1
@@ -219,8 +255,20 @@ def test_of_several_addresses_the_first_that_takes_the_type(tmp_path: Path) -> N
     path = tmp_path / "p.csv"
     path.write_text("email,types,email2,types2\na@x.test,weekly,b@x.test,general\nc@x.test,weekly,,\nd@x.test,,,\n")
     recipients = Recipients(path, "General")
-    assert [entry.address for entry in recipients.entries()] == ["b@x.test", "d@x.test"]
-    assert [(bad.line, bad.why) for bad in recipients.first_bad] == [(3, "no address takes General mail")]
+    assert [(entry.address, entry.declines) for entry in recipients.entries()] == [
+        ("b@x.test", False),
+        ("c@x.test", True),
+        ("d@x.test", False),
+    ]
+    assert recipients.bad == 0
+
+
+def test_a_contact_that_has_a_key_alone_is_no_recipient(tmp_path: Path) -> None:
+    path = tmp_path / "p.csv"
+    path.write_text("key,email\n7,\n")
+    recipients = Recipients(path, "general")
+    assert list(recipients.entries()) == []
+    assert [(bad.line, bad.column, bad.why) for bad in recipients.first_bad] == [(2, "email", "there is no address")]
 
 
 def test_a_file_in_another_charset_is_told(tmp_path: Path) -> None:
