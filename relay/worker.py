@@ -33,7 +33,7 @@ from relay.deliver.settings import (
 )
 from relay.deliver.shape import ALONE, Share
 from relay.deliver.shaping import Shaping
-from relay.inject.plan import InjectOptions
+from relay.posting import inject_options
 from relay.receive.accept import Acceptor
 from relay.receive.auth import Authenticator
 from relay.receive.listener import BounceListener, SubmissionListener
@@ -51,8 +51,8 @@ from storage.reader import Reader
 from storage.secret import load_secret
 from storage.settings import RetentionSettings, ServerSettings
 from storage.store import Store
-from storage.token import TOKEN_CHARS, Purpose, TokenBox
-from storage.tracking import TrackingSettings, image_url
+from storage.token import Purpose, TokenBox
+from storage.tracking import TrackingSettings
 from storage.turn import Turn
 
 # A message in DATA or after its dot is worth waiting for; systemd's TimeoutStopSec is above this.
@@ -122,17 +122,9 @@ class Rooms:
             warn_after_ms=at.answers.delay_after * 1000,
             tls_reports=at.tls_report.send,
         )
-        url_length = len(image_url(at.tracking.base_url, "a" * TOKEN_CHARS))
-        inject = InjectOptions(
-            text_only=at.tracking.text_only,
-            url_length=url_length,
-            foreign_dkim=at.tracking.foreign_dkim,
-            leave_text_from=frozenset(at.tracking.leave_text_from),
-            leave_text_to=frozenset(at.tracking.leave_text_to),
-        )
         acceptor = Acceptor(
             store,
-            inject,
+            inject_options(at.tracking),
             at.server.hostname,
             self._delivery,
             lifetime_ms=at.retry.lifetime * 1000,

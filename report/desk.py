@@ -15,6 +15,7 @@ from report.settings import ReportSettings
 from report.static_files import StaticFiles
 from report.throttle import Throttle
 from storage.passwords import Passwords
+from storage.posting import Mailing
 from storage.reader import Reader
 from storage.store import Store
 
@@ -42,6 +43,8 @@ class Desk:
     static: StaticFiles = field(default_factory=StaticFiles)
     throttle: Throttle = field(default_factory=Throttle)
     clock_ms: Callable[[], int] = _now_ms
+    mailing: Mailing | None = None
+    """What makes posted mail ready; None: no mail is taken here."""
 
     @classmethod
     def made(

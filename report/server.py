@@ -6,6 +6,7 @@ Rule: it writes who logged in, and nothing of mail.
 import asyncio
 import logging
 import socket
+from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 from typing import Final
 
@@ -13,9 +14,11 @@ from aiohttp import web
 
 from report.desk import Desk
 from report.hub import Hub
-from report.settings import ReportSettings
+from report.settings import WEBHOOKS, ReportSettings, WebhookSettings
 from report.web import Site
 from storage.kv import kv
+from storage.people import POLICY, Policy
+from storage.posting import Mailing
 from storage.reader import Reader
 from storage.settings import Endpoint, ServerSettings
 from storage.store import Store, StoreFailedError, StoreFullError
@@ -33,10 +36,23 @@ _log = logging.getLogger("telltale.report")
 class ReportServer:
     """Serves the pages of the Email Log."""
 
-    def __init__(self, settings: ReportSettings, server: ServerSettings) -> None:
-        """Take the configuration; nothing is opened before `start`."""
+    def __init__(
+        self,
+        settings: ReportSettings,
+        server: ServerSettings,
+        mailing: Callable[[Store], Mailing] | None = None,
+        webhooks: WebhookSettings = WEBHOOKS,
+        policy: Policy = POLICY,
+    ) -> None:
+        """Take the configuration, and what makes posted mail ready (None: none is taken).
+
+        Nothing is opened before `start`.
+        """
         self._settings = settings
         self._server = server
+        self._mailing = mailing
+        self._webhooks = webhooks
+        self._policy = policy
         self._desk: Desk | None = None
         self._runner: web.AppRunner | None = None
         self._listening: dict[Endpoint, web.TCPSite] = {}
@@ -50,15 +66,17 @@ class ReportServer:
     async def start(self) -> None:
         """Open the store and listen; raises OSError where a socket or the state directory cannot be had."""
         async with AsyncExitStack() as opened:
-            store = await Store.open(self._server.state_dir)
+            store = await Store.open(self._server.state_dir, self._policy)
             opened.push_async_callback(store.close)
             reader, words, followed = [await self._reader(opened) for _ in range(3)]
             hub = Hub(followed)
             entering = asyncio.create_task(_enter_words(store))
             opened.push_async_callback(_ended, entering)
+            mailing = await asyncio.to_thread(self._mailing, store) if self._mailing is not None else None
             self._desk = Desk.made(
                 store, reader, words, hub, self._server.state_dir, self._settings, _hostname(self._server)
             )
+            self._desk.mailing = mailing
             runner = web.AppRunner(
                 Site(self._desk).application(),
                 access_log=None,
@@ -78,15 +96,25 @@ class ReportServer:
         opened.push_async_callback(reader.close)
         return reader
 
-    async def reload(self, settings: ReportSettings, server: ServerSettings) -> None:
+    async def reload(
+        self,
+        settings: ReportSettings,
+        server: ServerSettings,
+        mailing: Callable[[Store], Mailing] | None = None,
+        webhooks: WebhookSettings = WEBHOOKS,
+        policy: Policy = POLICY,
+    ) -> None:
         """Take a new configuration: sockets are opened and closed as listed; a new `state_dir` takes a restart.
 
         Raises OSError where a new socket cannot be had; what was listened on before still is.
         """
         if server.state_dir != self._server.state_dir:
             _log.warning(kv(event="state_dir unchanged", why="a new state_dir takes a restart"))
-        self._settings = settings
+        self._settings, self._webhooks = settings, webhooks
         if self._desk is not None and self._runner is not None:
+            store = self._desk.store
+            self._desk.mailing = await asyncio.to_thread(mailing, store) if mailing is not None else None
+            self._desk.store.set_policy(policy)
             self._desk.settings, self._desk.hostname = settings, _hostname(server)
             await self._listen(self._runner)
 

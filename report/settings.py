@@ -1,4 +1,6 @@
-"""Configuration of the report server: `[report]`."""
+"""Configuration of the report server: `[report]` and `[webhooks]`."""
+
+from typing import Final
 
 from storage.settings import ListenOn, NetworkOf, Seconds, Section
 
@@ -15,3 +17,19 @@ class ReportSettings(Section):
     """Who does nothing for so long has to log in again."""
     session_lifetime: Seconds = 14 * 86400
     """And so does everybody after this."""
+
+
+class WebhookSettings(Section):
+    """`[webhooks]`: where events may be sent, and until when that is tried."""
+
+    allow_private: bool = False
+    """Whether webhooks may be sent to loopback, private and link-local addresses."""
+    stop_after: Seconds = 4 * 86400 - 3600
+    """An endpoint that takes nothing for so long is sent nothing more, until it is enabled again; events are kept for
+    four days."""
+    timeout: Seconds = 15
+    """How long an endpoint may take to answer."""
+
+
+WEBHOOKS: Final = WebhookSettings()
+"""The embedded default."""

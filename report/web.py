@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from aiohttp import hdrs, web
 
-from report import html, sessions
+from report import api, html, sessions
 from report.asked import Asked, Route
 from report.desk import Desk
 from report.forms import MAX_BYTES
@@ -52,6 +52,7 @@ class Site:
         made.router.add_get("/healthz", self._health)
         made.router.add_get(f"{base}/static/{{version}}/{{name}}", self._file)
         self._add(made, ROUTES)
+        self._add(made, api.ROUTES)
         made.on_response_prepare.append(_add_headers)
         return made
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
-from storage import broadcast_ledger, large, owners
+from storage import broadcast_ledger, feed, large, owners
 from storage.admit_verb import Admitted, admit, held_back
 from storage.model import Job, Message, NewRecipient, TimelineKind
 from storage.owners import SLOT_MASK
@@ -66,6 +66,8 @@ def accept(transaction: Transaction, wanted: Sequence[Acceptance]) -> list[list[
         for recipient, decision in zip(acceptance.recipients, admitted, strict=True):
             rows.append(_recipient_values(acceptance, recipient, decision, lease))
             transaction.count(decision.status, 1)
+            if decision.status is not Status.UNSENT:
+                transaction.wrote([feed.decided(recipient.id, decision.status)])
         _tally(transaction, acceptance, admitted)
         if any(decision.status is Status.UNSENT for decision in admitted):
             contents.append(_content_values(acceptance))

@@ -11,18 +11,21 @@ from typing import Any, Final, Self
 
 import aiosqlite
 
-from storage import database, judging, timeline
+from storage import database, judging, post_verbs, timeline
 from storage.access import ApiToken, Role, Scope, Session
 from storage.blocked_reader import BlockedReader
 from storage.broadcast_reader import BroadcastReader
 from storage.contact_reader import ContactReader
 from storage.database import StoreMissingError, StoreVersionError
+from storage.feed_reader import FeedReader
 from storage.logpage import Pager, Wanted
 from storage.logquery import BY_HEADER, OF_MESSAGE, Bounds, Query, Search, log_row
 from storage.model import Changes, HitFacts, Judged, LogFilter, LogPage, LogRow, StoredDsn, TimelineEntry, User
+from storage.posting import KEPT_MS, Posted, PostKey
 from storage.statements import clean
 from storage.status import PENDING, Status
 from storage.stretch import COUNTS
+from storage.webhook_reader import WebhookReader
 
 __all__ = ["Reader", "StoreMissingError", "StoreVersionError"]
 
@@ -45,6 +48,8 @@ class Reader:
         self.broadcasts = BroadcastReader(self._all)
         self.contacts = ContactReader(self._all)
         self.blocked = BlockedReader(self._all)
+        self.feed = FeedReader(self._all, self.among)
+        self.webhooks = WebhookReader(self._all)
 
     @classmethod
     async def open(cls, state_dir: Path) -> Self:
@@ -264,6 +269,14 @@ class Reader:
         """Return API tokens by user and time: all, or a user's."""
         where, values = ("", ()) if user is None else (" WHERE user = ?", (clean(user),))
         return [_token(row) for row in await self._all(Query(f"{_TOKENS}{where} ORDER BY user, made_ms", values))]
+
+    async def posted(self, key: PostKey) -> Posted | None:
+        """Return what was answered to a request with this key and body; None: nothing yet.
+
+        Raises KeyUsedError where the key came with another body.
+        """
+        found = await self._all(Query(post_verbs.KNOWN, (clean(key.user), clean(key.key), key.now_ms - KEPT_MS)))
+        return post_verbs.known(found[0], key) if found else None
 
     async def has_admin(self) -> bool:
         """Return whether anybody has the role of an administrator."""

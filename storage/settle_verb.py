@@ -69,6 +69,7 @@ def _trusted(transaction: Transaction, results: Sequence[Result]) -> list[Settle
         raise MisjudgedError
     attempts = [_attempt_values(transaction, row, result) for row, result in zip(rows, results, strict=True)]
     _ATTEMPT.run(transaction.connection, attempts)
+    transaction.wrote(attempts)
     transaction.touch(row.id for row in rows)
     _owe(transaction, results)
     block_verb.learn_of(transaction, results)
@@ -148,6 +149,7 @@ def _read(transaction: Transaction, results: Sequence[Result]) -> list[Settled]:
         attempts.append(_attempt_values(transaction, row, result))
         answers.append(Settled(row.status, accepted))
     _ATTEMPT.run(transaction.connection, attempts)
+    transaction.wrote(attempts)
     # Failures are owed by `save`, whatever made them.
     done = [result for result, answer in zip(results, answers, strict=True) if answer.accepted]
     _owe(transaction, [result for result in done if result.event not in FAILURES])

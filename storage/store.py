@@ -22,6 +22,7 @@ from storage import (
     lookups,
     orders,
     owners,
+    post_verbs,
     purge,
     queue_verbs,
     settle_verb,
@@ -42,9 +43,11 @@ from storage.model import Hit, Job, Judged, Message, NewRecipient, Report, Resul
 from storage.orders import Order
 from storage.owners import Ids, Owner, WriteLock
 from storage.people import POLICY, Policy
+from storage.posting import KeyUsedError, Posted, PostKey, Ready
 from storage.queue_verbs import LEASE_MS, Acceptance, Wait, at_once
 from storage.recipient import check
 from storage.tls import TlsFacts
+from storage.webhooks import Webhooks
 
 __all__ = ["LEASE_MS", "Store", "StoreFailedError", "StoreFullError", "StoreVersionError"]
 
@@ -132,6 +135,7 @@ class Store:
         self.duties = Duties(self._writer, self._lookups, self._stored)
         """What senders are owed."""
         self.tls = TlsFacts(self._writer, self._lookups)
+        self.webhooks = Webhooks(self._writer)
 
     async def close(self) -> None:
         """Commit what waits, give back the leases that this process still holds, close."""
@@ -183,6 +187,24 @@ class Store:
         if len(content) <= large.LARGE_BYTES:
             return await self._writer.call(queue_verbs.accept, wanted, len(content))
         return await self._stored(wanted, lambda made: self._writer.call(queue_verbs.accept, made))
+
+    async def post(self, mail: Ready, key: PostKey | None, *, lifetime_ms: int) -> Posted:
+        """Store a message that is due at once for whoever claims it; return what admission decided.
+
+        With a key: once. Where it was posted with the same key and body before, that answer is returned and nothing
+        is stored; raises KeyUsedError where the key came with another body.
+        """
+        wanted = Acceptance(
+            mail.message, mail.content, None, mail.recipients, lifetime_ms, leased=False, once=mail.once
+        )
+
+        async def write(made: Acceptance) -> Posted | KeyUsedError:
+            return await self._writer.call(post_verbs.post, (made, key), len(made.content))
+
+        answer = await self._stored(wanted, write)
+        if isinstance(answer, KeyUsedError):
+            raise answer
+        return answer
 
     async def _stored(self, wanted: Acceptance, write: Callable[[Acceptance], Awaitable[_T]]) -> _T:
         """Call `write` with what is to be accepted, its content in a file where it is large."""

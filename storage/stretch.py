@@ -10,6 +10,7 @@ as soon as the log outgrows the memory.
 import json
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from struct import pack
 from typing import Final
 
@@ -21,7 +22,8 @@ STRETCH_RECIPIENTS: Final = 2048
 five thousand stretches, which a question probes in some 10 ms."""
 
 HOUR_MS: Final = 3_600_000
-_DAY_MS: Final = 24 * HOUR_MS
+# How long followers may be away: webhooks are tried again for some three days.
+_KEPT_MS: Final = 4 * 24 * HOUR_MS
 # Ids are microseconds << 10 (storage/owners.py): a minute on both sides of what an hour is known to hold.
 _MARGIN: Final = 60_000_000 << 10
 _MOST_FORGOTTEN: Final = 20_000
@@ -54,17 +56,32 @@ COUNTS: Final = tuple(status.name.lower() for status in Status)
 """The columns of `change` that count recipients, in the order of the statuses."""
 
 _NOTE: Final = (
-    f"INSERT INTO change (touched, accepted, {', '.join(COUNTS)})"
-    f" SELECT ?, ?, {', '.join(f'{name} + ?' for name in COUNTS)} FROM change ORDER BY serial DESC LIMIT 1"
+    f"INSERT INTO change (touched, accepted, facts, at_ms, {', '.join(COUNTS)})"
+    f" SELECT ?, ?, ?, ?, {', '.join(f'{name} + ?' for name in COUNTS)} FROM change ORDER BY serial DESC LIMIT 1"
 )
 
 
-def note(
-    connection: sqlite3.Connection, touched: Sequence[int], accepted: Sequence[int], moved: Mapping[Status, int]
-) -> None:
-    """Remember which recipients a transaction touched, which of them are new, and what it did to the counts."""
-    packed = pack(f"<{len(touched)}q", *touched)
-    values = (packed, json.dumps(accepted) if accepted else None, *(moved.get(status, 0) for status in Status))
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """What followers are told of a transaction."""
+
+    touched: Sequence[int]
+    """Recipients that it changed or added."""
+    accepted: Sequence[int]
+    """Those of them that are new."""
+    facts: Sequence[int]
+    """Entries of storage/feed.py, two numbers each."""
+
+
+def note(connection: sqlite3.Connection, noted: Noted, moved: Mapping[Status, int], at_ms: int) -> None:
+    """Remember what a transaction did, and what it did to the counts."""
+    values = (
+        pack(f"<{len(noted.touched)}q", *noted.touched),
+        json.dumps(noted.accepted) if noted.accepted else None,
+        pack(f"<{len(noted.facts)}q", *noted.facts) if noted.facts else None,
+        at_ms,
+        *(moved.get(status, 0) for status in Status),
+    )
     connection.execute(_NOTE, values)
 
 
@@ -83,7 +100,7 @@ def enter(connection: sqlite3.Connection, now_ms: int) -> None:
     for sql in _ENTER:
         connection.execute(sql, (number,))
     connection.execute(_MADE, (number, now_ms, serial, first_id, last_id))
-    connection.execute(_FORGET, (now_ms - _DAY_MS, _MOST_FORGOTTEN))
+    connection.execute(_FORGET, (now_ms - _KEPT_MS, _MOST_FORGOTTEN))
 
 
 class Hours:

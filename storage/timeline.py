@@ -12,14 +12,14 @@ ACCEPTED: Final = (
     "SELECT m.received_ms, m.client, m.user, r.status, r.diagnostic FROM recipient r"
     " JOIN message m ON m.id = r.message_id WHERE r.id = ?"
 )
-ATTEMPTS: Final = (
-    "SELECT at_ms, id, phase, code, enhanced, text, mx, address, tls, duration_ms, in_doubt, status, category, source"
-    " FROM attempt WHERE recipient_id = ? ORDER BY id"
+ATTEMPT: Final = (
+    "at_ms, f.id, phase, code, enhanced, text, mx, address, tls, duration_ms, in_doubt, status, category, source"
 )
-EVENTS: Final = (
-    "SELECT at_ms, id, kind, text, status, code, enhanced, reply, mx, hit, address, agent, category, dsn_id"
-    " FROM event WHERE recipient_id = ? ORDER BY id"
-)
+"""The columns of an attempt, `f`, that `attempt_entries` reads."""
+EVENT: Final = "at_ms, f.id, kind, text, status, code, enhanced, reply, mx, hit, address, agent, category, dsn_id"
+"""Those of an event, `f`, that `event_entry` reads."""
+ATTEMPTS: Final = f"SELECT {ATTEMPT} FROM attempt f WHERE recipient_id = ? ORDER BY id"  # noqa: S608 - our own words
+EVENTS: Final = f"SELECT {EVENT} FROM event f WHERE recipient_id = ? ORDER BY id"  # noqa: S608 - our own words
 _SENT_NOTHING: Final = frozenset({Status.BLOCKED, Status.DUPLICATE, Status.NO_EMAIL_SELECTED})
 
 

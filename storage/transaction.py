@@ -132,6 +132,8 @@ class Transaction:
         self._before: dict[int, tuple[Standing, str]] = {}
         """What loaded rows were: how they stood, and what came late."""
         self._moved: Counter[Status] = Counter()
+        self._facts: list[int] = []
+        """Entries of storage/feed.py, two numbers each."""
         self.tally = Tally()
         self.broadcast_ids: dict[tuple[str, str], int | None] = {}
         """By owner and name, those that were asked for."""
@@ -211,6 +213,12 @@ class Transaction:
     def write_events(self, rows: Sequence[tuple[Any, ...]]) -> None:
         """Insert rows of `event`."""
         _EVENT.run(self.connection, rows)
+        self.wrote(rows)
+
+    def wrote(self, rows: Iterable[Sequence[Any]]) -> None:
+        """Tell followers of rows of `attempt` or `event`, which begin with the recipient's id and their own."""
+        for row in rows:
+            self._facts += row[:2]
 
     def touch(self, recipient_ids: Iterable[int]) -> None:
         """Tell followers that these recipients changed."""
@@ -232,8 +240,9 @@ class Transaction:
     def finish(self) -> None:
         """Write what the whole group shares; the caller commits."""
         self.tally.write(self.connection)
-        if self._touched or any(self._moved.values()):
-            stretch.note(self.connection, list(self._touched), self._accepted, self._moved)
+        if self._touched or self._facts or any(self._moved.values()):
+            noted = stretch.Noted(list(self._touched), self._accepted, self._facts)
+            stretch.note(self.connection, noted, self._moved, ms_of(self.ids.next()))
         fresh = self.kept.fresh + len(self._accepted)
         if fresh >= stretch.STRETCH_RECIPIENTS:
             stretch.enter(self.connection, ms_of(self.ids.next()))

@@ -13,7 +13,7 @@ from pixel.settings import PixelSettings
 from relay.answer.settings import AnswerSettings
 from relay.deliver.settings import DeliverySettings, DkimSettings, DnsSettings, RetrySettings, TlsReportSettings
 from relay.receive.settings import BounceSettings, SubmissionSettings
-from report.settings import ReportSettings
+from report.settings import ReportSettings, WebhookSettings
 from storage.broadcast_settings import BroadcastSettings
 from storage.people import BlockingSettings, ContactSettings, Policy
 from storage.settings import RetentionSettings, Section, ServerSettings
@@ -48,6 +48,7 @@ class Config(Section):
     blocking: BlockingSettings = BlockingSettings()
     broadcast: BroadcastSettings = BroadcastSettings()
     answers: AnswerSettings = AnswerSettings()
+    webhooks: WebhookSettings = WebhookSettings()
     retention: RetentionSettings = RetentionSettings()
 
     @property

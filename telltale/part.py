@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from storage.kv import kv
+from storage.posting import Mailing
+from storage.store import Store
 from telltale.config import Config, parse
 from telltale.descriptors import raise_limit
 from telltale.errors import sentence_of
@@ -84,10 +86,21 @@ def _pixel(config: Config) -> Running:
 
 
 def _report(config: Config) -> Running:
+    from relay.posting import Posting, PostingSettings
     from report.server import ReportServer
 
-    server = ReportServer(config.report, config.server)
-    return Running(server.start, lambda new: server.reload(new.report, new.server), server.drain)
+    def mailing(config: Config) -> Callable[[Store], Mailing]:
+        at = PostingSettings(
+            config.server, config.submission, config.retry, config.tracking, config.broadcast, config.dkim
+        )
+        return lambda store: Posting(store, at)
+
+    server = ReportServer(config.report, config.server, mailing(config), config.webhooks, config.policy)
+    return Running(
+        server.start,
+        lambda new: server.reload(new.report, new.server, mailing(new), new.webhooks, new.policy),
+        server.drain,
+    )
 
 
 def main() -> None:

@@ -36,6 +36,14 @@ class Reading(Enum):
     """More than `max_bytes + patience_bytes` came without an end: nobody has to read on."""
 
 
+def with_line_ends(content: bytes) -> bytes | None:
+    """Return content whose bare line feeds are line ends; None where it has a carriage return that ends no line."""
+    carriage_returns, line_feeds, pairs = content.count(b"\r"), content.count(b"\n"), content.count(b"\r\n")
+    if carriage_returns == line_feeds == pairs:
+        return content
+    return content.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n") if pairs == carriage_returns else None
+
+
 class ContentReader:
     """Reads one message; `feed` it until `state` says how it ended, then `close` it."""
 
@@ -115,14 +123,14 @@ class ContentReader:
     def _add(self, piece: bytes, *, stuffed: bool) -> None:
         if not piece or self.state is not Reading.GOING_ON:
             return
-        carriage_returns, line_feeds, pairs = piece.count(b"\r"), piece.count(b"\n"), piece.count(b"\r\n")
         if stuffed:
             piece = piece.replace(_DOT, b"\r\n")
-        if self._repair and not carriage_returns == line_feeds == pairs:
-            if pairs != carriage_returns:
+        if self._repair:
+            repaired = with_line_ends(piece)
+            if repaired is None:
                 self._refuse(Reading.BARE_CR)
                 return
-            piece = piece.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
+            piece = repaired
         # A piece never ends inside of CR LF, so the first one begins with the line end of the command, whole.
         if self._skip:
             piece = piece[self._skip :]

@@ -83,7 +83,7 @@ async def test_settled_bounce_messages_go_and_waiting_ones_stay(store: Store) ->
     assert await store.purge_dsns(NOW + 9) == 1
 
 
-async def test_followers_changes_are_kept_for_a_day_after_their_stretch(
+async def test_followers_changes_are_kept_for_four_days_after_their_stretch(
     store: Store, reader: Reader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("storage.stretch.STRETCH_RECIPIENTS", 1)
@@ -91,6 +91,6 @@ async def test_followers_changes_are_kept_for_a_day_after_their_stretch(
     await accept_due(store, "first@x.example")
     await accept_due(store, "second@x.example")
     assert len((await reader.changed(LogFilter(), -1))[1]) == 2
-    monkeypatch.setattr("storage.transaction.ms_of", lambda _: NOW + DAY + 1)
+    monkeypatch.setattr("storage.transaction.ms_of", lambda _: NOW + 4 * DAY + 1)
     await accept_due(store, "third@x.example")
     assert [row.recipient for row in (await reader.changed(LogFilter(), -1))[1]] == ["third@x.example"]

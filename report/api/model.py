@@ -1,0 +1,76 @@
+"""The models that all of the API is made of: strict in what comes in, and said in the OpenAPI document.
+
+Rule: a field that is not known is refused; texts that end up in headers or lines hold no control characters.
+"""
+
+from datetime import UTC, datetime
+from typing import Annotated, Final
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+
+CODE: Final = r"^[0-9A-Za-z]{1,20}$"
+
+
+class Taken(BaseModel):
+    """What a request brings."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class Given(BaseModel):
+    """What an answer brings."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Cause(Given):
+    """One thing that is wrong with a request."""
+
+    pointer: Annotated[str, Field(description="Where: a JSON pointer (RFC 6901), or the name of a parameter.")]
+    detail: str
+
+
+class Problem(Given):
+    """Why a request was not answered (RFC 9457)."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str
+    errors: tuple[Cause, ...] = ()
+    next: str | None = None
+    code: int | None = None
+    enhanced_status: str | None = None
+
+
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("expected one line without control characters")
+    return text
+
+
+Line = Annotated[str, StringConstraints(min_length=1, max_length=998), AfterValidator(_printable)]
+"""One line of text."""
+Code = Annotated[str, StringConstraints(pattern=CODE)]
+"""The name of a message, recipient or bounce."""
+Limit = Annotated[int, Field(ge=1, le=200, description="How many at most.")]
+
+
+def _zoned(at: datetime) -> datetime:
+    if at.tzinfo is None:
+        raise ValueError('expected a time with its zone, such as "2026-11-23T14:05:00Z"')
+    return at
+
+
+Time = Annotated[datetime, AfterValidator(_zoned)]
+"""A point in time (RFC 3339)."""
+
+
+def ms_of(at: datetime) -> int:
+    """Return a time as the store has it."""
+    return int(at.timestamp() * 1000)
+
+
+def time_of(at_ms: int) -> datetime:
+    """Return a time of the store."""
+    return datetime.fromtimestamp(at_ms / 1000, UTC)
