@@ -34,7 +34,7 @@ class Stamp:
             os.close(file)
 
     def read(self) -> bytes:
-        """Return it; the caller holds the write lock."""
+        """Return it; it is the present one where the caller holds the write lock."""
         return self._map[:]
 
     def renew(self) -> None:

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from storage import large
+from storage.admit_verb import held_back
 from storage.commit import told
+from storage.held import Held
 from storage.lane import Call
-from storage.model import BodyType, Job, Message
+from storage.model import BodyType, Job, Message, NewRecipient
 from storage.recipient import NEVER
 from storage.status import Status
 
@@ -146,6 +148,30 @@ def _read_content(lookups: Lookups, message_id: int) -> bytes | None:
     except FileNotFoundError:
         return None  # dropped since the row was read
     return body
+
+
+@dataclass(frozen=True, slots=True)
+class InMemory:
+    """Recipients that are leased and wait, to be held against the lists."""
+
+    jobs: Sequence[Job]
+    known: Held
+    now_ms: int
+    fold: bool
+
+
+def find_held_back(lookups: Lookups, wanted: Sequence[InMemory]) -> list[set[int]]:
+    """Return which recipients the Blocked Email list or a contact's choice holds back."""
+    return [_find_held_back(lookups.connection, one) for one in wanted]
+
+
+def _find_held_back(connection: sqlite3.Connection, wanted: InMemory) -> set[int]:
+    named = [
+        (job.message.broadcast_type, NewRecipient(job.recipient_id, job.address, job.domain)) for job in wanted.jobs
+    ]
+    everybody = [new for _, new in named] if wanted.known.blocked else []
+    typed = [(type_, new) for type_, new in named if type_ is not None] if wanted.known.choosy else []
+    return set(held_back(connection, everybody, typed, wanted.now_ms, fold=wanted.fold))
 
 
 _NEXT_DUE: Final = (

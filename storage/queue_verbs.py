@@ -8,9 +8,10 @@ from typing import Any, Final
 
 from storage import broadcast_ledger, feed, large, owners
 from storage.admit_verb import Admitted, admit, held_back
+from storage.held import Held
 from storage.model import Job, Message, NewRecipient, TimelineKind
 from storage.owners import SLOT_MASK
-from storage.recipient import Recipient, block, claim, give_back, lose, renew_lease
+from storage.recipient import Recipient, block, claim, decline, give_back, lose, renew_lease
 from storage.statements import Keys, Rows
 from storage.status import Status
 from storage.tally import Whose, hour_of
@@ -195,7 +196,8 @@ def claim_all(transaction: Transaction, claims: Sequence[Claim]) -> list[dict[in
 def _claim_one(transaction: Transaction, wanted: Claim) -> dict[int, int]:
     lease = transaction.ids.next()
     rows = transaction.load(wanted.recipient_ids)
-    blocked = _block(transaction, rows, wanted.now_ms) if rows and transaction.held.blocked else []
+    known = transaction.held
+    ended = _end_held_back(transaction, rows, wanted.now_ms) if rows and (known.blocked or known.choosy) else []
     present = (rows[id_] for id_ in wanted.recipient_ids if id_ in rows)
     claimed: dict[int, Recipient] = {}
     lost = []
@@ -207,7 +209,7 @@ def _claim_one(transaction: Transaction, wanted: Claim) -> dict[int, int]:
             lost += lose_all(transaction, [row], wanted.now_ms, wanted.wait)
         if claim(row, wanted.now_ms, lease, LEASE_MS):
             claimed[row.id] = row
-    transaction.save(rows, [*blocked, *claimed.values(), *(row for row in lost if row.id not in claimed)])
+    transaction.save(rows, [*ended, *claimed.values(), *(row for row in lost if row.id not in claimed)])
     return dict.fromkeys(claimed, lease)
 
 
@@ -227,18 +229,32 @@ def _loss(row: Recipient, now_ms: int) -> str:
     return f"the relay process that held it ended without a word of what came of it{times}; {when}"
 
 
-_NAMED: Final = Keys("SELECT json_group_array(json_array(id, address, domain)) FROM recipient WHERE id IN ({})")
+_NAMED: Final = Keys(
+    "SELECT json_group_array(json_array(r.id, r.address, r.domain, m.broadcast_type))"
+    " FROM recipient r JOIN message m ON m.id = r.message_id WHERE r.id IN ({})"
+)
 
 
-def _block(transaction: Transaction, rows: dict[int, Recipient], now_ms: int) -> list[Recipient]:
-    """End those that are due and have come to be on the Blocked Email list; return them."""
-    named = [NewRecipient(*one) for one in _NAMED.read(transaction.connection, list(rows))]
-    held = held_back(transaction.connection, named, [], now_ms, fold=False)
-    blocked = [rows[id_] for id_, admitted in held.items() if block(rows[id_], now_ms, admitted.diagnostic)]
-    transaction.write_events(
-        [event_values(row, transaction.ids.next(), now_ms, TimelineKind.BLOCKED, row.diagnostic) for row in blocked]
-    )
-    return blocked
+def _end_held_back(transaction: Transaction, rows: dict[int, Recipient], now_ms: int) -> list[Recipient]:
+    """End those that are due and have come to be blocked, or to take no such mail; return them."""
+    known, fold = transaction.held, transaction.policy.contacts.fold_local_part
+    named = [(NewRecipient(*one), type_) for *one, type_ in _NAMED.read(transaction.connection, list(rows))]
+    everybody = [new for new, _ in named] if known.blocked else []
+    typed = [(type_, new) for new, type_ in named if type_ is not None] if known.choosy else []
+    ended, events = [], []
+    for id_, admitted in held_back(transaction.connection, everybody, typed, now_ms, fold=fold).items():
+        blocked = admitted.status is Status.BLOCKED
+        if (block if blocked else decline)(rows[id_], now_ms, admitted.diagnostic):
+            ended.append(rows[id_])
+            kind = TimelineKind.BLOCKED if blocked else TimelineKind.QUEUE
+            events.append(event_values(rows[id_], transaction.ids.next(), now_ms, kind, admitted.diagnostic))
+    transaction.write_events(events)
+    return ended
+
+
+def read_held(transaction: Transaction, wanted: Sequence[None]) -> list[Held]:
+    """Return what may hold recipients back, behind all that made it so."""
+    return [transaction.held] * len(wanted)
 
 
 def postpone(transaction: Transaction, wanted: Sequence[tuple[Sequence[Job], int]]) -> list[None]:

@@ -132,6 +132,19 @@ def block(row: Recipient, now_ms: int, why: str) -> bool:
     return True
 
 
+def decline(row: Recipient, now_ms: int, why: str) -> bool:
+    """End a due recipient whose owner takes no such mail (any more); False where it is not due (any more).
+
+    What was tried before cannot be said not to have been sent: it ends as Bounced.
+    """
+    if row.due_ms is None or row.due_ms > now_ms:
+        return False
+    _move(row, Event.NO_EMAIL if row.status is Status.UNSENT else Event.BOUNCE)
+    row.diagnostic = why
+    row.category = None
+    return True
+
+
 def lose(row: Recipient, now_ms: int, wait_ms: int) -> bool:
     """End a lease whose holder will not answer, and count it; a held recipient stays held.
 

@@ -122,6 +122,7 @@ class Store:
         self._state_dir = state_dir
         self._owner = opened.owner
         self._ids = Ids(opened.owner.id)
+        self._stamp = opened.stamp
         self._closing: asyncio.Future[None] | None = None
         self._claim_offset = 0
         self._writer = Lane("store-writer", loop)
@@ -247,6 +248,19 @@ class Store:
             return []
         leases = await self._writer.call(queue_verbs.claim_all, queue_verbs.Claim(found, limit, now_ms, wait))
         return await self._lookups.call(lookups.read_jobs, leases)
+
+    def held_stamp(self) -> bytes:
+        """Return what is another one after each change that may hold somebody back; costs nothing to ask."""
+        return self._stamp.read()
+
+    async def held_back(self, jobs: Sequence[Job], now_ms: int) -> set[int]:
+        """Return the ids of those recipients that are blocked, or take no such mail, by now."""
+        # Whoever renewed the stamp held the write lock until the commit: behind that, a reader sees it.
+        known = await self._writer.call(queue_verbs.read_held, None)
+        if not known.blocked and not known.choosy:
+            return set()
+        fold = self._serving.policy.contacts.fold_local_part
+        return await self._lookups.call(lookups.find_held_back, lookups.InMemory(jobs, known, now_ms, fold))
 
     async def postpone(self, jobs: Sequence[Job], due_ms: int) -> None:
         """Give leases back without an attempt: due again at `due_ms`, attempts unchanged."""

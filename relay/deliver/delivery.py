@@ -23,6 +23,7 @@ from relay.deliver.dns import Resolver
 from relay.deliver.https import Https
 from relay.deliver.means import Compose, Entry, Means
 from relay.deliver.places import Places
+from relay.deliver.recall import Recall
 from relay.deliver.reply import ours
 from relay.deliver.results import Results
 from relay.deliver.retry import RetryPolicy, losing
@@ -145,6 +146,7 @@ class Delivery:
         self._places = Places(
             settings, self._resolver, self._sts, means, own_names, shaping or shipped(), reports=tls_reports
         )
+        self._recall = Recall(store, self._places, self._results, clock)
 
     # What the rest of the relay calls.
 
@@ -303,6 +305,7 @@ class Delivery:
             await asyncio.sleep(_LOOK_SECONDS)
             now = self._clock()
             self._places.tidy()
+            await self._recall.look(self._now_ms())
             await self._telling.tell(self._places.sites())
             if now >= recover_at:
                 recover_at = now + _RECOVER_SECONDS

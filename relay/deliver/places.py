@@ -7,7 +7,7 @@ A domain has a way from each source of ours: what a server thinks of one says no
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from itertools import chain, islice
 from typing import Final
 
@@ -165,6 +165,19 @@ class Places:
         if not self._pools.names:
             return None
         return self._pools.pick(job.message.sender.rpartition("@")[2], job.message.id)
+
+    def waiting(self) -> list[Job]:
+        """Return who waits in memory, at a site or for its way."""
+        asked = [entry.job for place in self._asked.values() for entry in place.waiting]
+        return [job for site in self._sites.values() for job in site.waiting()] + asked
+
+    def take_out(self, recipient_ids: Collection[int]) -> list[Job]:
+        """Take out and return those of the recipients that wait in memory."""
+        taken = [job for site in self._sites.values() for job in site.take_out(recipient_ids)]
+        for place in self._asked.values():
+            taken += [entry.job for entry in place.waiting if entry.job.recipient_id in recipient_ids]
+            place.waiting = [entry for entry in place.waiting if entry.job.recipient_id not in recipient_ids]
+        return taken
 
     def stop(self) -> list[Entry]:
         """Ask no more; return who waits for an answer."""

@@ -9,6 +9,7 @@ site rests is given back without one.
 import asyncio
 import logging
 from collections import deque
+from collections.abc import Collection
 from dataclasses import replace
 from typing import Final
 
@@ -21,7 +22,7 @@ from relay.deliver.shape import Shape
 from relay.deliver.standing import Heard, Standing
 from relay.deliver.verdict import judge, refused_by_policy
 from storage.kv import kv
-from storage.model import Attempt, Reply
+from storage.model import Attempt, Job, Reply
 from storage.status import Event
 
 # Postfix's smtp_connection_cache_time_limit is 2 s; servers give an idle client minutes, but each is a slot.
@@ -157,6 +158,17 @@ class Site:
         if old:
             self._waiting = deque(entry for entry in self._waiting if entry.leased_at >= leased_before)
         return old
+
+    def waiting(self) -> list[Job]:
+        """Return who waits here."""
+        return [entry.job for entry in self._waiting]
+
+    def take_out(self, recipient_ids: Collection[int]) -> list[Job]:
+        """Take out and return those of the recipients that wait here."""
+        taken = [entry.job for entry in self._waiting if entry.job.recipient_id in recipient_ids]
+        if taken:
+            self._waiting = deque(entry for entry in self._waiting if entry.job.recipient_id not in recipient_ids)
+        return taken
 
     def under_way(self, leased_before: float) -> list[Entry]:
         """Return recipients being delivered whose lease began before a time."""

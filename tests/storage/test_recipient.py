@@ -10,6 +10,7 @@ from storage.recipient import (
     Recipient,
     check,
     claim,
+    decline,
     flush,
     give_back,
     hit,
@@ -47,6 +48,17 @@ def test_a_delivery_ends_the_lease_and_tells_who_took_it() -> None:
         mx_address="192.0.2.1",
         delivered_ms=NOW + 40,
     )
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [(Status.UNSENT, Status.NO_EMAIL_SELECTED), (Status.SOFT_BOUNCED, Status.BOUNCED)]
+)
+def test_who_takes_no_such_mail_any_more_is_ended_when_he_is_due(before: Status, after: Status) -> None:
+    recipient = row(before, due_ms=NOW)
+    assert not decline(recipient, NOW - 1, "left")
+    assert decline(recipient, NOW, "left")
+    assert (recipient.status, recipient.diagnostic, recipient.due_ms) == (after, "left", None)
+    assert not decline(recipient, NOW, "left")
 
 
 def test_a_deferral_is_due_again_when_the_result_says() -> None:
