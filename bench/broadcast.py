@@ -21,6 +21,7 @@ sys.path[0] = str(Path(__file__).parent.parent)
 
 from relay.broadcast.draft import of_html  # noqa: E402 - see above
 from relay.broadcast.letter import Letter  # noqa: E402 - see above
+from storage.people import POLICY  # noqa: E402 - the path is set above
 from storage.status import Status  # noqa: E402 - see above
 from storage.store import Store  # noqa: E402 - see above
 from telltale.broadcast_send import Wanted, draft, pre_flight  # noqa: E402 - see above
@@ -110,7 +111,7 @@ def measure(state_dir: Path, contacts: int, box: keeper.Keeper) -> None:
 
 
 async def begin(state_dir: Path, wanted: Wanted, audience: object) -> tuple[float, float]:
-    store = await Store.open(state_dir)
+    store = await Store.open(state_dir, POLICY)
     began = time.monotonic()
     run_id = await draft(store, wanted, audience, time.time_ns() // 1_000_000, lambda _: None)  # type: ignore[arg-type]
     stored_in = time.monotonic() - began

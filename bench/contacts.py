@@ -22,6 +22,7 @@ from itertools import islice
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from storage.people import POLICY
 from storage.store import Store
 from telltale.contact_import import AT_ONCE, Wanted, run
 
@@ -47,7 +48,7 @@ def peak_mb() -> float:
 
 def imported(answer: Connection, state_dir: Path, path: Path | None) -> None:
     async def go() -> dict[str, int]:
-        store = await Store.open(state_dir)
+        store = await Store.open(state_dir, POLICY)
         try:
             if path is None:
                 return {}

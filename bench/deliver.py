@@ -31,6 +31,7 @@ from relay.deliver.copy import Copy
 from relay.deliver.delivery import Delivery
 from relay.deliver.settings import DeliverySettings, DnsSettings, RetrySettings
 from storage.model import BodyType, Job, Message, NewRecipient, Result, Settled
+from storage.people import POLICY
 from storage.settings import ServerSettings
 from storage.status import Status
 from storage.store import Store
@@ -117,7 +118,7 @@ async def _run(port: int, wanted: argparse.Namespace, state_dir: Path, dead: lis
         b"Subject: bench\r\n\r\n" + b"a line of a message, as long as lines are in mail that people write.\r\n" * 500
     )
     content = content[: wanted.bytes - 2] + b"\r\n"
-    store: Any = await Store.open(state_dir) if wanted.real_store else NoStore()
+    store: Any = await Store.open(state_dir, POLICY) if wanted.real_store else NoStore()
     delivery = Delivery(
         store,
         lambda job, stored, _: Copy(f"{job.recipient_id}@relay.test", stored),

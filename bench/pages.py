@@ -26,6 +26,7 @@ from report.server import ReportServer
 from report.settings import ReportSettings
 from storage.access import Role
 from storage.model import User, queue_id
+from storage.people import POLICY
 from storage.settings import ServerSettings
 from storage.status import Status
 from storage.store import Store
@@ -123,14 +124,14 @@ async def made(state_dir: Path, rows: int) -> None:
     state_dir.mkdir(exist_ok=True)
     if (state_dir / "telltale.db").exists():
         return
-    store = await Store.open(state_dir)
+    store = await Store.open(state_dir, POLICY)
     for name, role in (("root", Role.ADMIN), ("ann", Role.SENDER)):
         await store.add_user(User(name, CHEAP.hash(PASSWORD), (), 0, role))
     began = time.monotonic()
     await store.close()
     build(state_dir, rows)
     built = time.monotonic()
-    store = await Store.open(state_dir)
+    store = await Store.open(state_dir, POLICY)
     while await store.enter_words(20_000) == 20_000:
         pass
     await store.close()
@@ -205,7 +206,7 @@ async def timed(session: aiohttp.ClientSession, url: str, times: int) -> tuple[f
 
 
 async def ask(state_dir: Path, times: int, budget_ms: float) -> bool:
-    server = ReportServer(ReportSettings(listen=("127.0.0.1:0",)), ServerSettings(state_dir=state_dir))  # type: ignore[arg-type]
+    server = ReportServer(ReportSettings(listen=("127.0.0.1:0",)), ServerSettings(state_dir=state_dir), POLICY)  # type: ignore[arg-type]
     await server.start()
     base, slow = f"http://{server.addresses[0]}", []
     print(f"{'page':36} {'median':>9} {'worst':>9}  rows")

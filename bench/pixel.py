@@ -28,6 +28,7 @@ from pixel.answer import IMAGE, IMAGE_ANSWER  # noqa: E402 - the path is set abo
 from pixel.server import PixelServer  # noqa: E402 - the path is set above
 from pixel.settings import PixelSettings  # noqa: E402 - the path is set above
 from storage.model import Attempt, BodyType, LogFilter, Message, NewRecipient, Phase, Reply, Result  # noqa: E402 - the path is set above
+from storage.people import POLICY  # noqa: E402 - the path is set above
 from storage.reader import Reader  # noqa: E402 - the path is set above
 from storage.secret import load_secret  # noqa: E402 - the path is set above
 from storage.settings import ServerSettings  # noqa: E402 - the path is set above
@@ -43,7 +44,7 @@ AGENT: Final = "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox
 
 async def fill(state_dir: Path) -> list[int]:
     """Make a store with delivered recipients and return their ids."""
-    store = await Store.open(state_dir)
+    store = await Store.open(state_dir, POLICY)
     message = Message(store.next_id(), LONG_AGO, "a@sender.test", BodyType.SEVEN_BIT, False, 1, b"plan")
     people = [NewRecipient(store.next_id(), f"r{one}@x.test", "x.test") for one in range(RECIPIENTS)]
     jobs = await store.accept(message, b"x", people, lifetime_ms=1000, leased=True)
@@ -55,7 +56,7 @@ async def fill(state_dir: Path) -> list[int]:
 
 async def serve_pixel(state_dir: Path, told: Connection) -> None:
     listen = PixelSettings(listen=("127.0.0.1:0",))
-    server = PixelServer(listen, TrackingSettings(), ServerSettings(state_dir=state_dir))
+    server = PixelServer(listen, TrackingSettings(), ServerSettings(state_dir=state_dir), POLICY)
     await server.start()
     told.send(server.addresses[0].port)
     await asyncio.to_thread(told.recv)

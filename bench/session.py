@@ -24,6 +24,7 @@ from relay.receive.auth import Authenticator
 from relay.receive.listener import SubmissionListener
 from relay.receive.settings import SubmissionSettings
 from relay.receive.tls import server_context
+from storage.people import POLICY
 from storage.settings import ServerSettings
 from storage.store import Store
 
@@ -78,7 +79,7 @@ def client(port: int, messages: int, size: int, tls: bool, fresh: bool) -> None:
 
 async def measure(args: argparse.Namespace, state_dir: Path) -> float:
     server = ServerSettings(hostname="relay.example", state_dir=state_dir)
-    store = await Store.open(state_dir)
+    store = await Store.open(state_dir, POLICY)
     sink = Sink()
     real = Acceptor(store, InjectOptions(), "relay.example", sink, lifetime_ms=10**9)
     acceptor = real if args.store else cast("Acceptor", sink)

@@ -25,6 +25,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from storage.model import Attempt, BodyType, Job, Message, NewRecipient, Phase, Reply, Result
+from storage.people import POLICY
 from storage.status import Event, Status
 from storage.store import Store
 
@@ -147,7 +148,7 @@ async def elsewhere(load: Load) -> None:
 
 
 async def work(state_dir: Path, load: Load) -> Outcome:
-    store = await Store.open(state_dir)
+    store = await Store.open(state_dir, POLICY)
     if load.switch_ms is not None:
         sys.setswitchinterval(load.switch_ms / 1000)
     burner = Burner(load.busy_us // 2)

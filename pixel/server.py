@@ -19,6 +19,7 @@ from pixel.recorder import Counts, Policy, Recorder
 from pixel.settings import PixelSettings
 from pixel.unsubscribe import UnsubscribePages
 from pixel.web import Handler, Listener
+from storage import people
 from storage.kv import kv
 from storage.reader import Reader
 from storage.secret import load_secret
@@ -51,11 +52,15 @@ class _Running:
 class PixelServer:
     """Serves images and records their hits."""
 
-    def __init__(self, settings: PixelSettings, tracking: TrackingSettings, server: ServerSettings) -> None:
+    def __init__(
+        self, settings: PixelSettings, tracking: TrackingSettings, server: ServerSettings, policy: people.Policy
+    ) -> None:
         """Take the configuration; nothing is opened before `start`."""
         self._settings = settings
         self._tracking = tracking
         self._server = server
+        self._people_policy = policy
+        self._store: Store | None = None
         self._opened = AsyncExitStack()
         self._sockets: dict[Endpoint, asyncio.Server] = {}
         self._running: _Running | None = None
@@ -76,7 +81,7 @@ class PixelServer:
         """Open the store and listen; raises OSError where a socket or the state directory cannot be had."""
         async with AsyncExitStack() as opened:
             key = load_secret(self._server.state_dir)
-            store = await Store.open(self._server.state_dir)
+            store = self._store = await Store.open(self._server.state_dir, self._people_policy)
             opened.push_async_callback(store.close)
             reader = await Reader.open(self._server.state_dir)
             opened.push_async_callback(reader.close)
@@ -96,7 +101,9 @@ class PixelServer:
             self._opened = opened.pop_all()
         _log.info(kv(event="listening", on=",".join(map(str, self.addresses))))
 
-    async def reload(self, settings: PixelSettings, tracking: TrackingSettings, server: ServerSettings) -> None:
+    async def reload(
+        self, settings: PixelSettings, tracking: TrackingSettings, server: ServerSettings, policy: people.Policy
+    ) -> None:
         """Take a new configuration: rules and proxies at once, sockets opened and closed as listed.
 
         A new `state_dir` takes a restart. Raises OSError where a new socket cannot be had; what was
@@ -104,7 +111,9 @@ class PixelServer:
         """
         if server.state_dir != self._server.state_dir:
             _log.warning(kv(event="state_dir unchanged", why="a new state_dir takes a restart"))
-        self._settings, self._tracking = settings, tracking
+        self._settings, self._tracking, self._people_policy = settings, tracking, policy
+        if self._store is not None:
+            self._store.set_policy(policy)
         if self._running is not None:
             self._running.recorder.policy = self._policy()
             self._running.handler.base_path = self._base_path()

@@ -17,7 +17,7 @@ from report.hub import Hub
 from report.settings import WEBHOOKS, ReportSettings, WebhookSettings
 from report.web import Site
 from storage.kv import kv
-from storage.people import POLICY, Policy
+from storage.people import Policy
 from storage.posting import Mailing
 from storage.reader import Reader
 from storage.settings import Endpoint, ServerSettings
@@ -40,9 +40,9 @@ class ReportServer:
         self,
         settings: ReportSettings,
         server: ServerSettings,
+        policy: Policy,
         mailing: Callable[[Store], Mailing] | None = None,
         webhooks: WebhookSettings = WEBHOOKS,
-        policy: Policy = POLICY,
     ) -> None:
         """Take the configuration, and what makes posted mail ready (None: none is taken).
 
@@ -100,9 +100,9 @@ class ReportServer:
         self,
         settings: ReportSettings,
         server: ServerSettings,
+        policy: Policy,
         mailing: Callable[[Store], Mailing] | None = None,
         webhooks: WebhookSettings = WEBHOOKS,
-        policy: Policy = POLICY,
     ) -> None:
         """Take a new configuration: sockets are opened and closed as listed; a new `state_dir` takes a restart.
 

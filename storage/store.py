@@ -42,7 +42,7 @@ from storage.lookups import Lookups
 from storage.model import Hit, Job, Judged, Message, NewRecipient, Report, Result, Settled, User
 from storage.orders import Order
 from storage.owners import Ids, Owner, WriteLock
-from storage.people import POLICY, Policy
+from storage.people import Policy
 from storage.posting import KeyUsedError, Posted, PostKey, Ready
 from storage.queue_verbs import LEASE_MS, Acceptance, Wait, at_once
 from storage.recipient import check
@@ -106,7 +106,7 @@ class Store:
     """The queue and the log, in `state_dir/telltale.db` (SQLite, WAL, synchronous=FULL)."""
 
     @classmethod
-    async def open(cls, state_dir: Path, policy: Policy = POLICY) -> Self:
+    async def open(cls, state_dir: Path, policy: Policy) -> Self:
         """Open or create the store and register this process as a lease owner; its verbs keep to `policy`.
 
         The owner is proven alive by a lock on a file of its own in `state_dir/owners/` that the kernel

@@ -15,6 +15,7 @@ from telltale.options import ConfigFile, load_config, now_ms, since_ms
 from telltale.state import awaited
 
 if TYPE_CHECKING:
+    from storage.people import Policy
     from storage.reader import Reader
 
 bounce = typer.Typer(help="Understand bounce messages: parse, unmatched, show, reclassify.")
@@ -114,22 +115,25 @@ def reclassify(
     Categories change, statuses never do: what a reply did is done.
     """
     begin = since_ms(since, now_ms()) or 0
-    state_dir = load_config(ctx, config).server.state_dir
-    counted = awaited(state_dir, _reclassify(state_dir, begin, dry_run=dry_run, json=json))
+    found = load_config(ctx, config)
+    state_dir = found.server.state_dir
+    counted = awaited(state_dir, _reclassify(state_dir, found.policy, begin, dry_run=dry_run, json=json))
     if not json:
         for (was, now), number in counted.most_common():
             print(f"{number:>9}  {was or 'none'} → {now}")
         print(f"{counted.total()} {'would change' if dry_run else 'changed'}")
 
 
-async def _reclassify(state_dir: Path, begin_ms: int, *, dry_run: bool, json: bool) -> Counter[tuple[str | None, str]]:
+async def _reclassify(
+    state_dir: Path, policy: "Policy", begin_ms: int, *, dry_run: bool, json: bool
+) -> Counter[tuple[str | None, str]]:
     from relay.reclassify import changes, write
     from storage.store import Store
     from telltale.bounces import change_line, change_object
 
     counted: Counter[tuple[str | None, str]] = Counter()
     async with _reading(state_dir) as reader:  # asked first: a command must not make a store where there is none
-        store = None if dry_run else await Store.open(state_dir)
+        store = None if dry_run else await Store.open(state_dir, policy)
         try:
             async for some in changes(reader, begin_ms):
                 if store is not None:

@@ -14,6 +14,7 @@ from telltale.state import awaited
 if TYPE_CHECKING:
     from storage.broadcast_model import Run, RunOrder
     from storage.status import Status
+    from telltale.config import Config
 
 Json = Annotated[bool, typer.Option("--json", help="JSON Lines, an object a broadcast.")]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The broadcast's name.")]
@@ -126,23 +127,23 @@ def cancel(ctx: typer.Context, name: Name, *, config: ConfigFile = None) -> None
 def _order(ctx: typer.Context, config: Path | None, name: str, word: str) -> None:
     from storage.broadcast_model import RunOrder
 
-    state_dir = load_config(ctx, config).server.state_dir
+    found = load_config(ctx, config)
     told = RunOrder(word)
-    run = awaited(state_dir, _ordered(state_dir, name, told))
+    run = awaited(found.server.state_dir, _ordered(found, name, told))
     done = {RunOrder.PAUSE: "paused", RunOrder.RESUME: "goes on", RunOrder.CANCEL: "cancelled"}[told]
     print(f"{run.name}: {done}, {run.done:,} of {run.total:,} decided")
 
 
-async def _ordered(state_dir: Path, name: str, told: "RunOrder") -> "Run":
+async def _ordered(config: "Config", name: str, told: "RunOrder") -> "Run":
     from storage.reader import Reader
     from storage.store import Store
 
-    reader = await Reader.open(state_dir)
+    reader = await Reader.open(config.server.state_dir)
     try:
         runs = await reader.broadcasts.runs_named(name)
         if not runs:
             raise FailureError(f'no broadcast "{name}" was sent from the command line')
-        store = await Store.open(state_dir)
+        store = await Store.open(config.server.state_dir, config.policy)
         try:
             for run in runs:
                 if await store.broadcasts.order(run.id, told, now_ms()):

@@ -60,7 +60,7 @@ def send(
     private_files()
     with speaking(found.server.state_dir):
         how = _How(start_ms, dry_run=dry_run, yes=yes, detach=detach, json=json)
-        _send(found.server.state_dir, wanted, console, how)
+        _send(found, wanted, console, how)
 
 
 def _wanted(
@@ -114,13 +114,14 @@ class _How:
     json: bool
 
 
-def _send(state_dir: Path, wanted: "Wanted", console: "Console", how: _How) -> None:
+def _send(config: "Config", wanted: "Wanted", console: "Console", how: _How) -> None:
     import asyncio
 
     from storage.status import Status
     from telltale.broadcast_forms import pre_flight_object
     from telltale.broadcast_send import pre_flight
 
+    state_dir = config.server.state_dir
     with nullcontext() if how.json else console.status("Counting …"):
         audience, found = pre_flight(state_dir, wanted, now_ms())
     try:
@@ -135,7 +136,7 @@ def _send(state_dir: Path, wanted: "Wanted", console: "Console", how: _How) -> N
             raise FailureError("there is nobody to send to")
         if not how.yes:
             _ask(f"Send it to {found.counts[Status.UNSENT]:,} recipients?")
-        run_id = asyncio.run(_stored(state_dir, wanted, audience, found.total, console, how.start_ms))
+        run_id = asyncio.run(_stored(config, wanted, audience, found.total, console, how.start_ms))
     finally:
         audience.close()
     _tell_started(state_dir, run_id, console, how.start_ms, detach=how.detach)
@@ -191,7 +192,7 @@ def _ask(question: str) -> None:
 
 
 async def _stored(
-    state_dir: Path,
+    config: "Config",
     wanted: "Wanted",
     audience: "object",
     total: int,
@@ -205,7 +206,7 @@ async def _stored(
     from telltale.broadcast_send import draft
 
     assert isinstance(audience, Audience)  # noqa: S101 - its type would be imported at every start of the program
-    store = await Store.open(state_dir)
+    store = await Store.open(config.server.state_dir, config.policy)
     try:
         with Progress(console=console, transient=True) as progress:
             task = progress.add_task("Storing the recipients", total=total)

@@ -13,6 +13,7 @@ from telltale.options import ConfigFile, load_config, now_ms
 from telltale.state import awaited
 
 if TYPE_CHECKING:
+    from storage.people import Policy
     from storage.store import Store
 
 _SITES: Final = 20  # a screenful for people
@@ -102,15 +103,15 @@ def remove(ctx: typer.Context, subject: Subject = None, *, config: ConfigFile = 
 def _act(ctx: typer.Context, config: Path | None, subject: str | None, every: bool, done: str, verb: _Verb) -> None:
     if every == (subject is not None):
         raise UsageError('say what to act on: a queue id, a recipient, "@domain", or --all')
-    state_dir = load_config(ctx, config).server.state_dir
-    found, changed = awaited(state_dir, _acted(state_dir, subject, verb))
+    told = load_config(ctx, config)
+    found, changed = awaited(told.server.state_dir, _acted(told.server.state_dir, told.policy, subject, verb))
     if subject is not None and not found:
         raise FailureError(f'no recipient waits under "{subject}"')
     kept = f", {found - changed} left as they were (being tried, or so already)" if found > changed else ""
     print(f"{changed} {'recipient' if changed == 1 else 'recipients'} {done}{kept}")
 
 
-async def _acted(state_dir: Path, subject: str | None, verb: _Verb) -> tuple[int, int]:
+async def _acted(state_dir: Path, policy: "Policy", subject: str | None, verb: _Verb) -> tuple[int, int]:
     """Apply `verb` to what waits under `subject` (None: to everything); return how many were found and changed."""
     from storage.store import Store
 
@@ -118,7 +119,7 @@ async def _acted(state_dir: Path, subject: str | None, verb: _Verb) -> tuple[int
     batches = _pending(state_dir, subject)
     nothing: list[int] = []
     ids = await anext(batches, nothing)  # asked first: a command must not make a store where there is none
-    store = await Store.open(state_dir)
+    store = await Store.open(state_dir, policy)
     try:
         while ids:
             found += len(ids)

@@ -5,6 +5,7 @@ Rule: a token is shown once, when it is made; the store keeps its hash.
 
 import json as jsonlib
 import secrets
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -18,6 +19,7 @@ from telltale.state import awaited, with_store
 
 if TYPE_CHECKING:
     from storage.access import ApiToken, Scope
+    from storage.store import Store
 
 _MOST_NAME_CHARS: Final = 100
 
@@ -52,8 +54,7 @@ def add(
     new = ApiToken(
         hashed(secret), secret[:TOKEN_PREFIX_CHARS], user, name, scopes, made_ms, _expires_ms(expires, made_ms)
     )
-    state_dir = load_config(ctx, config).server.state_dir
-    if not awaited(state_dir, with_store(state_dir, lambda store: store.add_token(new))):
+    if not _written(ctx, config, lambda store: store.add_token(new)):
         raise FailureError(f'there is no user "{user}"; `telltale user list` names all')
     print(secret)
 
@@ -76,8 +77,7 @@ def remove(
     config: ConfigFile = None,
 ) -> None:
     """Remove a token: it opens nothing from now on."""
-    state_dir = load_config(ctx, config).server.state_dir
-    if not awaited(state_dir, with_store(state_dir, lambda store: store.remove_token(prefix))):
+    if not _written(ctx, config, lambda store: store.remove_token(prefix)):
         raise FailureError(f'there is no token "{prefix}"; `telltale token list` names all')
     print(f"token {prefix} removed")
 
@@ -102,6 +102,11 @@ def _expires_ms(text: str | None, made_ms: int) -> int | None:
     if not seconds:
         raise UsageError(f'--expires "{text}" is no duration such as "12h" or "90d"')
     return made_ms + seconds * 1000
+
+
+def _written(ctx: typer.Context, config: Path | None, verb: Callable[["Store"], Awaitable[bool]]) -> bool:
+    found = load_config(ctx, config)
+    return awaited(found.server.state_dir, with_store(found.server.state_dir, found.policy, verb))
 
 
 async def _tokens(state_dir: Path) -> list["ApiToken"]:

@@ -169,8 +169,8 @@ async def _users(state_dir: Path) -> list["User"]:
 
 
 def _written(ctx: typer.Context, config: Path | None, verb: Callable[["Store"], Awaitable[bool]]) -> bool:
-    state_dir = load_config(ctx, config).server.state_dir
-    return awaited(state_dir, with_store(state_dir, verb))
+    found = load_config(ctx, config)
+    return awaited(found.server.state_dir, with_store(found.server.state_dir, found.policy, verb))
 
 
 def _password(*, stdin: bool) -> str:

@@ -81,8 +81,10 @@ def _relay(config: Config, index: int) -> Running:
 def _pixel(config: Config) -> Running:
     from pixel.server import PixelServer
 
-    server = PixelServer(config.pixel, config.tracking, config.server)
-    return Running(server.start, lambda new: server.reload(new.pixel, new.tracking, new.server), server.drain)
+    server = PixelServer(config.pixel, config.tracking, config.server, config.policy)
+    return Running(
+        server.start, lambda new: server.reload(new.pixel, new.tracking, new.server, new.policy), server.drain
+    )
 
 
 def _report(config: Config) -> Running:
@@ -95,10 +97,10 @@ def _report(config: Config) -> Running:
         )
         return lambda store: Posting(store, at)
 
-    server = ReportServer(config.report, config.server, mailing(config), config.webhooks, config.policy)
+    server = ReportServer(config.report, config.server, config.policy, mailing(config), config.webhooks)
     return Running(
         server.start,
-        lambda new: server.reload(new.report, new.server, mailing(new), new.webhooks, new.policy),
+        lambda new: server.reload(new.report, new.server, new.policy, mailing(new), new.webhooks),
         server.drain,
     )
 

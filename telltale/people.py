@@ -97,7 +97,7 @@ def ask(ctx: typer.Context, config: Path | None, question: Callable[["Reader"], 
 def write(ctx: typer.Context, config: Path | None, verb: Callable[["Store"], Awaitable[T]]) -> T:
     """Run verbs of the store, under the configuration's policy."""
     loaded = load_config(ctx, config)
-    return state.awaited(loaded.server.state_dir, state.with_store(loaded.server.state_dir, verb, loaded.policy))
+    return state.awaited(loaded.server.state_dir, state.with_store(loaded.server.state_dir, loaded.policy, verb))
 
 
 def change(ctx: typer.Context, config: Path | None, verb: Callable[["Store", "Reader"], Awaitable[T]]) -> T:

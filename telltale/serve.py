@@ -106,7 +106,7 @@ def _check_keys(config: Config) -> None:
 async def _made(config: Config, only: PartName | None) -> str | None:
     """Make the store and the secret where there are none yet, before several parts want them at once."""
     load_secret(config.server.state_dir)
-    store = await Store.open(config.server.state_dir)
+    store = await Store.open(config.server.state_dir, config.policy)
     try:
         return await _setup_path(store) if only in {None, PartName.REPORT} else None
     finally:

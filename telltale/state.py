@@ -33,12 +33,11 @@ def awaited(state_dir: Path, question: Coroutine[Any, Any, T]) -> T:
         return asyncio.run(question)
 
 
-async def with_store(state_dir: Path, verb: Callable[["Store"], Awaitable[T]], policy: "Policy | None" = None) -> T:
-    """Open the store, run what `verb` asks of it, and close it; `policy`: the configuration's, where it matters."""
-    from storage.people import POLICY
+async def with_store(state_dir: Path, policy: "Policy", verb: Callable[["Store"], Awaitable[T]]) -> T:
+    """Open the store, run what `verb` asks of it under the configuration's policy, and close it."""
     from storage.store import Store
 
-    store = await Store.open(state_dir, policy or POLICY)
+    store = await Store.open(state_dir, policy)
     try:
         return await verb(store)
     finally:

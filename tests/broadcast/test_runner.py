@@ -19,7 +19,7 @@ from storage.broadcast_model import Chunk, Hold, NewRun, Run, RunOrder, RunState
 from storage.commit import StoreFullError
 from storage.large import LARGE_BYTES
 from storage.model import Job, LogFilter, Reply
-from storage.people import Blocked, Source
+from storage.people import POLICY, Blocked, Source
 from storage.reader import Reader
 from storage.status import Event, Status
 from storage.store import Store
@@ -92,7 +92,7 @@ class House:
 
 @pytest.fixture
 async def house(tmp_path: Path) -> AsyncIterator[House]:
-    store = await Store.open(tmp_path)
+    store = await Store.open(tmp_path, POLICY)
     reader = await Reader.open(tmp_path)
     yield House(tmp_path, store, reader)
     await reader.close()

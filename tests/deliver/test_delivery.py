@@ -14,6 +14,7 @@ from relay.deliver.reply import ours
 from relay.deliver.settings import DeliverySettings
 from storage.duty import DutyKind
 from storage.model import Job, Phase, Result, Settled
+from storage.people import POLICY
 from storage.status import Status
 from storage.store import LEASE_MS, Store, StoreFullError
 from tests.deliver.world import CONTENT, DAY_MS, World
@@ -84,7 +85,7 @@ async def test_results_tell_whether_the_next_hop_sends_the_dsns(world: World) ->
             passed[result.job.address] = result.attempt.dsn_passed
             return await super().settle(result)
 
-    store = await Noting.open(world.state_dir)
+    store = await Noting.open(world.state_dir, POLICY)
     with ScriptedServer(OFFERING_DSN) as dsn, ScriptedServer() as none:
         routes = {"dsn.test": f"smtp://127.0.0.1:{dsn.port}", "none.test": f"smtp://127.0.0.1:{none.port}"}
         world.make(store=store, routes=routes)
@@ -600,7 +601,7 @@ async def test_who_waited_long_is_given_back(world: World) -> None:
 
 async def test_what_a_dead_process_held_is_recovered(world: World) -> None:
     """A second store stands for the process; closing its files without a word for its death."""
-    other = await Store.open(world.state_dir)
+    other = await Store.open(world.state_dir, POLICY)
     world.store, mine = other, world.store
     await world.accept("bob@example.test")
     world.store = mine
@@ -628,7 +629,7 @@ async def test_while_the_disk_is_full_nothing_is_lost_and_nothing_new_is_tried(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("relay.deliver.results._AGAIN_SECONDS", 0.05)
-    store = await FullStore.open(world.state_dir)
+    store = await FullStore.open(world.state_dir, POLICY)
     with ScriptedServer() as server:
         delivery = world.make(port=server.port, max_connections_per_site=1, store=store)
         world.store, mine = store, world.store

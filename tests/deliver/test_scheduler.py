@@ -12,6 +12,7 @@ from relay.deliver.dns import Resolver
 from relay.deliver.settings import DnsSettings
 from storage.audit import Step, Walk
 from storage.model import Job
+from storage.people import POLICY
 from storage.queue_verbs import Wait, at_once
 from storage.settings import ServerSettings
 from storage.status import Status
@@ -78,7 +79,7 @@ class BrokenStore(Store):
 @pytest.fixture
 async def broken(world: World) -> AsyncIterator[BrokenStore]:
     """The world's store, broken."""
-    store, mine = await BrokenStore.open(world.state_dir), world.store
+    store, mine = await BrokenStore.open(world.state_dir, POLICY), world.store
     world.store = store
     yield store
     store.failing = ()

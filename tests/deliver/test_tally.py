@@ -9,6 +9,7 @@ from relay.deliver.failure import FailureType, Mishap
 from relay.deliver.sts_policies import InForce
 from relay.deliver.tally import Tally
 from storage.model import BodyType, Job, Message
+from storage.people import POLICY
 from storage.status import Status
 from storage.store import Store, StoreFullError
 
@@ -20,7 +21,7 @@ BROKEN = Mishap(FailureType.VALIDATION, "mx.test", "192.0.2.1")
 
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    store = await Store.open(tmp_path)
+    store = await Store.open(tmp_path, POLICY)
     yield store
     await store.close()
 

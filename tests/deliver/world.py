@@ -16,6 +16,7 @@ from relay.deliver.settings import DeliverySettings, DnsSettings, RetrySettings
 from relay.deliver.shape import ALONE, Share
 from relay.deliver.shaping import build, laid_over, shipped_raw
 from storage.model import BodyType, Job, LogFilter, LogRow, Message, NewRecipient, Reply, TimelineEntry
+from storage.people import POLICY
 from storage.reader import Reader
 from storage.settings import ServerSettings
 from storage.status import PENDING
@@ -40,7 +41,7 @@ class World:
         self.delivery: Delivery
 
     async def open(self) -> None:
-        self.store = await Store.open(self.state_dir)
+        self.store = await Store.open(self.state_dir, POLICY)
         self.reader = await Reader.open(self.state_dir)
         self.make()
 

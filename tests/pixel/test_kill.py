@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pixel.answer import IMAGE
 from storage.model import Attempt, BodyType, LogFilter, Message, NewRecipient, Phase, Reply, Result
+from storage.people import POLICY
 from storage.reader import Reader
 from storage.secret import load_secret
 from storage.status import Event, Status
@@ -17,12 +18,13 @@ import asyncio, sys
 from pathlib import Path
 from pixel.server import PixelServer
 from pixel.settings import PixelSettings
+from storage.people import POLICY
 from storage.settings import ServerSettings
 from storage.tracking import TrackingSettings
 
 async def main():
     house = ServerSettings(state_dir=Path(sys.argv[1]))
-    server = PixelServer(PixelSettings(listen=("127.0.0.1:0",)), TrackingSettings(), house)
+    server = PixelServer(PixelSettings(listen=("127.0.0.1:0",)), TrackingSettings(), house, POLICY)
     await server.start()
     print(server.addresses[0].port, flush=True)
     await asyncio.Event().wait()
@@ -32,7 +34,7 @@ asyncio.run(main())
 
 
 async def delivered(state_dir: Path, number: int) -> list[int]:
-    store = await Store.open(state_dir)
+    store = await Store.open(state_dir, POLICY)
     message = Message(store.next_id(), 1_700_000_000_000, "a@sender.test", BodyType.SEVEN_BIT, False, 1, b"plan")
     people = [NewRecipient(store.next_id(), f"r{one}@x.test", "x.test") for one in range(number)]
     for job in await store.accept(message, b"x", people, lifetime_ms=1000, leased=True):

@@ -9,6 +9,7 @@ from pixel.answer import IMAGE
 from pixel.server import PixelServer
 from pixel.settings import PixelSettings
 from storage.model import Attempt, BodyType, Job, LogFilter, LogRow, Message, NewRecipient, Phase, Reply, Result
+from storage.people import POLICY
 from storage.reader import Reader
 from storage.secret import load_secret
 from storage.settings import Endpoint, ServerSettings
@@ -32,7 +33,7 @@ class House:
         self.box = TokenBox(load_secret(state_dir), Purpose.PIXEL)
 
     async def start(self, tracking: TrackingSettings | None = None) -> PixelServer:
-        server = PixelServer(LISTEN, tracking or TrackingSettings(), self.settings)
+        server = PixelServer(LISTEN, tracking or TrackingSettings(), self.settings, POLICY)
         await server.start()
         return server
 
@@ -80,7 +81,7 @@ async def ask(endpoint: Endpoint, path: str, headers: str = "") -> bytes:
 
 @pytest.fixture
 async def house(tmp_path: Path) -> AsyncIterator[House]:
-    store = await Store.open(tmp_path)
+    store = await Store.open(tmp_path, POLICY)
     yield House(tmp_path, store)
     await store.close()
 
@@ -183,7 +184,7 @@ async def test_a_reload_changes_rules_and_sockets(house: House, caplog: pytest.L
         while server.counts.committed < 1:  # noqa: ASYNC110 - the count has no event
             await asyncio.sleep(0.01)
     tracking = TrackingSettings(base_url="https://example.test/mail/")
-    await server.reload(both, tracking, house.settings)
+    await server.reload(both, tracking, house.settings, POLICY)
     assert (server.addresses[0], len(server.addresses)) == (before[0], 2)
     path = f"/mail/o/{house.box.seal(job.recipient_id)}"
     assert (await ask(server.addresses[1], path)).endswith(IMAGE)
@@ -191,6 +192,7 @@ async def test_a_reload_changes_rules_and_sockets(house: House, caplog: pytest.L
         PixelSettings(listen=("[::1]:0",)),  # type: ignore[arg-type]
         tracking,
         ServerSettings(state_dir=house.state_dir / "elsewhere"),
+        POLICY,
     )
     assert [endpoint.host for endpoint in server.addresses] == ["::1"]
     assert "takes a restart" in caplog.text
@@ -205,13 +207,13 @@ async def test_a_socket_that_cannot_be_had_is_an_error_and_leaves_nothing_open(h
     server = await house.start()
     taken = PixelSettings(listen=(str(server.addresses[0]),))  # type: ignore[arg-type]
     with pytest.raises(OSError, match="in use"):
-        await PixelServer(taken, TrackingSettings(), house.settings).start()
+        await PixelServer(taken, TrackingSettings(), house.settings, POLICY).start()
     await server.drain()
 
 
 async def test_before_the_start_nothing_is_listened_on_or_counted(house: House) -> None:
-    server = PixelServer(LISTEN, TrackingSettings(), house.settings)
-    await server.reload(LISTEN, TrackingSettings(), house.settings)
+    server = PixelServer(LISTEN, TrackingSettings(), house.settings, POLICY)
+    await server.reload(LISTEN, TrackingSettings(), house.settings, POLICY)
     assert (server.addresses, server.counts.taken) == ((), 0)
     await server.drain()
 

@@ -13,7 +13,7 @@ from pixel.settings import PixelSettings
 from pixel.unsubscribe_page import Wish, page_of
 from storage.broadcast_model import Subscription
 from storage.model import BodyType, Job, LogFilter, LogRow, Message, NewRecipient
-from storage.people import ALL_TYPES
+from storage.people import ALL_TYPES, POLICY
 from storage.reader import Reader
 from storage.secret import load_secret
 from storage.settings import ServerSettings
@@ -69,10 +69,10 @@ class Site:
 
 @pytest.fixture
 async def site(tmp_path: Path) -> AsyncIterator[Site]:
-    store = await Store.open(tmp_path)
+    store = await Store.open(tmp_path, POLICY)
     reader = await Reader.open(tmp_path)
     listen = PixelSettings(listen=("127.0.0.1:0",))  # type: ignore[arg-type]  # read by the validator
-    server = PixelServer(listen, TrackingSettings(), ServerSettings(state_dir=tmp_path))
+    server = PixelServer(listen, TrackingSettings(), ServerSettings(state_dir=tmp_path), POLICY)
     await server.start()
     yield Site(tmp_path, store, reader, server)
     await server.drain()

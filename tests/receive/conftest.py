@@ -19,6 +19,7 @@ from relay.receive.listener import SubmissionListener
 from relay.receive.settings import SubmissionSettings
 from relay.receive.tls import server_context
 from storage.model import Job, LogFilter, LogRow, Message, NewRecipient, User
+from storage.people import POLICY
 from storage.reader import Reader
 from storage.settings import Endpoint, ServerSettings
 from storage.store import Store
@@ -194,7 +195,7 @@ async def build(tmp_path: Path) -> AsyncIterator[Build]:
     async with contextlib.AsyncExitStack() as stack:
 
         async def make(inject: InjectOptions | None = None, **settings: Any) -> Place:
-            store = await GuardedStore.open(tmp_path)
+            store = await GuardedStore.open(tmp_path, POLICY)
             store.guard()
             stack.push_async_callback(store.close)
             reader = await Reader.open(tmp_path)

@@ -4,13 +4,14 @@ import asyncio
 import sys
 from pathlib import Path
 
+from storage.people import POLICY
 from storage.reader import Reader
 from storage.store import Store
 from tests.relay.test_answers import Desk
 
 
 async def main(state_dir: Path) -> None:
-    store = await Store.open(state_dir)
+    store = await Store.open(state_dir, POLICY)
     desk = Desk(store, await Reader.open(state_dir), state_dir, most_per_hour=10_000)
     sys.stdout.write("ready\n")
     sys.stdout.flush()

@@ -14,6 +14,7 @@ from relay.answers import Answers
 from relay.inject.plan import InjectOptions
 from relay.receive.accept import Acceptor
 from storage.model import Job, LogFilter, LogRow, Reply, User, message_id_of
+from storage.people import POLICY
 from storage.reader import Reader
 from storage.status import Event, Status
 from storage.store import Store, StoreFailedError
@@ -71,7 +72,7 @@ class Desk:
 
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    opened = await Store.open(tmp_path)
+    opened = await Store.open(tmp_path, POLICY)
     yield opened
     await opened.close()
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from storage.model import LogFilter
+from storage.people import POLICY
 from storage.reader import Reader
 from storage.store import Store
 from tests.relay.test_answers import Desk, fail
@@ -32,7 +33,7 @@ def killed_soon(state_dir: Path, seconds: float) -> None:
 @pytest.mark.parametrize("seed", range(2))
 async def test_each_sender_is_told_exactly_once_whoever_is_killed(tmp_path: Path, seed: int) -> None:
     chance = random.Random(seed)
-    store, reader = await Store.open(tmp_path), await Reader.open(tmp_path)
+    store, reader = await Store.open(tmp_path, POLICY), await Reader.open(tmp_path)
     for number in range(_MESSAGES):
         await fail(store, sender=f"s{number}@a.example")
     for _ in range(3):

@@ -16,6 +16,7 @@ from relay.receive.settings import BounceSettings
 from relay.reclassify import changes, write
 from relay.returns import Returns
 from storage.model import Job, LogFilter, LogRow, Reply, StoredDsn, TimelineEntry, TimelineKind, queue_id
+from storage.people import POLICY
 from storage.reader import Reader
 from storage.settings import ServerSettings
 from storage.status import Event, Status
@@ -129,7 +130,7 @@ class Desk:
 @pytest.fixture
 async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
     async with contextlib.AsyncExitStack() as stack:
-        store = await Store.open(tmp_path)
+        store = await Store.open(tmp_path, POLICY)
         stack.push_async_callback(store.close)
         reader = await Reader.open(tmp_path)
         stack.push_async_callback(reader.close)

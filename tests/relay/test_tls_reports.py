@@ -20,6 +20,7 @@ from relay.inject.plan import InjectOptions
 from relay.receive.accept import Acceptor
 from relay.tls_reports import TlsReports, author
 from storage.model import Job, LogFilter
+from storage.people import POLICY
 from storage.reader import Reader
 from storage.status import Status
 from storage.store import Store
@@ -53,7 +54,7 @@ def dns() -> Iterator[DnsServer]:
 
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    store = await Store.open(tmp_path)
+    store = await Store.open(tmp_path, POLICY)
     await store.tls.count([TlsCount(KEY, 3), TlsCount(replace(KEY, failure="", mx="", address=""), 4)])
     yield store
     await store.close()

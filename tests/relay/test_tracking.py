@@ -11,6 +11,7 @@ from relay.deliver.dkim import Algorithm
 from relay.deliver.keys import generate, key_file, write
 from relay.worker import Worker
 from storage.model import LogRow
+from storage.people import POLICY
 from storage.reader import Reader
 from storage.status import Status
 from storage.tracking import ForeignDkim, TextOnly, TrackingSettings
@@ -29,7 +30,7 @@ async def _copy(state_dir: Path, content: bytes, **tracking: Any) -> tuple[bytes
     """Send a message through a relay with these settings of `[tracking]`; return what arrives and what is logged."""
     from storage.store import Store
 
-    await (await Store.open(state_dir)).close()
+    await (await Store.open(state_dir, POLICY)).close()
     reader = await Reader.open(state_dir)
     submission = free_port()
     with ScriptedServer() as server:

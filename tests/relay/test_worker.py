@@ -14,6 +14,7 @@ from relay.deliver.settings import DeliverySettings, DkimSettings, DnsSettings, 
 from relay.receive.settings import BounceSettings, SubmissionSettings
 from relay.worker import RelaySettings, Worker
 from storage.model import LogFilter, LogRow
+from storage.people import POLICY
 from storage.reader import Reader
 from storage.secret import load_secret
 from storage.settings import RetentionSettings, ServerSettings
@@ -88,7 +89,7 @@ async def reader(tmp_path: Path) -> AsyncIterator[Reader]:
 
 async def _reader(state_dir: Path) -> Reader:
 
-    await (await Store.open(state_dir)).close()
+    await (await Store.open(state_dir, POLICY)).close()
     return await Reader.open(state_dir)
 
 
@@ -159,7 +160,7 @@ async def test_a_bounce_message_that_was_only_stored_is_settled_by_the_next_star
         await worker.drain()
         path = f"{TokenBox(load_secret(tmp_path), Purpose.RETURN_PATH).seal(row.recipient_id)}@bounces.test"
         assert server.messages[0].sender == path
-        store = await Store.open(tmp_path)
+        store = await Store.open(tmp_path, POLICY)
         await store.accept_dsn(DSN.format(path=path).encode(), row.recipient_id, "", time.time_ns() // 1_000_000)
         await store.close()
         again = Worker(settings(tmp_path, submission, bounce, server.port))
@@ -195,7 +196,7 @@ async def test_a_flush_by_another_process_wakes_a_site_that_rests(tmp_path: Path
         await asyncio.to_thread(submit, submission, "reader@example.test")
         row = await row_of(reader, "reader@example.test", Status.SOFT_BOUNCED)
         with ScriptedServer(port=closed) as server:
-            operator = await Store.open(tmp_path)
+            operator = await Store.open(tmp_path, POLICY)
             assert await operator.flush([row.recipient_id], time.time_ns() // 1_000_000) == 1
             await operator.close()
             assert (await row_of(reader, "reader@example.test", Status.SENT)).attempts == 2

@@ -16,6 +16,7 @@ from report.settings import WEBHOOKS, WebhookSettings
 from storage.access import TOKEN_MARK, TOKEN_PREFIX_CHARS, ApiToken, Role, Scope, hashed
 from storage.broadcast_settings import BroadcastSettings
 from storage.model import User
+from storage.people import POLICY
 from storage.settings import ServerSettings
 from storage.store import Store
 from storage.tracking import TrackingSettings
@@ -25,6 +26,7 @@ from tests.report.browsing import settings
 def mailing(state_dir: Path, **submission: Any) -> Callable[[Store], Posting]:
     at = PostingSettings(
         ServerSettings(state_dir=state_dir, hostname="mail.example"),
+        POLICY,
         SubmissionSettings(**submission),
         RetrySettings(),
         TrackingSettings(),
@@ -41,6 +43,7 @@ async def serving(
     server = ReportServer(
         settings(),
         ServerSettings(state_dir=state_dir, hostname="mail.example"),
+        POLICY,
         mailing(state_dir, **submission),
         webhooks,
     )

@@ -15,6 +15,7 @@ from report.server import ReportServer
 from report.settings import ReportSettings
 from storage.access import Role
 from storage.model import User
+from storage.people import POLICY
 from storage.settings import ServerSettings
 from storage.store import Store
 
@@ -81,7 +82,7 @@ def settings(**more: Any) -> ReportSettings:
 
 @asynccontextmanager
 async def served(state_dir: Path, **more: Any) -> AsyncIterator[ReportServer]:
-    server = ReportServer(settings(**more), ServerSettings(state_dir=state_dir, hostname="mail.example"))
+    server = ReportServer(settings(**more), ServerSettings(state_dir=state_dir, hostname="mail.example"), POLICY)
     await server.start()
     try:
         yield server

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from storage.model import HitKind, Phase, Reply
+from storage.people import POLICY
 from storage.status import Event
 from storage.store import Store
 from tests.report.mailing import START, Mail
@@ -11,7 +12,7 @@ from tests.report.mailing import START, Mail
 
 @pytest.fixture
 async def mail(tmp_path: Path) -> AsyncIterator[Mail]:
-    store = await Store.open(tmp_path)
+    store = await Store.open(tmp_path, POLICY)
     yield Mail(store, tmp_path)
     await store.close()
 

@@ -11,6 +11,7 @@ from report.server import ReportServer
 from storage import stretch
 from storage.access import Role
 from storage.logquery import Query
+from storage.people import POLICY
 from storage.settings import Endpoint, ServerSettings
 from tests.report.browsing import Browser, add_user, browsing, served, settings
 from tests.report.mailing import Mail
@@ -109,16 +110,16 @@ async def test_a_reload_opens_and_closes_sockets(
 ) -> None:
     before = server.addresses[0]
     same = ServerSettings(state_dir=server._server.state_dir, hostname="other.example")
-    await server.reload(settings(listen=("127.0.0.1:0", "[::1]:0")), same)
+    await server.reload(settings(listen=("127.0.0.1:0", "[::1]:0")), same, POLICY)
     assert server.addresses[0] == before
     assert len(server.addresses) == 2
     await stranger.get("/login", headers={"Host": "other.example"})
     assert stranger.status == 200
-    await server.reload(settings(listen=("[::1]:0",)), same)
+    await server.reload(settings(listen=("[::1]:0",)), same, POLICY)
     assert [endpoint.host for endpoint in server.addresses] == ["::1"]
     with pytest.raises(ConnectionRefusedError):
         await asyncio.open_connection(before.host, before.port)
-    await server.reload(settings(), ServerSettings(state_dir=tmp_path / "elsewhere"))
+    await server.reload(settings(), ServerSettings(state_dir=tmp_path / "elsewhere"), POLICY)
     assert "takes a restart" in caplog.text
 
 
@@ -138,12 +139,12 @@ async def test_a_socket_that_cannot_be_had_is_an_error_and_leaves_nothing_open(
 ) -> None:
     taken = settings(listen=(str(server.addresses[0]),))
     with pytest.raises(OSError, match="in use"):
-        await ReportServer(taken, ServerSettings(state_dir=tmp_path)).start()
+        await ReportServer(taken, ServerSettings(state_dir=tmp_path), POLICY).start()
 
 
 async def test_before_the_start_nothing_is_listened_on(tmp_path: Path) -> None:
-    server = ReportServer(settings(), ServerSettings(state_dir=tmp_path))
-    await server.reload(settings(), ServerSettings(state_dir=tmp_path))
+    server = ReportServer(settings(), ServerSettings(state_dir=tmp_path), POLICY)
+    await server.reload(settings(), ServerSettings(state_dir=tmp_path), POLICY)
     assert server.addresses == ()
     await server.drain()
     assert Endpoint("127.0.0.1", 0) not in server._listening

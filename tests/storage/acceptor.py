@@ -4,6 +4,7 @@ import asyncio
 import sys
 from pathlib import Path
 
+from storage.people import POLICY
 from storage.store import Store
 from tests.storage.makers import accept
 
@@ -18,7 +19,7 @@ async def session(store: Store, number: int) -> None:
 
 
 async def main() -> None:
-    store = await Store.open(Path(sys.argv[1]))
+    store = await Store.open(Path(sys.argv[1]), POLICY)
     await asyncio.gather(*(session(store, number) for number in range(8)))
 
 

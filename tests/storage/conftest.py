@@ -5,13 +5,14 @@ from pathlib import Path
 
 import pytest
 
+from storage.people import POLICY
 from storage.reader import Reader
 from storage.store import Store
 
 
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    opened = await Store.open(tmp_path)
+    opened = await Store.open(tmp_path, POLICY)
     yield opened
     await opened.close()
 

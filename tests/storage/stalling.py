@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 from storage.model import Job
+from storage.people import POLICY
 from storage.status import Event
 from storage.store import Store
 from tests.storage.makers import BUSY, NOW, OK, accept, result
@@ -36,7 +37,7 @@ async def answer(store: Store, job: Job, began_ns: int, chance: random.Random) -
 async def main() -> None:
     chance = random.Random(sys.argv[2])
     began_ns = int(sys.argv[3])
-    store = await Store.open(Path(sys.argv[1]))
+    store = await Store.open(Path(sys.argv[1]), POLICY)
     for _ in range(_ROUNDS):
         jobs = await accept(store, *(f"{number}@x.example" for number in range(8)), received_ms=now_ms(began_ns))
         jobs += await store.claim(now_ms(began_ns), 20)

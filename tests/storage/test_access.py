@@ -7,6 +7,7 @@ import pytest
 
 from storage.access import SCOPES, TOKEN, ApiToken, Role, Scope, Session, Visitor, hashed
 from storage.model import User
+from storage.people import POLICY
 from storage.reader import Reader
 from storage.store import Store
 
@@ -15,7 +16,7 @@ HOUR = 3_600_000
 
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    store = await Store.open(tmp_path)
+    store = await Store.open(tmp_path, POLICY)
     await store.add_user(User("ann", "hash", (), 0, Role.VIEWER))
     yield store
     await store.close()

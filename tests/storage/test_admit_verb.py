@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from storage.address import address_key
 from storage.model import LogFilter
-from storage.people import ALL_TYPES, Unsubscription
+from storage.people import ALL_TYPES, POLICY, Unsubscription
 from storage.reader import Reader
 from storage.status import Status
 from storage.store import Store
@@ -98,7 +98,7 @@ async def test_an_entry_holds_until_it_expires(store: Store, reader: Reader) -> 
 
 async def test_what_one_process_puts_on_the_list_another_knows_at_once(tmp_path: Path) -> None:
     """The next message after the commit is held back, whichever process takes it; and let go again likewise."""
-    first, second = await Store.open(tmp_path), await Store.open(tmp_path)
+    first, second = await Store.open(tmp_path, POLICY), await Store.open(tmp_path, POLICY)
     reader = await Reader.open(tmp_path)
     try:
         assert [job.address for job in await accept(second, "a@x.example")] == ["a@x.example"]

@@ -7,6 +7,7 @@ import pytest
 from storage import audit, owners
 from storage.audit import Facts, Fault, Walk, fault_of
 from storage.model import LogFilter, TimelineKind
+from storage.people import POLICY
 from storage.queue_verbs import LEASE_MS
 from storage.reader import Reader
 from storage.recipient import NEVER
@@ -188,14 +189,14 @@ async def test_what_was_mended_meanwhile_is_left(store: Store) -> None:
 async def test_a_process_that_dies_of_a_message_tries_it_later_each_time(tmp_path: Path) -> None:
     """The first loss may be anything: at once. From the second on, the message may be what kills: by the schedule."""
     waits = {1: 0, 2: MINUTE, 3: 5 * MINUTE}.__getitem__
-    store = await Store.open(tmp_path)
+    store = await Store.open(tmp_path, POLICY)
     await accept_due(store)
     now_ms = NOW
     for losses, wait_ms in ((1, 0), (2, MINUTE), (3, 5 * MINUTE)):
         (job,) = await store.claim(now_ms, 10)
         assert job.losses == losses - 1
         await die(store)
-        store = await Store.open(tmp_path)
+        store = await Store.open(tmp_path, POLICY)
         assert await store.recover(now_ms, waits) == 1
         assert await store.next_due_ms() == now_ms + wait_ms
         if wait_ms:
@@ -214,11 +215,11 @@ async def test_a_process_that_dies_of_a_message_tries_it_later_each_time(tmp_pat
 
 
 async def test_a_wait_does_not_outlast_the_life(tmp_path: Path) -> None:
-    store = await Store.open(tmp_path)
+    store = await Store.open(tmp_path, POLICY)
     await accept_due(store)
     await store.claim(NOW, 10)
     await die(store)
-    store = await Store.open(tmp_path)
+    store = await Store.open(tmp_path, POLICY)
     await store.recover(NOW, lambda _: 30 * DAY)
     assert await store.next_due_ms() == NOW + 5 * DAY
     await store.close()
@@ -238,10 +239,10 @@ async def test_a_lease_that_runs_out_again_waits_too(store: Store) -> None:
 
 
 async def test_what_is_given_back_is_no_loss(tmp_path: Path) -> None:
-    store = await Store.open(tmp_path)
+    store = await Store.open(tmp_path, POLICY)
     await accept(store)
     await store.close()
-    store = await Store.open(tmp_path)
+    store = await Store.open(tmp_path, POLICY)
     (job,) = await store.claim(NOW, 10)
     assert (job.losses, job.status) == (0, Status.UNSENT)
     await store.close()

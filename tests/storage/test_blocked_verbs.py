@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from storage.blocked_query import BlockedFilter
-from storage.people import AUTOMATIC, Blocked, Source
+from storage.people import AUTOMATIC, POLICY, Blocked, Source
 from storage.reader import Reader
 from storage.status import Event
 from storage.store import Store
@@ -139,7 +139,7 @@ def test_the_list_is_what_its_history_says(
 
     async def run() -> None:
         state_dir: Path = tmp_path_factory.mktemp("store")
-        store = await Store.open(state_dir)
+        store = await Store.open(state_dir, POLICY)
         reader = await Reader.open(state_dir)
         for now_ms, (what, which) in enumerate(steps, NOW):
             if what == "add":

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from storage.broadcast_model import NewRun, RunOrder
 from storage.model import LogFilter
+from storage.people import POLICY
 from storage.reader import Reader
 from storage.status import Status
 from storage.store import Store
@@ -99,7 +100,7 @@ def test_an_address_gets_a_broadcast_exactly_once(
     directory: Path = tmp_path_factory.mktemp("store")  # type: ignore[attr-defined]
 
     async def run() -> list[tuple[str, str]]:
-        store = await Store.open(directory)
+        store = await Store.open(directory, POLICY)
         sent: list[tuple[str, str]] = []
         waiting: list[tuple[str, asyncio.Task[list[str]]]] = []
         for number, (name, addresses, wait) in enumerate(messages):
@@ -109,7 +110,7 @@ def test_an_address_gets_a_broadcast_exactly_once(
                 waiting = []
             if number == close_after:
                 await store.close()
-                store = await Store.open(directory)
+                store = await Store.open(directory, POLICY)
         sent += [(name, address) for name, task in waiting for address in await task]
         await store.close()
         return sent

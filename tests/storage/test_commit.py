@@ -76,13 +76,14 @@ async def test_a_full_store_says_so_and_goes_on_when_there_is_room(store: Store,
 _LIMITED = """
     import asyncio, pathlib, resource, signal, sys
     from storage.commit import StoreFailedError, StoreFullError
+    from storage.people import POLICY
     from storage.store import Store
     from tests.storage.makers import accept
 
     async def main():
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         state_dir = pathlib.Path(sys.argv[1])
-        store = await Store.open(state_dir)
+        store = await Store.open(state_dir, POLICY)
         made = (state_dir / "telltale.db-wal").stat().st_size
         resource.setrlimit(resource.RLIMIT_FSIZE, (made + 200_000, resource.RLIM_INFINITY))
         failed = 0

@@ -8,6 +8,7 @@ import pytest
 
 from storage import database
 from storage.database import StoreMissingError, StoreVersionError
+from storage.people import POLICY
 from storage.reader import Reader
 from storage.store import Store, StoreFailedError
 from tests.storage.makers import accept
@@ -39,7 +40,7 @@ def set_version(state_dir: Path, version: int) -> None:
 
 
 async def test_a_new_store_has_the_newest_version_and_is_durable(tmp_path: Path) -> None:
-    store = await Store.open(tmp_path / "deep" / "var")
+    store = await Store.open(tmp_path / "deep" / "var", POLICY)
     await store.close()
     connection = database.open_writing(tmp_path / "deep" / "var")
     assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
@@ -49,10 +50,10 @@ async def test_a_new_store_has_the_newest_version_and_is_durable(tmp_path: Path)
 
 
 async def test_an_unknown_newer_version_is_refused_and_left_alone(tmp_path: Path) -> None:
-    await (await Store.open(tmp_path)).close()
+    await (await Store.open(tmp_path, POLICY)).close()
     set_version(tmp_path, 999)
     with pytest.raises(StoreVersionError, match=r"has schema version 999, but this telltale knows only up to"):
-        await Store.open(tmp_path)
+        await Store.open(tmp_path, POLICY)
     with pytest.raises(StoreVersionError, match="999"):
         await Reader.open(tmp_path)
     assert version_of(tmp_path) == 999
@@ -62,14 +63,14 @@ async def test_an_unknown_newer_version_is_refused_and_left_alone(tmp_path: Path
 async def test_a_foreign_file_is_refused_in_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "telltale.db").write_bytes(b"this is no database, but a page of text" * 200)
     with pytest.raises(StoreVersionError, match="cannot be read as a Telltale database"):
-        await Store.open(tmp_path)
+        await Store.open(tmp_path, POLICY)
     with pytest.raises(StoreVersionError, match="holds no Telltale database"):
         await Reader.open(tmp_path)
 
 
 async def test_the_database_is_the_owner_s_alone(tmp_path: Path) -> None:
     """It holds people's mail."""
-    store = await Store.open(tmp_path)
+    store = await Store.open(tmp_path, POLICY)
     await accept(store)
     assert {path.name: stat.S_IMODE(path.stat().st_mode) for path in files_of(tmp_path)} == {
         "telltale.db": 0o600,
@@ -90,7 +91,7 @@ async def test_a_store_that_cannot_be_opened_leaves_nothing_open(
     monkeypatch.setattr("storage.large.sweep", failing)
     before = open_files()
     with pytest.raises(PermissionError):
-        await Store.open(tmp_path)
+        await Store.open(tmp_path, POLICY)
     assert names(tmp_path / "owners") == []
     assert open_files() == before
 
@@ -98,7 +99,7 @@ async def test_a_store_that_cannot_be_opened_leaves_nothing_open(
 async def test_a_database_that_cannot_be_made_is_an_error_of_the_store(tmp_path: Path) -> None:
     (tmp_path / "telltale.db").mkdir()
     with pytest.raises(StoreFailedError):
-        await Store.open(tmp_path)
+        await Store.open(tmp_path, POLICY)
 
 
 async def test_where_there_is_no_store_a_reader_makes_none(tmp_path: Path) -> None:
@@ -121,7 +122,7 @@ async def test_a_reader_cannot_write(store: Store, reader: Reader) -> None:
 async def test_an_old_sqlite_is_refused_in_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sqlite3.sqlite_version_info", (3, 37, 2))
     with pytest.raises(StoreVersionError, match="is too old"):
-        await Store.open(tmp_path)
+        await Store.open(tmp_path, POLICY)
 
 
 def test_no_two_migrations_have_one_number() -> None:
@@ -130,14 +131,14 @@ def test_no_two_migrations_have_one_number() -> None:
 
 
 async def test_a_migration_that_fails_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    await (await Store.open(tmp_path)).close()
+    await (await Store.open(tmp_path, POLICY)).close()
     before = database.newest_version()
     broken = [*database._migrations(), (before + 1, "CREATE TABLE half (a); CREATE TABLE nonsense (")]
     monkeypatch.setattr(database, "_migrations", lambda: broken)
     with pytest.raises(sqlite3.Error):
         database.open_writing(tmp_path)
     monkeypatch.undo()
-    store = await Store.open(tmp_path)
+    store = await Store.open(tmp_path, POLICY)
     await store.close()
     connection = sqlite3.connect(tmp_path / "telltale.db")
     assert connection.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'half'").fetchone() == (0,)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from storage.people import POLICY
 from storage.reader import Reader
 from storage.store import Store
 from tests.storage.makers import NOW
@@ -31,7 +32,7 @@ def killed_after(state_dir: Path, acknowledged: int) -> list[int]:
 async def test_what_was_acknowledged_is_there_after_kill_9(tmp_path: Path, seed: int) -> None:
     acknowledged = random.Random(seed).randrange(1, 250)
     message_ids = await asyncio.to_thread(killed_after, tmp_path, acknowledged)
-    store, reader = await Store.open(tmp_path), await Reader.open(tmp_path)
+    store, reader = await Store.open(tmp_path, POLICY), await Reader.open(tmp_path)
     assert len(message_ids) >= acknowledged
     leased = await store.recover(NOW)
     assert leased >= 2 * len(message_ids)

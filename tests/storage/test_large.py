@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from storage import large
+from storage.people import POLICY
 from storage.reader import Reader
 from storage.status import Event
 from storage.store import Store, StoreFullError
@@ -80,16 +81,16 @@ async def test_a_disk_without_room_for_the_file_is_a_full_store(
 
 
 async def test_files_that_nothing_refers_to_are_swept_at_the_next_opening(tmp_path: Path) -> None:
-    store = await Store.open(tmp_path)
+    store = await Store.open(tmp_path, POLICY)
     (job,) = await accept(store, content=_LARGE)
     (kept,) = files(tmp_path)
     living = large.write(tmp_path, store._owner.id, 4711, b"being written by a living process")
     large.write(tmp_path, 12345, 4711, b"left by a process that was killed")
-    other = await Store.open(tmp_path)
+    other = await Store.open(tmp_path, POLICY)
     assert files(tmp_path) == sorted([kept, living])
     await store.close()
     await other.close()
-    last = await Store.open(tmp_path)
+    last = await Store.open(tmp_path, POLICY)
     assert files(tmp_path) == [kept]
     assert await last.content(job.message.id) == _LARGE
     await last.close()

@@ -11,6 +11,7 @@ import pytest
 from storage import stretch
 from storage.logpage import Pager, Wanted
 from storage.model import BodyType, LogFilter, LogPage, Message, NewRecipient
+from storage.people import POLICY
 from storage.reader import Reader
 from storage.status import Event, Status
 from storage.store import Store
@@ -46,7 +47,7 @@ FILTERS = [
 async def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Reader]:
     """A log of many small stretches and some rows that are in none."""
     monkeypatch.setattr(stretch, "STRETCH_RECIPIENTS", 4)
-    store = await Store.open(tmp_path)
+    store = await Store.open(tmp_path, POLICY)
     events = itertools.cycle([None, Event.DELIVER, Event.FAIL, Event.BOUNCE, Event.DEFER])
     for number in range(ROWS // 2):
         message = Message(

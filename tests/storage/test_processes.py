@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
+from storage.people import POLICY
 from storage.reader import Reader
 from storage.status import Event, Status
 from storage.store import Store
@@ -37,7 +38,7 @@ async def test_workers_that_stall_and_die_deliver_each_recipient_once(tmp_path: 
     taken = await asyncio.to_thread(work, tmp_path)
     delivered = Counter(line.split()[0] for lines in taken for line in lines if line.strip().endswith("deliver"))
     assert max(delivered.values()) == 1
-    store, reader = await Store.open(tmp_path), await Reader.open(tmp_path)
+    store, reader = await Store.open(tmp_path, POLICY), await Reader.open(tmp_path)
     later_ms = NOW + DAY
     await store.recover(later_ms)
     while jobs := await store.claim(later_ms, 500):

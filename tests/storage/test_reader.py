@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from storage.logquery import Query
 from storage.model import HitFacts, LogFilter, LogRow, message_id_of
+from storage.people import POLICY
 from storage.reader import Reader
 from storage.status import PENDING, Event, Status
 from storage.store import Store
@@ -146,7 +147,7 @@ async def test_what_another_process_entered_is_not_entered_again(
     tmp_path: Path, store: Store, reader: Reader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await accept_due(store, "a@x.example")
-    other = await Store.open(tmp_path)
+    other = await Store.open(tmp_path, POLICY)
     monkeypatch.setattr("storage.stretch.STRETCH_RECIPIENTS", 1)
     await accept_due(store, "b@x.example")
     await other.record_hits([])

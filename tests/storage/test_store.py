@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from storage.model import HitKind, LogFilter, LogRow, Reply, Report, Settled, TimelineKind, User
-from storage.people import Unsubscription
+from storage.people import POLICY, Unsubscription
 from storage.reader import Reader
 from storage.status import Event, Status
 from storage.store import LEASE_MS, Store
@@ -358,7 +358,7 @@ async def test_users_are_added_changed_and_removed(store: Store, reader: Reader)
 
 
 async def test_what_a_process_held_is_due_at_once_after_it_closed(store: Store, tmp_path: Path) -> None:
-    other = await Store.open(tmp_path)
+    other = await Store.open(tmp_path, POLICY)
     (job,) = await accept(other)
     await store.hold([job.recipient_id], NOW)
     (theirs,) = await accept(other, "eve@else.example")
@@ -370,7 +370,7 @@ async def test_what_a_process_held_is_due_at_once_after_it_closed(store: Store, 
 
 
 async def test_what_waits_when_the_store_closes_is_committed(tmp_path: Path) -> None:
-    store = await Store.open(tmp_path)
+    store = await Store.open(tmp_path, POLICY)
     waiting = [asyncio.ensure_future(accept(store, f"{number}@x.example")) for number in range(20)]
     await asyncio.sleep(0)
     await store.close()

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from storage import stretch
 from storage.logpage import Pager, Wanted
 from storage.model import BodyType, LogFilter, Message, NewRecipient
+from storage.people import POLICY
 from storage.reader import Reader
 from storage.status import Event, Status
 from storage.store import Store
@@ -57,7 +58,7 @@ class Log:
 @pytest.fixture(params=["entered", "fresh"])
 async def log(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Log]:
     monkeypatch.setattr(stretch, "STRETCH_RECIPIENTS", 2 if request.param == "entered" else 10**6)
-    store = await Store.open(tmp_path)
+    store = await Store.open(tmp_path, POLICY)
     reader = await Reader.open(tmp_path)
     log = Log(store, reader)
     await log.accept("The weekly report", "ann@example.test", "bob.smith@other.test")
@@ -111,7 +112,7 @@ async def test_pages_of_words_meet_every_row_once(
     monkeypatch.setattr(stretch, "STRETCH_RECIPIENTS", 4)
     monkeypatch.setattr("storage.wordpage._FIRST_STEP", 2)
     monkeypatch.setattr("storage.logquery._MOST_UNENTERED", 100)
-    store = await Store.open(tmp_path)
+    store = await Store.open(tmp_path, POLICY)
     cleanup.push_async_callback(store.close)
     reader = await Reader.open(tmp_path)
     cleanup.push_async_callback(reader.close)

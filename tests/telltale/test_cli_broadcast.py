@@ -10,6 +10,7 @@ import pytest
 from relay.broadcast.runner import TURN_FILE
 from storage.broadcast_model import Run, RunState
 from storage.model import LogFilter
+from storage.people import POLICY
 from storage.reader import Reader
 from storage.store import Store
 from storage.turn import Turn
@@ -32,7 +33,7 @@ def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     monkeypatch.setenv("TELLTALE_CONFIG", "c.toml")
 
     async def make() -> None:
-        await (await Store.open(tmp_path / "state")).close()
+        await (await Store.open(tmp_path / "state", POLICY)).close()
 
     asyncio.run(make())
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from storage.model import Attempt, BodyType, Message, NewRecipient, Phase, Reply, Report, Result, queue_id
+from storage.people import POLICY
 from storage.reader import Reader
 from storage.status import Event
 from storage.store import Store
@@ -65,7 +66,7 @@ def password(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def fill(state_dir: Path, *addresses: str) -> str:
     """Store one message to `addresses`; return its queue id."""
-    store = await Store.open(state_dir)
+    store = await Store.open(state_dir, POLICY)
     try:
         message = Message(
             id=store.next_id(), received_ms=1_000, sender="me@relay.test", body=BodyType.SEVEN_BIT, smtputf8=False,
@@ -289,7 +290,7 @@ def test_bounce_messages_are_read(told: Told, tmp_path: Path) -> None:
 
 async def _bounced(state_dir: Path) -> tuple[str, str]:
     """A recipient that failed by a bounce judged by older rules, and a bounce of nobody's; the ids of both bounces."""
-    store = await Store.open(state_dir)
+    store = await Store.open(state_dir, POLICY)
     message = Message(store.next_id(), 1_700_000_000_000, "me@x.example", BodyType.SEVEN_BIT, False, 5, b"")
     ann = NewRecipient(store.next_id(), "ann@example.org", "example.org")
     (job,) = await store.accept(message, b"hello", [ann], lifetime_ms=10**12, leased=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from storage.contact_reader import ContactFilter
-from storage.people import Blocked, NewAddress, NewContact, Source
+from storage.people import POLICY, Blocked, NewAddress, NewContact, Source
 from storage.reader import Reader
 from storage.store import Store
 from telltale.cli import run
@@ -221,7 +221,7 @@ def test_an_incident_is_undone_from_the_command_line(told: Told, tmp_path: Path)
     now = time.time_ns() // 1_000_000
 
     async def fill() -> None:
-        store = await Store.open(tmp_path / "state")
+        store = await Store.open(tmp_path / "state", POLICY)
         await store.blocked.add(
             [
                 Blocked("a@outlook.com", Source.FAILED, now - 60_000, "550 S3150", "reputation"),
@@ -265,7 +265,7 @@ async def test_an_import_that_was_killed_is_repeated_while_another_process_write
     """kill -9 leaves whole contacts, and the same import again leaves what one run would have left."""
     file, state_dir = tmp_path / "people.csv", tmp_path / "state"
     file.write_text("email,name\n" + "".join(f"{number}@x.example,N{number}\n" for number in range(4000)))
-    store = await Store.open(state_dir)
+    store = await Store.open(state_dir, POLICY)
     program = [sys.executable, "-c", _KILLED, str(file)]
     process = subprocess.Popen(program, env=os.environ)  # noqa: ASYNC220 - it is to be killed
     while not 200 <= await _contacts(state_dir) < 4000:
@@ -283,3 +283,14 @@ async def test_an_import_that_was_killed_is_repeated_while_another_process_write
     await reader.close()
     await store.close()
     assert sorted(names) == sorted(f"N{number}" for number in range(4000))
+
+
+def test_all_parts_and_commands_keep_to_the_configured_policy(told: Told, config: Path) -> None:
+    """Who writes to the store decides as the configuration says; a store cannot be opened without that."""
+    with config.open("a") as more:
+        more.write("[contacts]\nfold_local_part = true\n")
+    told("contact", "import", "-", stdin="email\nAnn@x.example\nann@x.example\n")
+    assert told("list", "show")[0] == ""
+    assert len(told("contact", "search")[0].splitlines()) == 1
+    with pytest.raises(TypeError, match="policy"):
+        Store.open(config.parent / "state")  # type: ignore[call-arg]
