@@ -26,7 +26,6 @@ from tests.report.browsing import settings
 def mailing(state_dir: Path, **submission: Any) -> Callable[[Store], Posting]:
     at = PostingSettings(
         ServerSettings(state_dir=state_dir, hostname="mail.example"),
-        POLICY,
         SubmissionSettings(**submission),
         RetrySettings(),
         TrackingSettings(),
