@@ -27,6 +27,7 @@ from storage.settings import Endpoint, ServerSettings
 from storage.store import Store
 from storage.token import Purpose, TokenBox
 from storage.tracking import TrackingSettings
+from storage.unsubscribe_link import UnsubscribeBox
 
 DRAIN_SECONDS: Final = 10.0
 # Mail clients fetch a broadcast's images in bursts.
@@ -91,7 +92,7 @@ class PixelServer:
             recorder.start()
             opened.push_async_callback(recorder.drain, DRAIN_SECONDS)
             tokens = TokenBox(key, Purpose.PIXEL)
-            pages = UnsubscribePages(TokenBox(key, Purpose.UNSUBSCRIBE), store, reader, _now_ms)
+            pages = UnsubscribePages(UnsubscribeBox(key), store, reader, _now_ms)
             handler = Handler(tokens, recorder.take, lambda: recorder.failing, base_path=self._base_path(), pages=pages)
             listener = Listener(handler)
             opened.push_async_callback(self._close_connections, listener)

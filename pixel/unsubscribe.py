@@ -20,7 +20,7 @@ from storage.model import LogFilter
 from storage.people import ALL_TYPES, Unsubscription
 from storage.reader import Reader
 from storage.store import Store
-from storage.token import TokenBox
+from storage.unsubscribe_link import Link, UnsubscribeBox
 
 _BODY_BYTES: Final = 4096
 _BODY_SECONDS: Final = 10.0
@@ -33,7 +33,7 @@ _log = logging.getLogger("telltale.pixel")
 class UnsubscribePages:
     """Answers requests under the prefix of these pages."""
 
-    def __init__(self, tokens: TokenBox, store: Store, reader: Reader, clock_ms: Callable[[], int]) -> None:
+    def __init__(self, tokens: UnsubscribeBox, store: Store, reader: Reader, clock_ms: Callable[[], int]) -> None:
         """Take the box of these tokens, the store, and the time in milliseconds since the epoch."""
         self._tokens = tokens
         self._store = store
@@ -42,23 +42,31 @@ class UnsubscribePages:
 
     async def answer(self, token: str, request: web.BaseRequest) -> Answer:
         """Answer a request for the page of a token."""
-        recipient_id = self._tokens.open(token)
-        if recipient_id is None:
+        link = self._tokens.open(token)
+        if link is None:
             return UNKNOWN
         try:
-            return await self._answer(recipient_id, request)
+            return await self._answer(link, request)
         except Exception as error:  # noqa: BLE001 - whatever the store's trouble is, the person is told to come again
             _log.error(kv(event="not-unsubscribed", reason=f"{type(error).__name__}: {error}"))
             return TROUBLE
 
-    async def _answer(self, recipient_id: int, request: web.BaseRequest) -> Answer:
-        now = await self._reader.broadcasts.subscription(recipient_id)
+    async def _answer(self, link: Link, request: web.BaseRequest) -> Answer:
+        now = await self._now(link)
         if now is None:
             return UNKNOWN
         if request.method == hdrs.METH_POST:
             await self._grant(now, await _wish(request))
-            now = await self._reader.broadcasts.subscription(recipient_id) or now
+            now = await self._now(link) or now
         return page_of(now)
+
+    async def _now(self, link: Link) -> Subscription | None:
+        """Return how things are: by the log, or by what the link says where the log has forgotten its copy."""
+        found = await self._reader.broadcasts.subscription(link.recipient_id)
+        if found is not None or not link.type:
+            return found
+        left = await self._reader.broadcasts.left(link.address)
+        return Subscription(link.recipient_id, link.address, link.type, "", left)
 
     async def _grant(self, now: Subscription, wish: Wish) -> None:
         type_ = ALL_TYPES if wish in {Wish.ALL, Wish.UNDO_ALL} else now.type

@@ -12,8 +12,8 @@ from typing import Final
 from relay.deliver.dkim import OwnFields
 from relay.inject.header import read_header
 from storage.model import Job, Message
-from storage.token import TokenBox
 from storage.tracking import unsubscribe_url
+from storage.unsubscribe_link import UnsubscribeBox
 
 _ONE_CLICK: Final = (b"List-Unsubscribe-Post", b"List-Unsubscribe=One-Click")
 _SENDERS_OWN: Final = frozenset({b"list-unsubscribe", b"list-unsubscribe-post"})
@@ -32,7 +32,7 @@ class _Wanted:
 class BroadcastFields:
     """Decides which copies get which fields, and makes them."""
 
-    def __init__(self, box: TokenBox, base_url: str, without_types: frozenset[str]) -> None:
+    def __init__(self, box: UnsubscribeBox, base_url: str, without_types: frozenset[str]) -> None:
         """Take the tokens' box, where the page is, and the types that nobody can unsubscribe from."""
         self._box = box
         self._base_url = base_url
@@ -50,7 +50,8 @@ class BroadcastFields:
         if wanted.to:
             fields.append((b"To", b"<%b>" % job.address.encode()))
         if wanted.link:
-            url = unsubscribe_url(self._base_url, self._box.seal(job.recipient_id))
+            token = self._box.seal(job.recipient_id, job.message.broadcast_type or "", job.address)
+            url = unsubscribe_url(self._base_url, token)
             fields += ((b"List-Unsubscribe", b"<%b>" % url.encode("ascii")), _ONE_CLICK)
         return fields
 

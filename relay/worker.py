@@ -54,6 +54,7 @@ from storage.store import Store
 from storage.token import Purpose, TokenBox
 from storage.tracking import TrackingSettings
 from storage.turn import Turn
+from storage.unsubscribe_link import UnsubscribeBox
 
 # A message in DATA or after its dot is worth waiting for; systemd's TimeoutStopSec is above this.
 _GRACE_SECONDS: Final = 30.0
@@ -100,7 +101,7 @@ class Rooms:
         bounce_domain = at.bounce.domain or at.server.hostname
         signer = Signer(load(at.server.state_dir, at.dkim), at.dkim.expires)
         broadcast_fields = BroadcastFields(
-            TokenBox(secret, Purpose.UNSUBSCRIBE), at.tracking.base_url, frozenset(at.broadcast.no_unsubscribe_types)
+            UnsubscribeBox(secret), at.tracking.base_url, frozenset(at.broadcast.no_unsubscribe_types)
         )
         composer = Composer(
             pixel,

@@ -57,8 +57,12 @@ class BroadcastReader:
         if not found:
             return None
         address, type_, sender = found[0]
+        return Subscription(recipient_id, address, type_, sender, await self.left(address))
+
+    async def left(self, address: str) -> frozenset[str]:
+        """Return what an address unsubscribed from: types of broadcasts, or ALL_TYPES."""
         ((left,),) = await self._ask(Query(_LEFT, (clean(address_key(address)),)))
-        return Subscription(recipient_id, address, type_, sender, frozenset(json.loads(left)))
+        return frozenset(json.loads(left))
 
     async def runs(self, limit: int) -> list[Run]:
         """Return the newest runs, the newest first."""

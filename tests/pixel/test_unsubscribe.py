@@ -21,6 +21,7 @@ from storage.status import Event, Status
 from storage.store import Store
 from storage.token import Purpose, TokenBox
 from storage.tracking import TrackingSettings
+from storage.unsubscribe_link import UnsubscribeBox
 from tests.storage.makers import BUSY, DAY, NOW, result
 
 ONE_CLICK = b"List-Unsubscribe=One-Click"
@@ -34,7 +35,7 @@ class Site:
         self.store = store
         self.reader = reader
         self.server = server
-        self.box = TokenBox(load_secret(state_dir), Purpose.UNSUBSCRIBE)
+        self.box = UnsubscribeBox(load_secret(state_dir))
 
     async def accept(self, address: str, type_: str | None = "general", *, leased: bool = True) -> list[Job]:
         message = Message(
@@ -58,10 +59,13 @@ class Site:
         return answer
 
     async def post(self, job: Job, body: bytes = ONE_CLICK, headers: str = FORM) -> bytes:
-        return await self.ask(f"/u/{self.box.seal(job.recipient_id)}", "POST", headers, body)
+        return await self.ask(self.path(job), "POST", headers, body)
 
     async def get(self, job: Job) -> bytes:
-        return await self.ask(f"/u/{self.box.seal(job.recipient_id)}")
+        return await self.ask(self.path(job))
+
+    def path(self, job: Job) -> str:
+        return f"/u/{self.box.seal(job.recipient_id, job.message.broadcast_type or '', job.address)}"
 
     async def rows(self) -> list[LogRow]:
         return list(reversed(await self.reader.log(LogFilter(), limit=100)))
@@ -99,7 +103,7 @@ async def test_one_click_keeps_the_type_away_and_nothing_else(site: Site) -> Non
 async def test_nothing_but_a_post_changes_anything(site: Site, method: str) -> None:
     """Scanners and previews follow each link of a message."""
     (job,) = await site.accept("bob@there.test")
-    answer = await site.ask(f"/u/{site.box.seal(job.recipient_id)}", method)
+    answer = await site.ask(site.path(job), method)
     assert answer.startswith(b"HTTP/1.1 200 ")
     assert len(await site.accept("bob@there.test")) == 1
 
@@ -151,12 +155,28 @@ async def test_what_waits_in_the_queue_does_not_go_out(site: Site) -> None:
 
 async def test_a_link_that_is_not_ours_is_told_so(site: Site) -> None:
     (job,) = await site.accept("bob@there.test", None)
-    pixel = TokenBox(load_secret(site.server._server.state_dir), Purpose.PIXEL).seal(job.recipient_id)
-    for path in (f"/u/{pixel}", "/u/", "/u/x", f"/u/{site.box.seal(4711)}", f"/u/{site.box.seal(job.recipient_id)}"):
+    secret = load_secret(site.server._server.state_dir)
+    foreign, own = (TokenBox(secret, purpose) for purpose in (Purpose.PIXEL, Purpose.UNSUBSCRIBE))
+    tokens = foreign.seal(job.recipient_id), "", "x", own.seal(4711), own.seal(job.recipient_id)
+    for path in (*(f"/u/{token}" for token in tokens), f"{site.path(job)}x"):
         for method in ("GET", "POST"):
             answer = await site.ask(path, method)
             assert answer.startswith(b"HTTP/1.1 404 ")
             assert b"This link is not known" in answer
+
+
+async def test_a_link_works_when_the_log_has_forgotten_its_copy(site: Site) -> None:
+    """RFC 8058 asks for no less than weeks, and people keep mail for years."""
+    (job,) = await site.accept("bob@there.test")
+    await site.store.settle(result(job, Event.DELIVER))
+    assert await site.store.purge(NOW + DAY) == 1
+    asked = await site.get(job)
+    assert b"Shall <strong>bob@there.test</strong> get no more mail of the type" in asked
+    assert b"You are unsubscribed" in await site.post(job)
+    await site.accept("bob@there.test")
+    await site.accept("bob@there.test", "weekly")
+    assert [row.status for row in await site.rows()] == [Status.NO_EMAIL_SELECTED, Status.UNSENT]
+    assert b"<h1>Unsubscribe</h1>" in await site.post(job, b"wish=undo-type")
 
 
 async def test_where_the_store_fails_the_person_is_asked_to_come_again(

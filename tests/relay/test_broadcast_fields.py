@@ -10,14 +10,15 @@ from relay.compose import Composer
 from relay.deliver.keys import KeyRing
 from relay.sign import Signer
 from storage.token import Purpose, TokenBox
+from storage.unsubscribe_link import Link, UnsubscribeBox
 from tests.inject.messages import html
 from tests.peers.dkim import verified
 from tests.relay.test_sign import BASE, KEYS, NOW, PAGE, RECORDS, SHAPES, composing, job, taken
 
 SECRET = b"k" * 32
-BOX = TokenBox(SECRET, Purpose.UNSUBSCRIBE)
+BOX = UnsubscribeBox(SECRET)
 FIELDS = re.compile(
-    rb"(?:^|\n)List-Unsubscribe: <https://t\.example\.net/u/([0-9a-f]{32})>\r\n"
+    rb"(?:^|\n)List-Unsubscribe: <https://t\.example\.net/u/([0-9a-f]{32}-[\w-]+)>\r\n"
     rb"List-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n"
 )
 
@@ -44,7 +45,7 @@ def test_every_copy_has_a_link_of_its_own_and_verifies(content: bytes) -> None:
         made = replace(made, message=replace(made.message, broadcast_type="general"))
         copy = compose(made, content).content
         found = FIELDS.findall(copy)
-        assert [BOX.open(token.decode()) for token in found] == [number]
+        assert [BOX.open(token.decode()) for token in found] == [Link(number, "general", made.address)]
         assert verified(copy if copy.endswith(b"\r\n") else copy + b"\r\n", RECORDS) == [True, True]
         names = re.sub(rb"\s", b"", copy.partition(b"h=")[2].partition(b";")[0]).split(b":")
         assert names[-4:] == [b"list-unsubscribe"] * 2 + [b"list-unsubscribe-post"] * 2
