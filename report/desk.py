@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
+from report.drafts import Drafts
+from report.handed import Handed
 from report.hub import Hub
 from report.settings import ReportSettings
 from report.static_files import StaticFiles
@@ -40,6 +42,8 @@ class Desk:
     words: Reader
     """Pages of words wait for each other alone: one of very common words takes its time."""
     hub: Hub
+    drafts: Drafts
+    handed: Handed = field(default_factory=Handed)
     static: StaticFiles = field(default_factory=StaticFiles)
     throttle: Throttle = field(default_factory=Throttle)
     clock_ms: Callable[[], int] = _now_ms
@@ -56,6 +60,7 @@ class Desk:
         state_dir: Path,
         settings: ReportSettings,
         hostname: str,
+        handed: Handed,
     ) -> "Desk":
         """Put a desk together."""
         return cls(
@@ -68,6 +73,8 @@ class Desk:
             Passwords(reader),
             words,
             hub,
+            Drafts(state_dir),
+            handed,
         )
 
     @asynccontextmanager

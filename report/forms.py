@@ -27,18 +27,23 @@ def token_of(key: str) -> str:
 
 async def posted(asked: Asked) -> Mapping[str, str]:
     """Return a form's fields, each once; raises ProblemError where it is not one that we gave to this browser."""
-    _check_site(asked)
+    check_site(asked)
     if asked.request.content_type != "application/x-www-form-urlencoded":
         raise ProblemError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Expected a form of this server.")
     fields = {name: value for name, value in (await asked.request.post()).items() if isinstance(value, str)}
-    given = fields.pop(FIELD, "").encode("utf-8", "replace")
-    if not asked.key or not hmac.compare_digest(given, token_of(asked.key).encode()):
-        detail = "This form was made for another session: go back, load the page anew, and send it again."
-        raise ProblemError(HTTPStatus.FORBIDDEN, detail)
+    check_token(asked, fields.pop(FIELD, ""))
     return fields
 
 
-def _check_site(asked: Asked) -> None:
+def check_token(asked: Asked, given: str) -> None:
+    """Raise ProblemError where a form's token is not that of the browser's cookie."""
+    if not asked.key or not hmac.compare_digest(given.encode("utf-8", "replace"), token_of(asked.key).encode()):
+        detail = "This form was made for another session: go back, load the page anew, and send it again."
+        raise ProblemError(HTTPStatus.FORBIDDEN, detail)
+
+
+def check_site(asked: Asked) -> None:
+    """Raise ProblemError where a form comes from a page of another site."""
     headers = asked.request.headers
     site = headers.get("Sec-Fetch-Site")
     origin = headers.get(hdrs.ORIGIN)

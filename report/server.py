@@ -1,6 +1,6 @@
 """The report server as a whole: sockets in front, the store and a reader of it behind.
 
-Rule: it writes who logged in, and nothing of mail.
+Rule: what is in the queue it never touches; a broadcast is handed to the relay as the command line does it.
 """
 
 import asyncio
@@ -13,6 +13,7 @@ from typing import Final
 from aiohttp import web
 
 from report.desk import Desk
+from report.handed import Handed
 from report.hub import Hub
 from report.settings import WEBHOOKS, ReportSettings, WebhookSettings
 from report.web import Site
@@ -23,6 +24,7 @@ from storage.reader import Reader
 from storage.settings import Endpoint, ServerSettings
 from storage.store import Store, StoreFailedError, StoreFullError
 
+NOTHING: Final = Handed()
 _KEEP_ALIVE_SECONDS: Final = 30.0
 _SHUTDOWN_SECONDS: Final = 5.0
 # Some 8 ms of the write lock at a time, and most of the time none.
@@ -43,8 +45,9 @@ class ReportServer:
         policy: Policy,
         mailing: Callable[[Store], Mailing] | None = None,
         webhooks: WebhookSettings = WEBHOOKS,
+        handed: Handed = NOTHING,
     ) -> None:
-        """Take the configuration, and what makes posted mail ready (None: none is taken).
+        """Take the configuration, what makes posted mail ready (None: none is taken), what else the pages are handed.
 
         Nothing is opened before `start`.
         """
@@ -53,6 +56,7 @@ class ReportServer:
         self._mailing = mailing
         self._webhooks = webhooks
         self._policy = policy
+        self._handed = handed
         self._desk: Desk | None = None
         self._runner: web.AppRunner | None = None
         self._listening: dict[Endpoint, web.TCPSite] = {}
@@ -74,7 +78,7 @@ class ReportServer:
             opened.push_async_callback(_ended, entering)
             mailing = await asyncio.to_thread(self._mailing, store) if self._mailing is not None else None
             self._desk = Desk.made(
-                store, reader, words, hub, self._server.state_dir, self._settings, _hostname(self._server)
+                store, reader, words, hub, self._server.state_dir, self._settings, _hostname(self._server), self._handed
             )
             self._desk.mailing = mailing
             runner = web.AppRunner(
@@ -103,6 +107,7 @@ class ReportServer:
         policy: Policy,
         mailing: Callable[[Store], Mailing] | None = None,
         webhooks: WebhookSettings = WEBHOOKS,
+        handed: Handed = NOTHING,
     ) -> None:
         """Take a new configuration: sockets are opened and closed as listed; a new `state_dir` takes a restart.
 
@@ -115,7 +120,7 @@ class ReportServer:
             store = self._desk.store
             self._desk.mailing = await asyncio.to_thread(mailing, store) if mailing is not None else None
             self._desk.store.set_policy(policy)
-            self._desk.settings, self._desk.hostname = settings, _hostname(server)
+            self._desk.settings, self._desk.hostname, self._desk.handed = settings, _hostname(server), handed
             await self._listen(self._runner)
 
     async def drain(self) -> None:

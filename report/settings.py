@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from storage.settings import ListenOn, NetworkOf, Seconds, Section
+from storage.settings import Bytes, ListenOn, NetworkOf, Seconds, Section
 
 
 class ReportSettings(Section):
@@ -17,6 +17,8 @@ class ReportSettings(Section):
     """Who does nothing for so long has to log in again."""
     session_lifetime: Seconds = 14 * 86400
     """And so does everybody after this."""
+    max_upload_bytes: Bytes = 100 * 1024 * 1024
+    """Of a form with files: a broadcast's message and recipients, contacts to be imported."""
 
 
 class WebhookSettings(Section):

@@ -70,7 +70,7 @@ _FROM_LIST: Final = (
     " CASE WHEN :personal THEN c.fields ELSE '{}' END"
     " FROM store.list_member m CROSS JOIN store.contact c ON c.id = m.contact_id"
     f" CROSS JOIN store.contact_address a ON a.contact_id = c.id AND a.position = {_CHOSEN}"
-    " WHERE m.list_id = :list ORDER BY m.contact_id"
+    " WHERE m.list_id = :list ORDER BY m.contact_id LIMIT :most"
 )
 _CHOICE: Final = (
     "EXISTS (SELECT 1 FROM store.contact_address a WHERE a.address = audience.key AND a.types IS NOT NULL"
@@ -141,17 +141,17 @@ class Audience:
         number: int = self._connection.execute("SELECT ifnull(max(position), 0) FROM audience").fetchone()[0]
         return number
 
-    def add_list(self, name: str, *, personal: bool) -> int:
+    def add_list(self, name: str, *, personal: bool, most: int = -1) -> int:
         """Add the contacts of a list, each by the first of its addresses that takes the type.
 
-        `personal`: with their fields. Returns how many were left out since they have no address at all. Raises
-        NoSuchListError.
+        `personal`: with their fields; `most`: so many at most, -1: all. Returns how many were left out since they have
+        no address at all. Raises NoSuchListError.
         """
         found = self._connection.execute("SELECT id FROM store.list WHERE name = ?", (clean(name),)).fetchone()
         if found is None:
             raise NoSuchListError(f'there is no list "{name}"')
         self._unique = self._unique and not len(self)
-        values = {"type": self._type, "fold": self._fold, "personal": personal, "list": found[0]}
+        values = {"type": self._type, "fold": self._fold, "personal": personal, "list": found[0], "most": most}
         added = self._connection.execute(_FROM_LIST, values).rowcount
         members = self._connection.execute("SELECT count(*) FROM store.list_member WHERE list_id = ?", found).fetchone()
         return int(members[0]) - added
@@ -172,6 +172,12 @@ class Audience:
         fields = json.dumps(dict(entry.fields), ensure_ascii=False) if personal else "{}"
         domain = entry.address.rpartition("@")[2]
         return clean(entry.address), clean(key), domain, clean(entry.name), clean(fields), entry.declines
+
+    def person(self, place: int) -> Entry | None:
+        """Return who is at a place, from 0 on; None past the end."""
+        sql = "SELECT address, name, fields FROM audience WHERE position = ?"
+        found = self._connection.execute(sql, (place + 1,)).fetchone()
+        return None if found is None else Entry(found[0], found[1], json.loads(found[2]))
 
     def missing(self, needed: Iterable[str]) -> list[Missing]:
         """Return which of the fields some of those lack who are to be sent it, as judged.

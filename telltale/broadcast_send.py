@@ -1,4 +1,4 @@
-"""Sends a broadcast from the command line: pre-flight, draft, start; then it follows what the relay does.
+"""Sends a broadcast, for the command line and the pages: pre-flight, draft, start; then it follows what the relay does.
 
 Rule: nothing is stored before everything is known that can be known: a broadcast goes as a whole or not at all.
 """
@@ -65,6 +65,8 @@ class Wanted:
     fold: bool
     report: Path | None = None
     """Where the lines are written that are no recipients."""
+    owner: str = ""
+    """The user who sends it; "" is the command line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +87,21 @@ class PreFlight:
         return sum(self.counts.values())
 
 
-def read_sender(text: str) -> tuple[str, str]:
-    """Return (MAIL FROM, From) of `address` or `Name <address>`."""
+def sender_of(text: str) -> tuple[str, str] | None:
+    """Return (MAIL FROM, From) of `address` or `Name <address>`; None of what is neither."""
     name, address = parseaddr(text)
     found = parse_mailbox(address, utf8=False) if address.isprintable() else None
     if not isinstance(found, Address) or not found.domain:
-        raise UsageError(f'--from "{text}" is no address: expected ann@example.org or "Ann <ann@example.org>"')
+        return None
     return str(found), formataddr((" ".join(name.split()), str(found)))
+
+
+def read_sender(text: str) -> tuple[str, str]:
+    """Return (MAIL FROM, From) of --from; raises UsageError."""
+    found = sender_of(text)
+    if found is None:
+        raise UsageError(f'--from "{text}" is no address: expected ann@example.org or "Ann <ann@example.org>"')
+    return found
 
 
 def read_rate(text: str | None) -> int | None:
@@ -167,7 +177,7 @@ def pre_flight(state_dir: Path, wanted: Wanted, now_ms: int) -> tuple[Audience, 
             with ExitStack() as open_files:
                 recipients = Recipients(wanted.csv, wanted.type, reporting(wanted.report, open_files))
                 audience.add(recipients.entries(), personal=letter.personal)
-        counts = audience.judge(wanted.name, now_ms)
+        counts = audience.judge(wanted.name, now_ms, wanted.owner)
         missing = audience.missing(letter.needs) if letter.personal else []
         if letter.personal and not missing:
             _try(letter, audience)
@@ -204,7 +214,14 @@ async def draft(store: Store, wanted: Wanted, audience: Audience, now_ms: int, a
     """Store the broadcast as a draft and return its id; `added` is told how many recipients came to it."""
     letter = wanted.letter
     new = NewRun(
-        wanted.name, wanted.type, wanted.sender, wanted.subject, wanted.template, letter.personal, wanted.per_hour
+        wanted.name,
+        wanted.type,
+        wanted.sender,
+        wanted.subject,
+        wanted.template,
+        letter.personal,
+        wanted.per_hour,
+        wanted.owner,
     )
     run_id = await store.broadcasts.create(new, now_ms)
     size = chunk_size(len(wanted.template), personal=letter.personal, per_hour=wanted.per_hour)

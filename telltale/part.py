@@ -90,6 +90,7 @@ def _pixel(config: Config) -> Running:
 def _report(config: Config) -> Running:
     from relay.posting import Posting, PostingSettings
     from report.server import ReportServer
+    from telltale.for_pages import handed
 
     def mailing(config: Config) -> Callable[[Store], Mailing]:
         at = PostingSettings(
@@ -97,10 +98,10 @@ def _report(config: Config) -> Running:
         )
         return lambda store: Posting(store, at)
 
-    server = ReportServer(config.report, config.server, config.policy, mailing(config), config.webhooks)
+    server = ReportServer(config.report, config.server, config.policy, mailing(config), config.webhooks, handed(config))
     return Running(
         server.start,
-        lambda new: server.reload(new.report, new.server, new.policy, mailing(new), new.webhooks),
+        lambda new: server.reload(new.report, new.server, new.policy, mailing(new), new.webhooks, handed(new)),
         server.drain,
     )
 

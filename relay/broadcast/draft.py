@@ -47,7 +47,7 @@ def of_message(content: bytes, subject: str | None, sender: str) -> bytes:
     if not message.keys():
         raise TemplateError("it has no header: expected lines such as “Subject: …”, a blank line, and the text")
     if subject is None and not message["subject"]:
-        raise TemplateError("it has no Subject: expected one in its header, or --subject")
+        raise TemplateError("it has no Subject: expected one in its header, or beside it (--subject)")
     for name in _OF_A_COPY:
         del message[name]
     del message["from"]

@@ -7,9 +7,9 @@ from typing import Final
 
 from report.asked import Route
 from report.html import NAV
-from report.pages import account, blocked, contacts, export, live, log, login, users
+from report.pages import account, blocked, contacts, export, imports, live, log, login, send, users
 
-_MODULES: Final = (log, export, live, contacts, blocked, users, login, account)
+_MODULES: Final = (log, export, live, send, imports, contacts, blocked, users, login, account)
 ROUTES: Final[tuple[Route, ...]] = tuple(route for module in _MODULES for route in module.ROUTES)
-for module in (log, contacts, blocked, users):
+for module in (log, send, contacts, blocked, users):
     NAV.extend(module.NAV)

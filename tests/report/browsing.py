@@ -18,6 +18,8 @@ from storage.model import User
 from storage.people import POLICY
 from storage.settings import ServerSettings
 from storage.store import Store
+from telltale.config import Config
+from telltale.for_pages import handed
 
 CHEAP = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 PASSWORD = "correct horse battery"
@@ -63,6 +65,17 @@ class Browser:
         """Send a form of the page that is shown."""
         return await self.post(path, {"form_token": self.form_token(), **fields})
 
+    async def upload(self, path: str, files: Mapping[str, tuple[str, bytes]], **fields: str) -> str:
+        """Send a form with files of the page that is shown."""
+        form = aiohttp.FormData(default_to_multipart=True)
+        form.add_field("form_token", self.form_token())
+        for name, value in fields.items():
+            form.add_field(name, value)
+        for name, (called, content) in files.items():
+            form.add_field(name, content, filename=called, content_type="application/octet-stream")
+        async with self.session.post(self.base + path, data=form, headers=HTML) as answer:
+            return await self._took(answer)
+
     async def log_in(self, name: str, password: str = PASSWORD, next_: str = "") -> None:
         await self.get("/login")
         await self.submit("/login", name=name, password=password, next=next_)
@@ -82,7 +95,9 @@ def settings(**more: Any) -> ReportSettings:
 
 @asynccontextmanager
 async def served(state_dir: Path, **more: Any) -> AsyncIterator[ReportServer]:
-    server = ReportServer(settings(**more), ServerSettings(state_dir=state_dir, hostname="mail.example"), POLICY)
+    """A server on a store, with what the front door hands over."""
+    own = ServerSettings(state_dir=state_dir, hostname="mail.example")
+    server = ReportServer(settings(**more), own, POLICY, handed=handed(Config(server=own)))
     await server.start()
     try:
         yield server

@@ -1,0 +1,107 @@
+"""What the pages ask of other rooms: the front door, which knows them all, hands it to the report server.
+
+Rule: values and promises only. What people gave and cannot be meant is answered with a Refusal, a sentence for them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from report.drafts import Draft
+from storage.broadcast_audience import Missing
+from storage.contact_rows import Bad
+from storage.status import Status
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why something was not done."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class PreFlight:
+    """What would become of everybody, if a draft went now."""
+
+    subject: str
+    """As it was written, placeholders and all."""
+    counts: Mapping[Status, int]
+    missing: tuple[Missing, ...]
+    """Fields that the message needs and recipients lack; with any, nothing can be sent."""
+    bad: int
+    """Lines that are passed over."""
+    first_bad: tuple[Bad, ...]
+    without_address: int
+    """Contacts of the list that have no address at all; they are no row of the log."""
+
+    @property
+    def total(self) -> int:
+        """Recipients that would be a row of the log."""
+        return sum(self.counts.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """A copy as one recipient would get it."""
+
+    to: str
+    subject: str
+    html: str | None
+    text: str
+    more: bool
+    """Whether there is a recipient after this one to look at."""
+
+
+@dataclass(frozen=True, slots=True)
+class When:
+    """When a draft goes, and how fast."""
+
+    start_ms: int | None
+    """None: now."""
+    per_hour: int | None
+    """Copies; None: as fast as they go."""
+
+
+class Broadcasting(Protocol):
+    """Sends drafts, by the verbs of `telltale broadcast send`."""
+
+    @property
+    def default_type(self) -> str:
+        """The type of a broadcast that says none."""
+
+    async def pre_flight(self, draft: Draft, senders: tuple[str, ...]) -> PreFlight | Refusal:
+        """Judge a draft of somebody who may send from `senders` (() means any); stores nothing."""
+
+    async def preview(self, draft: Draft, senders: tuple[str, ...], place: int) -> Preview | Refusal:
+        """Return the copy of one of the first recipients, from 0 on."""
+
+    async def send(self, draft: Draft, senders: tuple[str, ...], when: When) -> int | Refusal:
+        """Store a draft's recipients and let it go; return the run's id. Nothing is stored where it is refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What came of an import."""
+
+    counted: Mapping[str, int]
+    """Contacts that are added, updated, unchanged, and bad."""
+    first_bad: tuple[Bad, ...]
+
+
+class Importing(Protocol):
+    """Imports a file of contacts, as `telltale contact import`."""
+
+    async def __call__(
+        self, file: Path, lists: tuple[str, ...], encoding: str | None, report: Path
+    ) -> Imported | Refusal:
+        """Store what is in a file; all lines that are left out are written to `report`, as CSV."""
+
+
+@dataclass(frozen=True, slots=True)
+class Handed:
+    """All that is handed over; without the front door, as in tests, there is nothing."""
+
+    broadcasting: Broadcasting | None = None
+    importing: Importing | None = None

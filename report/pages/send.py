@@ -1,0 +1,262 @@
+"""Sending a broadcast: a form, then the pre-flight with a look at the mail, then it goes, now or later.
+
+Rules: nothing is stored with the mail before everything is known that can be known; a draft is its maker's alone, and
+goes once, whoever clicks twice. What the mail shows runs in a frame of its own that may do nothing.
+"""
+
+import shutil
+import time
+from dataclasses import replace
+from http import HTTPStatus
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlencode
+
+from aiohttp import web
+
+from report.asked import Asked, NavItem, Route
+from report.drafts import Draft
+from report.fields import MAX_CHARS, Form
+from report.forms import posted
+from report.handed import Broadcasting, Preview, Refusal, When
+from report.html import page, see_other
+from report.problem import ProblemError
+from report.uploads import Upload, uploaded
+from storage.access import Scope
+
+_FILES: Final = {"message": "message.new", "html": "html.new", "recipients": "recipients.new"}
+_SHOWN_CHARS: Final = 200_000
+_TABLES: Final = frozenset({".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson"})
+_AN_HOUR: Final = {"second": 3600, "minute": 60, "hour": 1}
+_MOST_PER_HOUR: Final = 10**9
+# A mail's pictures and styles, and nothing that acts; an origin of its own, even where it is opened by itself.
+_MAIL_POLICY: Final = (
+    "sandbox; default-src 'none'; img-src https: http: data:; style-src 'unsafe-inline'; font-src https: data:;"
+    " frame-ancestors 'self'"
+)
+
+
+async def show(asked: Asked) -> web.Response:
+    """Show the form, empty or of a draft that is to be changed."""
+    id_ = asked.request.query.get("draft", "")
+    return await _form(asked, asked.desk.drafts.find(id_, asked.who.user) if id_ else None, {}, [])
+
+
+async def _form(asked: Asked, draft: Draft | None, given: dict[str, str], wrong: list[str]) -> web.Response:
+    kept = {} if draft is None else {name: getattr(draft, name) for name in ("name", "type", "subject", "list")}
+    if draft is not None:
+        kept["from"] = draft.sender
+    may_lists = asked.who.may(Scope.CONTACTS_READ)
+    facts = {
+        "draft": draft,
+        "given": kept | given,
+        "html": _html_of(draft),
+        "lists": await asked.desk.reader.contacts.lists() if may_lists else [],
+        "may_lists": may_lists,
+        "default_type": _rooms(asked).default_type,
+        "wrong": wrong,
+    }
+    status = HTTPStatus.UNPROCESSABLE_ENTITY if wrong else HTTPStatus.OK
+    return page(asked, "send.html", facts, status=status)
+
+
+def _html_of(draft: Draft | None) -> str:
+    if draft is None or draft.message != "message.html":
+        return ""
+    text = draft.message_file.read_text("utf-8", "replace")
+    return text if len(text) <= _SHOWN_CHARS else ""
+
+
+def _rooms(asked: Asked) -> Broadcasting:
+    if asked.desk.handed.broadcasting is None:
+        raise ProblemError(HTTPStatus.NOT_FOUND, "No broadcasts are sent from here.")
+    return asked.desk.handed.broadcasting
+
+
+async def _senders(asked: Asked) -> tuple[str, ...]:
+    user = await asked.desk.reader.user(asked.who.user)
+    return () if user is None else user.senders
+
+
+async def prepare(asked: Asked) -> web.Response:
+    """Take the form with its files, and go on to the pre-flight."""
+    made: list[Path] = []
+
+    def folder() -> Path:
+        made.append(asked.desk.drafts.new_folder(time.time()))
+        return made[0]
+
+    try:
+        upload = await uploaded(asked, _FILES, folder)
+        before = asked.desk.drafts.find(upload.fields.get("draft", ""), asked.who.user)
+        draft, wrong = _drafted(asked, upload, made[0], before)
+        if not wrong:
+            told = await _rooms(asked).pre_flight(draft, await _senders(asked))
+            wrong = [told.why] if isinstance(told, Refusal) else []
+    except BaseException:
+        for one in made:
+            asked.desk.drafts.remove(one)
+        raise
+    # What was uploaded is kept with what is wrong beside it: nobody has to choose a file twice.
+    asked.desk.drafts.keep(draft)
+    if before is not None:
+        asked.desk.drafts.remove(before.folder)
+    return await _form(asked, draft, {}, wrong) if wrong else see_other(asked, f"/broadcasts/new/{draft.id}")
+
+
+def _drafted(asked: Asked, upload: Upload, folder: Path, before: Draft | None) -> tuple[Draft, list[str]]:
+    """Return the draft of a form, and what is wrong with it that can be told without looking into its files."""
+    form = Form(upload.fields)
+    of_list = form.text("list", "List") if asked.who.may(Scope.CONTACTS_READ) else ""
+    draft = Draft(
+        folder.name,
+        asked.who.user,
+        " ".join(form.text("name", "Name").split()),
+        form.text("type", "Type"),
+        form.text("from", "From"),
+        form.text("subject", "Subject"),
+        of_list,
+        "",
+        "",
+        folder,
+    )
+    draft = _with_files(draft, upload, before)
+    for missing, sentence in (
+        (not draft.name, "Name: say what the broadcast is called; an address gets what has one name once."),
+        (not draft.sender, "From: say who sends it."),
+        (not draft.message, "Message: choose a file, or paste HTML."),
+        (draft.message == "message.html" and not draft.subject, "Subject: an HTML page has none, so say it here."),
+        (not draft.list and not draft.recipients, "To: choose a list, or a file of recipients."),
+    ):
+        if missing:
+            form.wrong.append(sentence)
+    return draft, form.wrong
+
+
+def _with_files(draft: Draft, upload: Upload, before: Draft | None) -> Draft:
+    """Give the draft the files that were chosen now, or else those that it had."""
+    for name in ("message", "html"):
+        if name in upload.files and not draft.message:
+            path, called = upload.files[name]
+            html = name == "html" or Path(called).suffix.lower() in {".html", ".htm"}
+            draft = replace(draft, message="message.html" if html else "message.eml")
+            path.rename(draft.message_file)
+    if not draft.message and before is not None and before.message:
+        shutil.copyfile(before.message_file, draft.folder / before.message)
+        draft = replace(draft, message=before.message)
+    if "recipients" in upload.files:
+        path, called = upload.files["recipients"]
+        suffix = Path(called).suffix.lower()
+        draft = replace(draft, recipients=f"recipients{suffix if suffix in _TABLES else '.csv'}", list="")
+        path.rename(draft.folder / draft.recipients)
+    elif not draft.list and before is not None and before.recipients_file is not None:
+        shutil.copyfile(before.recipients_file, draft.folder / before.recipients)
+        draft = replace(draft, recipients=before.recipients)
+    return draft
+
+
+def _draft(asked: Asked) -> Draft:
+    draft = asked.desk.drafts.find(asked.request.match_info["draft"], asked.who.user)
+    if draft is None:
+        detail = "There is no such draft (any more): it was sent, or it is older than a day."
+        raise ProblemError(HTTPStatus.NOT_FOUND, detail)
+    return draft
+
+
+async def check(asked: Asked) -> web.Response:
+    """Show the pre-flight and the mail, and ask when it goes."""
+    return await _checked(asked, _draft(asked), {}, [])
+
+
+async def _checked(asked: Asked, draft: Draft, given: dict[str, str], wrong: list[str]) -> web.Response:
+    rooms, senders = _rooms(asked), await _senders(asked)
+    found = await rooms.pre_flight(draft, senders)
+    if isinstance(found, Refusal):
+        return await _form(asked, draft, {}, [found.why])
+    place = _place(asked)
+    seen = await rooms.preview(draft, senders, place)
+    facts = {
+        "draft": draft,
+        "found": found,
+        "seen": seen if isinstance(seen, Preview) else None,
+        "unseen": seen.why if isinstance(seen, Refusal) else "",
+        "place": place,
+        "given": given,
+        "wrong": wrong,
+        "type": draft.type or rooms.default_type,
+    }
+    status = HTTPStatus.UNPROCESSABLE_ENTITY if wrong else HTTPStatus.OK
+    return page(asked, "send_check.html", facts, status=status)
+
+
+def _place(asked: Asked) -> int:
+    text = asked.request.query.get("of", "0")
+    return int(text) if text.isdecimal() and len(text) <= 2 else 0  # noqa: PLR2004 - there are some twenty
+
+
+async def mail(asked: Asked) -> web.Response:
+    """Send the HTML of a copy, for the frame that shows it."""
+    seen = await _rooms(asked).preview(_draft(asked), await _senders(asked), _place(asked))
+    if isinstance(seen, Refusal) or seen.html is None:
+        raise ProblemError(HTTPStatus.NOT_FOUND, "There is no such copy.")
+    headers = {"Content-Security-Policy": _MAIL_POLICY, "Referrer-Policy": "no-referrer"}
+    return web.Response(text=seen.html, content_type="text/html", headers=headers)
+
+
+async def send(asked: Asked) -> web.Response:
+    """Let a draft go, once."""
+    fields = await posted(asked)
+    draft, form = _draft(asked), Form(fields)
+    when = _when(asked, form)
+    if form.wrong:
+        return await _checked(asked, draft, dict(fields), form.wrong)
+    taken = asked.desk.drafts.take(draft)
+    if taken is None:
+        raise ProblemError(HTTPStatus.CONFLICT, "It is being sent already.")
+    try:
+        sent = await _rooms(asked).send(taken, await _senders(asked), when)
+    except BaseException:
+        asked.desk.drafts.give_back(taken)
+        raise
+    if isinstance(sent, Refusal):
+        asked.desk.drafts.give_back(taken)
+        return await _checked(asked, draft, dict(fields), [sent.why])
+    asked.desk.drafts.remove(taken.folder)
+    return see_other(asked, await _place_of(asked, sent))
+
+
+async def _place_of(asked: Asked, run_id: int) -> str:
+    run = await asked.desk.reader.broadcasts.run(run_id)
+    return "/log" if run is None else f"/log?{urlencode({'broadcast': run.name})}"
+
+
+def _when(asked: Asked, form: Form) -> When:
+    start_ms = form.point_ms("start", "When") if form.fields.get("when") == "later" else None
+    if form.fields.get("when") == "later" and not form.wrong:
+        if start_ms is None:
+            form.wrong.append("When: say at what time it begins.")
+        elif start_ms <= asked.desk.clock_ms():
+            form.wrong.append("When: this time is past.")
+    return When(start_ms, _per_hour(form))
+
+
+def _per_hour(form: Form) -> int | None:
+    text, per = form.fields.get("rate", "").strip(), form.fields.get("per", "hour")
+    if not text:
+        return None
+    number = int(text) if text.isascii() and text.isdecimal() and len(text) < MAX_CHARS else 0
+    per_hour = number * _AN_HOUR.get(per, 0)
+    if not 0 < per_hour <= _MOST_PER_HOUR:
+        form.wrong.append("Rate: expected a number of copies, such as 5000 an hour.")
+        return None
+    return per_hour
+
+
+NAV: Final = (NavItem("/broadcasts/new", "Send", Scope.SEND),)
+ROUTES: Final = (
+    Route("GET", "/broadcasts/new", show, Scope.SEND),
+    Route("POST", "/broadcasts/new", prepare, Scope.SEND),
+    Route("GET", "/broadcasts/new/{draft}", check, Scope.SEND),
+    Route("GET", "/broadcasts/new/{draft}/mail", mail, Scope.SEND),
+    Route("POST", "/broadcasts/new/{draft}/send", send, Scope.SEND),
+)

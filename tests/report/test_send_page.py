@@ -1,0 +1,247 @@
+"""report/pages/send.py, imports.py, drafts.py, uploads.py and telltale/for_pages.py: broadcasts and files by forms."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+
+import aiohttp
+import pytest
+
+from report.drafts import KEPT_SECONDS, MOST_A_USER, Draft, Drafts
+from report.server import ReportServer
+from storage.access import Role
+from storage.broadcast_model import RunState
+from storage.model import User
+from storage.people import Blocked, NewAddress, NewContact, Source
+from storage.reader import Reader
+from tests.report.browsing import CHEAP, HTML, PASSWORD, Browser, add_user, browsing, served
+from tests.report.mailing import START, Mail
+
+CSV = b"email,name,city\nann@x.test,Ann,Ulm\nbob@x.test,Bob,Bonn\nann@x.test,Ann,Ulm\nno address,,\n"
+PAGE = "<p>Hello {{ name }} of {{ city }}</p><script>alert(1)</script>"
+WRITTEN = {"name": "News", "from": "Root <root@sender.test>", "subject": "To {{ name }}", "html": PAGE, "list": ""}
+
+
+@pytest.fixture
+async def server(mail: Mail) -> AsyncIterator[ReportServer]:
+    await add_user(mail.store, "root")
+    await add_user(mail.store, "vera", Role.VIEWER)
+    assert await mail.store.add_user(User("ann", CHEAP.hash(PASSWORD), ("@sender.test",), 0, Role.SENDER))
+    async with served(mail.state_dir, max_upload_bytes=200_000) as server:
+        yield server
+
+
+@pytest.fixture
+async def root(server: ReportServer) -> AsyncIterator[Browser]:
+    async with browsing(server) as browser:
+        await browser.log_in("root")
+        yield browser
+
+
+@pytest.fixture
+async def reader(mail: Mail) -> AsyncIterator[Reader]:
+    reader = await Reader.open(mail.state_dir)
+    yield reader
+    await reader.close()
+
+
+async def prepared(browser: Browser, csv: bytes = CSV, **more: str) -> str:
+    """Fill the form in; the answer is the draft's page."""
+    await browser.get("/broadcasts/new")
+    await browser.upload("/broadcasts/new", {"recipients": ("people.csv", csv)}, **(WRITTEN | more))
+    return browser.url
+
+
+def counted(browser: Browser) -> list[str]:
+    return re.findall(r'<td class="count">([\d,]+)</td>', browser.text)
+
+
+async def test_a_broadcast_is_judged_looked_at_and_sent_once(root: Browser, mail: Mail, reader: Reader) -> None:
+    await mail.store.blocked.add([Blocked("bob@x.test", Source.MANUAL, START)], "root")
+    at = await prepared(root)
+    assert re.fullmatch(r"/broadcasts/new/[\w-]{22}", at)
+    assert counted(root) == ["1", "1", "1", "0", "1"]  # Unsent, Blocked, Duplicate, No Email Selected, invalid
+    assert "no address" in root.text
+    assert "To Ann" in root.text
+    assert await reader.broadcasts.runs(9) == []
+
+    text = await root.get(f"{at}/mail?of=1")
+    assert "Hello Bob of Bonn" in text
+    policy = root.headers["Content-Security-Policy"]
+    assert policy.startswith("sandbox; default-src 'none'")
+    assert "script" not in policy
+
+    await root.get(at)
+    fields = {"form_token": root.form_token(), "when": "now", "rate": "5", "per": "second"}
+    async with asyncio.TaskGroup() as both:
+        clicks = [
+            both.create_task(_status(root, f"{at}/send", fields)),
+            both.create_task(_status(root, f"{at}/send", fields)),
+        ]
+    assert min(click.result() for click in clicks) == 303
+    (run,) = await reader.broadcasts.runs(9)
+    assert (run.name, run.type, run.sender, run.owner) == ("News", "general", "root@sender.test", "root")
+    assert (run.total, run.per_hour, run.state) == (3, 18_000, RunState.SENDING)
+    assert (await root.get(at), root.status)[1] == 404
+
+
+async def _status(browser: Browser, path: str, fields: dict[str, str]) -> int:
+    async with browser.session.post(browser.base + path, data=fields, headers=HTML, allow_redirects=False) as answer:
+        return answer.status
+
+
+async def test_it_goes_at_its_time(root: Browser, reader: Reader) -> None:
+    at = await prepared(root)
+    await root.submit(f"{at}/send", when="later", start="2020-01-01T00:00", rate="", per="hour")
+    assert root.status == 422
+    await root.submit(f"{at}/send", when="later", start="", rate="x", per="hour")
+    assert root.status == 422
+    await root.submit(f"{at}/send", when="later", start="2099-01-01T00:00Z", rate="", per="hour")
+    (run,) = await reader.broadcasts.runs(9)
+    assert (run.start_ms, run.per_hour) == (4_070_908_800_000, None)
+
+
+async def test_a_field_that_somebody_lacks_is_named_and_keeps_it_here(root: Browser, reader: Reader) -> None:
+    at = await prepared(root, b"email,name\nann@x.test,Ann\n")
+    assert "<strong>city</strong>: 1 recipient lacks it: ann@x.test" in root.text
+    assert "/send" not in root.text
+    await root.submit(f"{at}/send", when="now")
+    assert root.status == 422
+    assert await reader.broadcasts.runs(9) == []
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ({"name": " "}, "Name: "),
+        ({"from": "nobody"}, "expected ann@example.org"),
+        ({"subject": ""}, "Subject: "),
+        ({"html": ""}, "Message: "),
+        ({"html": "{% if"}, "message.html"),
+        ({"type": "*"}, "Type &#34;*&#34;"),
+        ({"list": "nobody"}, ""),
+    ],
+)
+async def test_what_is_wrong_is_said_and_what_was_written_stays(
+    root: Browser, mail: Mail, more: dict[str, str], told: str
+) -> None:
+    await prepared(root, **more)
+    if told:
+        assert root.status == 422
+        assert told in root.text
+        assert "There is a file of recipients already" in root.text
+        assert str(mail.state_dir) not in root.text
+
+
+async def test_a_draft_is_changed_without_choosing_its_files_again(root: Browser) -> None:
+    at = await prepared(root)
+    await root.get(f"/broadcasts/new?draft={at.rpartition('/')[2]}")
+    assert "&lt;p&gt;Hello {{ name }}" in root.text
+    await root.upload("/broadcasts/new", {}, **(WRITTEN | {"subject": "Anew", "html": ""}), draft=at.rpartition("/")[2])
+    assert root.url not in {at, "/broadcasts/new"}
+    assert "Anew" in root.text
+    assert counted(root)[0] == "2"
+
+
+async def test_a_list_of_contacts_and_a_message_with_pictures(root: Browser, mail: Mail) -> None:
+    await mail.store.contacts.put(
+        [
+            NewContact((NewAddress("ann@x.test", ("news",)),), name="Ann", lists=("all",)),
+            NewContact((NewAddress("bob@x.test"),), name="Bob", lists=("all",)),
+        ],
+        START,
+    )
+    message = (
+        b"From: x@y.test\r\nSubject: Pictures\r\nMIME-Version: 1.0\r\n"
+        b"Content-Type: multipart/related; boundary=b\r\n\r\n"
+        b'--b\r\nContent-Type: text/html\r\n\r\n<img src="cid:dot">\r\n'
+        b"--b\r\nContent-Type: image/gif\r\nContent-ID: <dot>\r\n"
+        b"Content-Transfer-Encoding: base64\r\n\r\nR0lGOA==\r\n--b--\r\n"
+    )
+    await root.get("/broadcasts/new")
+    fields = {"name": "P", "from": "root@sender.test", "subject": "", "html": "", "list": "all", "type": "general"}
+    await root.upload("/broadcasts/new", {"message": ("mail.eml", message)}, **fields)
+    assert counted(root)[:4] == ["1", "0", "0", "1"]
+    text = await root.get(f"{root.url}/mail")
+    assert "data:image/gif;base64,R0lGOA==" in text
+
+
+async def test_a_sender_sends_own_files_from_own_addresses(
+    server: ReportServer, root: Browser, mail: Mail, reader: Reader
+) -> None:
+    await mail.store.contacts.put([NewContact((NewAddress("bob@x.test"),), lists=("all",))], START)
+    at = await prepared(root)
+    async with browsing(server) as ann:
+        await ann.log_in("ann")
+        assert (await ann.get(at), ann.status)[1] == 404
+        await prepared(ann, **{"from": "ann@other.test"})
+        assert "you may send from @sender.test only" in ann.text
+        await ann.get("/broadcasts/new")
+        assert 'name="list"' not in ann.text
+        await ann.upload("/broadcasts/new", {}, **(WRITTEN | {"list": "all", "html": "<p>x</p>"}))
+        assert "To: choose" in ann.text
+        own = await prepared(ann, **{"from": "ann@sender.test"})
+        await ann.submit(f"{own}/send", when="now")
+        (run,) = await reader.broadcasts.runs(9)
+        assert run.owner == "ann"
+    async with browsing(server) as vera:
+        await vera.log_in("vera")
+        assert (await vera.get("/broadcasts/new"), vera.status)[1] == 403
+
+
+async def test_no_form_of_others_and_no_more_bytes_than_allowed(root: Browser, mail: Mail) -> None:
+    """Nothing is written before the form's token was seen."""
+    for fields in ({"form_token": "0" * 64}, {"name": "x"}, {}):
+        form = aiohttp.FormData(default_to_multipart=True)
+        for name, value in fields.items():
+            form.add_field(name, value)
+        form.add_field("recipients", b"x" * 1000, filename="x.csv")
+        async with root.session.post(root.base + "/broadcasts/new", data=form, headers=HTML) as answer:
+            assert answer.status == 403
+    assert not (mail.state_dir / "drafts").exists()
+    await root.get("/broadcasts/new")
+    await root.upload("/broadcasts/new", {"recipients": ("x.csv", b"x" * 210_000)}, **WRITTEN)
+    assert root.status == 413
+    assert "195.3 KB" in root.text
+    await root.get("/broadcasts/new")
+    await root.submit("/broadcasts/new", name="x")
+    assert root.status == 415
+    head = {**HTML, "Content-Type": "multipart/form-data; boundary=b"}
+    for body in (b"", b"--b\r\n", b"--b\r\nContent-Disposition: form-data\r\n\r\nx\r\n--b--\r\n", b"--c\r\n\r\n"):
+        async with root.session.post(root.base + "/broadcasts/new", data=body, headers=head) as answer:
+            assert answer.status in {400, 403}
+    assert list((mail.state_dir / "drafts").iterdir()) == []
+
+
+async def test_contacts_are_imported_and_what_is_left_out_is_told(root: Browser, mail: Mail, reader: Reader) -> None:
+    await root.get("/contacts/import")
+    csv = b"email,name,city\nann@x.test,Ann,Ulm\nno address,,\nbob@x.test,Bob,\n" + b"bad,,\n" * 30
+    await root.upload("/contacts/import", {"file": ("../../people.csv", csv)}, list="all", encoding="")
+    assert re.findall(r"<dd>([\d,]+)</dd>", root.text) == ["2", "0", "0", "31"]
+    assert "Line 3" in root.text
+    (report,) = [link for link in root.links() if link.endswith(".csv")]
+    lines = (await root.get(report)).splitlines()
+    assert (len(lines), lines[0]) == (32, "line,column,why")
+    (one,) = await reader.contacts.find("ann@x.test")
+    assert (one.lists, one.fields) == (("all",), {"city": "Ulm"})
+    await root.get("/contacts/import")
+    await root.upload("/contacts/import", {"file": ("x.csv", b"nothing\nof use\n")}, list="", encoding="")
+    assert root.status == 422
+    assert str(mail.state_dir) not in root.text
+    assert "--map" not in root.text
+    await root.upload("/contacts/import", {}, list="a;b", encoding="?")
+    assert root.status == 422
+    assert (await root.get("/contacts/import/..%2F..%2Fsecret.csv"), root.status)[1] == 404
+
+
+def test_old_drafts_go_and_nobody_fills_the_disk_with_them(mail: Mail) -> None:
+    drafts = Drafts(mail.state_dir)
+    first = drafts.new_folder(0.0)
+    assert first.stat().st_mode & 0o777 == 0o700
+    for number in range(MOST_A_USER + 5):
+        folder = drafts.new_folder(0.0)
+        drafts.keep(Draft(folder.name, "root", str(number), "", "", "", "", "", "", folder))
+    assert len(list((mail.state_dir / "drafts").iterdir())) == MOST_A_USER + 1
+    drafts.new_folder(first.stat().st_mtime + KEPT_SECONDS * 2)
+    assert len(list((mail.state_dir / "drafts").iterdir())) == 1
+    assert drafts.find("..", "root") is None
