@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from storage.model import Message, Reply, Report, Result
+from storage.model import Job, Message, Reply, Report, Result
 from storage.status import Event, Status
 
 
@@ -123,6 +123,18 @@ def of_result(result: Result) -> DutyKind | None:
     # RFC 3461, 5.2.2: a next hop that was not asked for reports gives none, so what we know is told here.
     asked = job.notify is not None and wants(job.notify, "SUCCESS")
     return DutyKind.RELAYED if asked and not result.attempt.dsn_passed else None
+
+
+def of_wait(job: Job, due_ms: int, warn_after_ms: int) -> Owed | None:
+    """Return what is owed of a recipient that waits until `due_ms` untried, such as for a site that rests.
+
+    RFC 3461, 6.2: that it is late is told whatever keeps it. `warn_after_ms` after its message came; 0: never.
+    """
+    message = job.message
+    warn_ms = message.received_ms + warn_after_ms
+    if not warn_after_ms or due_ms < warn_ms or not message.sender or not wants(job.notify, "DELAY"):
+        return None
+    return Owed(message.id, job.recipient_id, DutyKind.DELAYED, warn_ms)
 
 
 def of_report(report: Report, notify: str | None) -> DutyKind | None:

@@ -366,8 +366,8 @@ class WordSearch:
         return made.joined(), made.values
 
 
-RECIPIENTS_OF_M: Final = "r.id BETWEEN m.first_recipient AND m.last_recipient AND r.message_id = m.id"
-"""Joins the recipients `r` of a message `m`."""
+RECIPIENTS_OF_M: Final = "r.id BETWEEN m.first_recipient AND m.last_recipient AND +r.message_id = m.id"
+"""Joins the recipients `r` of a message `m`: by their ids alone (+), or SQLite might index the whole log first."""
 
 OF_MESSAGE: Final = (
     f"SELECT r.id, r.address FROM message m CROSS JOIN recipient r ON {RECIPIENTS_OF_M} WHERE m.id = ? ORDER BY r.id"

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from storage import broadcast_ledger, feed, large, owners
 from storage.admit_verb import Admitted, admit, held_back
+from storage.duty import of_wait
 from storage.held import Held
 from storage.model import Job, Message, NewRecipient, TimelineKind
 from storage.owners import SLOT_MASK
@@ -257,12 +258,15 @@ def read_held(transaction: Transaction, wanted: Sequence[None]) -> list[Held]:
     return [transaction.held] * len(wanted)
 
 
-def postpone(transaction: Transaction, wanted: Sequence[tuple[Sequence[Job], int]]) -> list[None]:
-    """Give leases back: due again at the time given."""
-    for jobs, due_ms in wanted:
+def postpone(transaction: Transaction, wanted: Sequence[tuple[Sequence[Job], int, int]]) -> list[None]:
+    """Give leases back: (jobs, when they are due again, after what time their senders are told of a delay)."""
+    for jobs, due_ms, warn_after_ms in wanted:
         rows = transaction.load(job.recipient_id for job in jobs)
-        present = [rows[job.recipient_id] for job in jobs if job.recipient_id in rows and _holds(rows, job)]
-        transaction.save(rows, [row for row in present if give_back(row, due_ms)])
+        present = [job for job in jobs if job.recipient_id in rows and _holds(rows, job)]
+        given = [job for job in present if give_back(rows[job.recipient_id], due_ms)]
+        transaction.save(rows, [rows[job.recipient_id] for job in given])
+        if late := [owed for job in given if (owed := of_wait(job, due_ms, warn_after_ms))]:
+            transaction.owe(late)
     return [None] * len(wanted)
 
 

@@ -262,9 +262,12 @@ class Store:
         fold = self._serving.policy.contacts.fold_local_part
         return await self._lookups.call(lookups.find_held_back, lookups.InMemory(jobs, known, now_ms, fold))
 
-    async def postpone(self, jobs: Sequence[Job], due_ms: int) -> None:
-        """Give leases back without an attempt: due again at `due_ms`, attempts unchanged."""
-        await self._writer.call(queue_verbs.postpone, (jobs, due_ms))
+    async def postpone(self, jobs: Sequence[Job], due_ms: int, warn_after_ms: int = 0) -> None:
+        """Give leases back without an attempt: due again at `due_ms`, attempts unchanged.
+
+        The sender of what will not have been tried `warn_after_ms` after it came is told so then; 0: is not told.
+        """
+        await self._writer.call(queue_verbs.postpone, (jobs, due_ms, warn_after_ms))
 
     async def renew(self, jobs: Sequence[Job], now_ms: int) -> None:
         """Let leases that are still held last LEASE_MS from `now_ms`.

@@ -149,9 +149,9 @@ class Results:
 
     async def _postpone(self, jobs: Sequence[Job], due_ms: int) -> None:
         try:
-            await self._store.postpone(jobs, due_ms)
+            await self._store.postpone(jobs, due_ms, self._warn_after_ms)
         except (StoreFullError, StoreFailedError) as error:
-            await self._again(lambda: self._store.postpone(jobs, due_ms), error)
+            await self._again(lambda: self._store.postpone(jobs, due_ms, self._warn_after_ms), error)
         finally:
             for job in jobs:
                 self._done(job)

@@ -495,6 +495,20 @@ async def test_the_sender_is_told_of_a_delay_at_its_time_and_once(world: World) 
         assert await delays(world) == []
 
 
+async def test_who_is_not_tried_since_the_site_rests_is_late_too(world: World) -> None:
+    """RFC 3461, 6.2: the sender is told, whether or not a server has said anything of the recipient."""
+    rules = {"it": {"match": "tomorrow", "actions": ["suspend"], "duration": "1h"}}
+    suspend = {"mine": {"mx": ["example.test"], "rules": rules}}
+    with ScriptedServer(Script(dot="450 4.7.9 come back tomorrow")) as server:
+        world.make(port=server.port, max_connections_per_site=1, shaping=suspend, warn_after_ms=1_800_000)
+        await world.send("a@example.test", "b@example.test")
+        await world.until(lambda: world.delivery._held == 0)
+        assert sorted(row.attempts for row in await world.rows()) == [0, 1]
+        assert await delays(world) == []
+        world.jump(1801)
+        assert sorted(await delays(world)) == ["a@example.test", "b@example.test"]
+
+
 async def test_without_a_time_nobody_is_told_of_a_delay(world: World) -> None:
     with ScriptedServer(Script(rcpt="450 4.2.0 greylisted")) as server:
         world.make(port=server.port, schedule=(36_000,))

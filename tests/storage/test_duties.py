@@ -137,6 +137,32 @@ async def test_a_delay_is_told_of_once_when_its_time_has_come(store: Store) -> N
     assert await kinds(store) == []
 
 
+@pytest.mark.parametrize(
+    ("sender", "notify", "warn_after_ms", "told"),
+    [
+        ("ann@sender.example", None, MINUTE, True),
+        ("ann@sender.example", "DELAY", MINUTE, True),
+        ("ann@sender.example", "FAILURE", MINUTE, False),
+        ("ann@sender.example", None, MINUTE + 1, False),
+        ("ann@sender.example", None, 0, False),
+        ("", None, MINUTE, False),
+    ],
+)
+async def test_who_waits_untried_is_late_too(
+    store: Store, sender: str, notify: str | None, warn_after_ms: int, told: bool
+) -> None:
+    """RFC 3461, 6.2: whatever keeps it, such as a site that rests; once."""
+    job = await with_notify(store, notify, sender)
+    await store.postpone([job], NOW + MINUTE, warn_after_ms)
+    await store.postpone([job], NOW + MINUTE, warn_after_ms)
+    assert await due(store, NOW + MINUTE - 1) == []
+    assert [duty.reply for group in await due(store, NOW + MINUTE) for duty in group.duties] == [None] * told
+    for later in (1, 2):
+        (again,) = await store.claim(NOW + later * MINUTE, 9)
+        await store.postpone([again], NOW + (later + 1) * MINUTE, warn_after_ms)
+    assert len([duty for group in await due(store) for duty in group.duties]) == (told or warn_after_ms > MINUTE)
+
+
 async def test_recipients_that_fail_within_seconds_are_told_of_together(store: Store) -> None:
     jobs = await accept(store, "a@x.example", "b@x.example", "c@x.example")
     await store.settle(result(jobs[0], Event.FAIL, UNKNOWN))

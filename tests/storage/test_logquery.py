@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from storage import database
-from storage.logquery import Bounds, Query, Search
+from storage import broadcast_reader, database, words
+from storage.logquery import OF_MESSAGE, Bounds, Query, Search
 from storage.model import LogFilter, queue_id
 from storage.status import Status
 
@@ -45,6 +45,12 @@ def test_pages_come_in_order_from_their_index(empty: sqlite3.Connection, wanted:
         assert way in found
         assert "SEARCH m USING INTEGER PRIMARY KEY" in found
         assert "TEMP B-TREE" not in found
+
+
+def test_no_question_indexes_the_log_first(empty: sqlite3.Connection) -> None:
+    """An index that SQLite makes by itself, for one question, reads all recipients that there are."""
+    for sql in (broadcast_reader._STATUSES, OF_MESSAGE, words._FORGET_ADDRESSES):
+        assert "AUTOMATIC" not in plan(empty, Query(sql, (1,) * sql.count("?")))
 
 
 def test_several_statuses_are_asked_for_one_by_one() -> None:
