@@ -566,6 +566,7 @@ async def test_contents_beyond_the_bound_are_read_when_their_turn_comes(
             await world.send("a@example.test", "b@example.test", content=content)
         await world.done(20)
         assert sorted(m.content for m in server.messages) == sorted(contents * 2)
+        await world.until(lambda: world.delivery._held == 0)
         assert world.delivery._contents._bytes == 0
         assert world.delivery._contents._held == {}
 
