@@ -43,7 +43,7 @@ class Rate:
 class Bucket:
     """Tokens that drip in at a rate; each message takes one."""
 
-    __slots__ = ("_at", "_rate", "_slowness", "_tokens")
+    __slots__ = ("__weakref__", "_at", "_rate", "_slowness", "_tokens")
 
     def __init__(self, per_second: float) -> None:
         """Begin with a second's worth, one token at least; `per_second` is above 0."""

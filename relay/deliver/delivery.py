@@ -21,6 +21,7 @@ from relay.deliver.copy import Copy
 from relay.deliver.copy_room import CopyRoom
 from relay.deliver.dns import Resolver
 from relay.deliver.https import Https
+from relay.deliver.limits import Limits
 from relay.deliver.means import Compose, Entry, Means
 from relay.deliver.places import Places
 from relay.deliver.recall import Recall
@@ -30,7 +31,6 @@ from relay.deliver.retry import RetryPolicy, losing
 from relay.deliver.settings import DeliverySettings, DnsSettings, RetrySettings
 from relay.deliver.shape import ALONE, Share
 from relay.deliver.shaping import Shaping, shipped
-from relay.deliver.slots import Slots
 from relay.deliver.sts_policies import StsPolicies
 from relay.deliver.tally import Tally
 from relay.deliver.telling import Telling
@@ -130,11 +130,9 @@ class Delivery:
             self._contents,
             compose,
             self._results,
-            Slots(settings.max_connections),
+            Limits(share, settings.max_connections, settings.max_connections_per_site),
             copy_room or CopyRoom(),
             policy,
-            settings.max_connections_per_site,
-            share,
             self._tally,
             clock,
             now_ms,

@@ -8,10 +8,9 @@ from relay.deliver.connect import Dialer
 from relay.deliver.contents import Contents
 from relay.deliver.copy import Copy
 from relay.deliver.copy_room import CopyRoom
+from relay.deliver.limits import Limits
 from relay.deliver.results import Results
 from relay.deliver.retry import RetryPolicy
-from relay.deliver.shape import Share
-from relay.deliver.slots import Slots
 from relay.deliver.tally import Tally
 from storage.model import Attempt, Job, Reply
 
@@ -41,12 +40,9 @@ class Means:
     contents: Contents
     compose: Compose
     results: Results
-    slots: Slots
+    limits: Limits
     copy_room: CopyRoom
     policy: RetryPolicy
-    connections_per_site: int
-    """That this worker allows any site."""
-    share: Share
     tally: Tally
     clock: Callable[[], float]
     """Seconds that only rise."""

@@ -7,7 +7,6 @@ from typing import Final
 
 from relay.deliver.bucket import Bucket
 from relay.deliver.feedback import Concurrency
-from relay.deliver.shape import ShapeOfWorker
 
 # One burst of replies asks for one halving: those that were under way when the first came say nothing new.
 _ROUND_SECONDS: Final = 30.0
@@ -20,11 +19,14 @@ class Pace:
 
     __slots__ = ("_bucket", "_halved_at", "_most", "_slow_until", "_slowness", "window")
 
-    def __init__(self, part: ShapeOfWorker, first: int, most: int) -> None:
-        """Take the worker's part of the limits, the connections to begin with, and those that it allows any site."""
-        self._most = min(part.connections, most)
+    def __init__(self, most: int, first: int, bucket: Bucket | None) -> None:
+        """Take how many connections this worker may have (0: none), those to begin with, and what keeps the rate.
+
+        Others may take from the bucket, too; None: there is no rate.
+        """
+        self._most = most
         self.window = Concurrency(first, max(1, self._most))
-        self._bucket = Bucket(part.per_second) if part.per_second is not None else None
+        self._bucket = bucket
         self._slowness = 1
         self._slow_until = 0.0
         self._halved_at = 0.0

@@ -15,8 +15,10 @@ from typing import Final
 
 from relay.deliver.attempt import attempted, was_stale
 from relay.deliver.connect import Connection, Failure
+from relay.deliver.connections import Connections
 from relay.deliver.destination import Destination
 from relay.deliver.means import Entry, Means
+from relay.deliver.pace import Pace
 from relay.deliver.reply import ours, spell
 from relay.deliver.shape import Shape
 from relay.deliver.standing import Heard, Standing
@@ -25,12 +27,12 @@ from storage.kv import kv
 from storage.model import Attempt, Job, Reply
 from storage.status import Event
 
-# Postfix's smtp_connection_cache_time_limit is 2 s; servers give an idle client minutes, but each is a slot.
-IDLE_SECONDS: Final = 5.0
 # Postfix's smtp_connection_reuse_time_limit.
 MOST_AGE_SECONDS: Final = 300.0
 # Connections that one recipient may break before that is its attempt: Postfix's smtp_mx_session_limit.
 MOST_SESSIONS: Final = 2
+# Messages after which a connection ends where other sites wait for its slot: enough to be worth its opening.
+_YIELDS_AFTER: Final = 20
 # Used connections in a row that may turn out to be gone under one recipient.
 _MOST_STALE: Final = 5
 # How long a large copy may keep its connection waiting for room in memory, and when it is tried again then.
@@ -54,16 +56,11 @@ class Site:
         self._means = means
         self._waiting: deque[Entry] = deque()
         self._under_way: dict[Entry, Connection | None] = {}
-        self._idle: dict[asyncio.Future[Entry | None], None] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._dialing: set[asyncio.Task[None]] = set()
-        self._live: set[Connection] = set()
-        self._leaving: set[Connection] = set()
-        part = means.share.of(shape, destination.name)
-        self.standing = Standing(shape, part, means.connections_per_site, means.policy)
+        allowance = means.limits.of(destination, shape)
+        self._connections = Connections(allowance.slots, self._ended)
+        pace = Pace(allowance.connections, shape.first_connections, allowance.bucket)
+        self.standing = Standing(shape, pace, means.policy)
         self._backoff, self._pace = self.standing.backoff, self.standing.pace
-        # What a provider allows, it allows each address of ours.
-        self._slots = means.slots.within((shape.name, destination.source), part.provider_connections)
         self._alarm: asyncio.TimerHandle | None = None
         self._draining = False
 
@@ -82,12 +79,12 @@ class Site:
     @property
     def connections(self) -> int:
         """How many are open, or being opened or closed."""
-        return len(self._tasks)
+        return self._connections.count
 
     @property
     def unused(self) -> bool:
         """Whether nothing of this site is worth keeping: no work, no connection, no trouble of late."""
-        return not (self._waiting or self._tasks or self._backoff.troubled(self._means.clock()))
+        return not (self._waiting or self.connections or self._backoff.troubled(self._means.clock()))
 
     @property
     def resting(self) -> bool:
@@ -131,21 +128,20 @@ class Site:
 
     def pump(self) -> None:
         """Give who waits to idle connections, and open more as far as bounds allow."""
-        while self._idle and (entry := self._next()) is not None:
-            # The one used last, so that those beyond need go away.
-            ready, _ = self._idle.popitem()
-            ready.set_result(entry)
-        while self._may_open() and self._slots.take(self, self.pump, suspect=self._backoff.failures > 0):
-            task = asyncio.get_running_loop().create_task(self._run())
-            self._tasks.add(task)
-            self._dialing.add(task)
-            task.add_done_callback(self._ended)
+        while self._connections.has_idle and (entry := self._next()) is not None:
+            self._connections.serve(entry)
+        now = self._means.clock()
+        while self._may_open(now) and self._connections.begin(self.pump, self._run, suspect=self._backoff.failures > 0):
+            pass
         if self._waiting:
-            self._set_alarm()
+            self._set_alarm(now)
 
-    def _set_alarm(self) -> None:
-        """Come back when the rate allows a message, where that is what it waits for."""
-        if self._alarm is None and (seconds := self._pace.wait(self._means.clock())):
+    def _set_alarm(self, now: float) -> None:
+        """Come back when the rate allows a message, where that is what it waits for.
+
+        `now` is when it did not allow one: a moment later it may, and nobody would come back.
+        """
+        if self._alarm is None and (seconds := self._pace.wait(now)):
             self._alarm = asyncio.get_running_loop().call_later(seconds, self._ring)
 
     def _ring(self) -> None:
@@ -182,31 +178,20 @@ class Site:
         self._means.results.give_back([entry.job for entry in self._take_all()], self._means.now_ms())
         if self._alarm is not None:
             self._alarm.cancel()
-        for task in self._dialing:
-            task.cancel()
-        for ready in self._idle:
-            ready.set_result(None)
-        self._idle.clear()
+        self._connections.stop()
 
     async def drain(self, seconds: float) -> None:
         """After `stop`: let what is under way end within `seconds`, then break it."""
-        if self._tasks and seconds > 0:
-            await asyncio.wait(self._tasks, timeout=seconds)
-        for connection in [*self._live, *self._leaving]:
-            connection.session.abort()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+        await self._connections.drain(seconds)
 
     # Connections.
 
-    def _may_open(self) -> bool:
-        opening, live = len(self._dialing), len(self._live)
+    def _may_open(self, now: float) -> bool:
+        opening, live = self._connections.opening, len(self._connections.live)
         if len(self._waiting) <= opening:
             return False
-        now = self._means.clock()
         return (
             opening < max(1, live)
-            # Those that say QUIT are still connections to the server that counts them.
             and self.connections < self._pace.connections(now)
             and opening < self._pace.ready(now)
             and not (live and self._backoff.refuses_more(now))
@@ -214,11 +199,8 @@ class Site:
             and not self._draining
         )
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        self._dialing.discard(task)
-        self._slots.give()
-        if not task.cancelled() and (error := task.exception()) is not None:
+    def _ended(self, error: BaseException | None) -> None:
+        if error is not None:
             # A bug of ours must stop neither the site nor, by trying on and on, the worker.
             _log.error(kv(event="connection-task-failed", site=self.destination.name), exc_info=error)
             self._rest()
@@ -227,32 +209,16 @@ class Site:
     async def _run(self) -> None:
         """Have one connection, from dialing to its end."""
         began_ms, began = self._means.now_ms(), self._means.clock()
-        dialed = await self._means.dialer.dial(
-            self.destination, self._avoided(), without_six=self._backoff.leaves_six(began)
-        )
-        task = asyncio.current_task()
-        if task is not None:
-            self._dialing.discard(task)
+        without_six = self._backoff.leaves_six(began)
+        dialing = self._means.dialer.dial(self.destination, self._avoided(), without_six=without_six)
+        dialed = await self._connections.dialed(dialing)
         if isinstance(dialed, Failure):
             self._not_reached(dialed, began_ms, began)
             return
-        self._live.add(dialed)
         try:
             await self._serve(dialed)
         finally:
-            self._live.discard(dialed)
-            await self._leave(dialed)
-
-    async def _leave(self, connection: Connection) -> None:
-        """Say QUIT; the slot is free when the connection is gone."""
-        session = connection.session
-        if session.alive:
-            gone = asyncio.get_running_loop().create_future()
-            session.on_end = lambda: gone.set_result(None)
-            session.close()
-            self._leaving.add(connection)
-            await gone
-            self._leaving.discard(connection)
+            await self._connections.leave(dialed)
 
     def _avoided(self) -> frozenset[str]:
         return self._backoff.avoided(self._means.clock())
@@ -263,12 +229,12 @@ class Site:
         self._means.tally.failed(failure.mishaps, (entry.job for entry in self._waiting))
         now = self._means.clock()
         suspended = self._hear(failure.reply).suspends
-        if self._live and not suspended:
+        if self._connections.live and not suspended:
             # Others of ours are served: the site has enough of us for now.
             self._backoff.refuse_more(now)
             self._pace.window.fail()
             return
-        if self._dialing and not suspended:
+        if self._connections.opening and not suspended:
             return
         if not failure.final and not suspended:
             self.standing.rest(now)
@@ -294,7 +260,9 @@ class Site:
         entry = self._next()
         # Who waits besides the first may have a further connection, now that one lives.
         self.pump()
-        while entry is not None or (entry := await self._next_while_idle(connection)) is not None:
+        while entry is not None or not self._draining:
+            if entry is None and (entry := await self._connections.next(connection)) is None:
+                return
             await self._deliver(entry, connection)
             if not self._usable(connection):
                 return
@@ -305,7 +273,8 @@ class Site:
             connection.session.alive
             and not connection.spent
             and connection.used < self.shape.messages_per_connection
-            and len(self._live) <= self._pace.connections(self._means.clock())
+            and not (connection.used >= _YIELDS_AFTER and self._connections.wanted)
+            and len(self._connections.live) <= self._pace.connections(self._means.clock())
             and self._means.clock() - connection.born < MOST_AGE_SECONDS
             and not (connection.other_four and self._backoff.leaves_six(self._means.clock()))
             and (
@@ -318,34 +287,13 @@ class Site:
     def _next(self) -> Entry | None:
         if not self._waiting or self._means.results.troubled:
             return None
-        if not self._pace.take(self._means.clock()):
-            self._set_alarm()
+        now = self._means.clock()
+        if not self._pace.take(now):
+            self._set_alarm(now)
             return None
         entry = self._waiting.popleft()
         self._under_way[entry] = None
         return entry
-
-    async def _next_while_idle(self, connection: Connection) -> Entry | None:
-        """Wait for a recipient; None when it is time to close."""
-        if self._draining:
-            return None
-        loop = asyncio.get_running_loop()
-        ready: asyncio.Future[Entry | None] = loop.create_future()
-
-        def leave() -> None:
-            if self._idle.pop(ready, ready) is None:
-                ready.set_result(None)
-
-        self._idle[ready] = None
-        connection.session.on_end = leave
-        self._slots.idles(ready, leave)
-        timer = loop.call_later(IDLE_SECONDS, leave)
-        try:
-            return await ready
-        finally:
-            timer.cancel()
-            connection.session.on_end = None
-            self._slots.works(ready)
 
     async def _deliver(self, entry: Entry, connection: Connection) -> None:
         """One attempt of one recipient, to its settling; none where its copy finds no room."""
@@ -385,7 +333,7 @@ class Site:
         heard = self._hear(attempt.reply)
         if not verdict.other_host:
             connection.served = True
-            self.standing.learn(attempt.reply, len(self._live))
+            self.standing.learn(attempt.reply, len(self._connections.live))
             if heard.suspends:
                 self._clear(attempt.reply)
             self._settle(entry, attempt, soft=heard.soft)
@@ -400,7 +348,7 @@ class Site:
             return
         if heard.suspends:
             self._clear(attempt.reply)
-        elif not self.resting and (dead or (not connection.served and len(self._live) == 1)):
+        elif not self.resting and (dead or (not connection.served and len(self._connections.live) == 1)):
             self._rest()
         if stale and self.resting:
             self._means.results.give_back([entry.job], self.rest_ends_ms(), attempt.reply)
@@ -440,9 +388,7 @@ class Site:
         if not connection.other_four or self._draining or not self._backoff.leave_six(now):
             return False
         entry.over_six = attempt
-        for ready in list(self._idle):
-            self._idle.pop(ready)
-            ready.set_result(None)
+        self._connections.close_idle()
         self._waiting.appendleft(entry)
         return True
 

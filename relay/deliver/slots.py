@@ -1,12 +1,15 @@
-"""Connections that a worker may have in all, shared by its sites.
+"""Connections that a worker may have in all, shared by its sites, and those to one provider, or to the same servers.
 
 Rule: no site keeps others from connecting by connections that it does not use, nor dead ones by connections
 that they do not get: where no slot is free, the connection that has been idle longest is closed; sites that
-failed last time have half of the slots at most; and those that wait get theirs in turn.
+failed last time have half of the slots at most; and those that wait get theirs in turn, the doubtful ones too.
 """
 
 from collections import OrderedDict
 from collections.abc import Callable
+from weakref import WeakValueDictionary
+
+_Waiting = OrderedDict[object, Callable[[], None]]
 
 
 class Slots:
@@ -14,22 +17,30 @@ class Slots:
 
     def __init__(self, most: int) -> None:
         """Take how many connections there may be."""
-        self._most = most
         self._free = most
-        self._waiting: OrderedDict[object, Callable[[], None]] = OrderedDict()
-        self._suspects: OrderedDict[object, Callable[[], None]] = OrderedDict()
-        self._idle: OrderedDict[object, Callable[[], None]] = OrderedDict()
-        self._providers: dict[object, Slots] = {}
+        self._for_suspects = max(1, most // 2)
+        self._waiting: _Waiting = OrderedDict()
+        self._suspects: _Waiting = OrderedDict()
+        self._suspects_first = False
+        self._idle: _Waiting = OrderedDict()
+        # As long as a site holds them.
+        self._shared: WeakValueDictionary[object, Slots] = WeakValueDictionary()
 
-    def within(self, provider: object, most: int) -> "Slots | SlotsOfProvider":
-        """Return the slots for a provider that takes `most` connections for all its sites together; 0: any number."""
-        if not most:
-            return self
-        return SlotsOfProvider(self, self._providers.setdefault(provider, Slots(most)))
+    def shared(self, key: object, most: int) -> "Slots":
+        """Return the slots, `most` at first, of all who ask for them by this key."""
+        slots = self._shared.get(key)
+        if slots is None:
+            slots = self._shared[key] = Slots(most)
+        return slots
+
+    @property
+    def wanted(self) -> bool:
+        """Whether somebody waits who would get a slot that is given back."""
+        return bool(self._waiting or (self._suspects and self._for_suspects > 0))
 
     def free(self, *, suspect: bool) -> bool:
         """Return whether `take` would give a slot."""
-        return self._free > (self._most // 2 if suspect else 0)
+        return self._free > 0 and (not suspect or self._for_suspects > 0)
 
     def take(self, site: object, retry: Callable[[], None], *, suspect: bool = False) -> bool:
         """Take a slot for `site`; where none is free for it, `retry` is called when one may be.
@@ -38,6 +49,7 @@ class Slots:
         """
         if self.free(suspect=suspect):
             self._free -= 1
+            self._for_suspects -= suspect
             self._waiting.pop(site, None)
             self._suspects.pop(site, None)
             return True
@@ -50,15 +62,27 @@ class Slots:
             close()
         return False
 
-    def give(self) -> None:
+    def trust(self) -> None:
+        """Count a suspect's slot as any other's: its connection has come to life."""
+        self._for_suspects += 1
+
+    def give(self, *, suspect: bool = False) -> None:
         """Give a slot back: the site that waits longest may take it, or the next if it needs none now."""
         self._free += 1
-        _offer(self._waiting, lambda: self._free > 0)
-        _offer(self._suspects, lambda: self._free > self._most // 2)
+        self._for_suspects += suspect
+        self._suspects_first = not self._suspects_first
+        if self._suspects_first:
+            self._offer_suspects()
+        _offer(self._waiting, lambda: self.free(suspect=False))
+        if not self._suspects_first:
+            self._offer_suspects()
+
+    def _offer_suspects(self) -> None:
+        _offer(self._suspects, lambda: self.free(suspect=True))
 
     def idles(self, connection: object, close: Callable[[], None]) -> None:
         """Note that a connection is unused; `close` is called when its slot is needed elsewhere."""
-        if self._waiting:
+        if self.wanted:
             close()
         else:
             self._idle[connection] = close
@@ -68,12 +92,21 @@ class Slots:
         self._idle.pop(connection, None)
 
 
-class SlotsOfProvider:
-    """A worker's slots as the sites of one provider get them: each takes one of the provider's and one of all."""
+class SlotsWithin:
+    """Slots that several sites share within those of all: each connection takes one of both."""
 
-    def __init__(self, every: Slots, own: Slots) -> None:
+    def __init__(self, every: "Slots | SlotsWithin", own: Slots) -> None:
         self._every = every
         self._own = own
+
+    @property
+    def wanted(self) -> bool:
+        """As `Slots.wanted`."""
+        return self._own.wanted or self._every.wanted
+
+    def free(self, *, suspect: bool) -> bool:
+        """As `Slots.free`."""
+        return self._own.free(suspect=suspect) and self._every.free(suspect=suspect)
 
     def take(self, site: object, retry: Callable[[], None], *, suspect: bool = False) -> bool:
         """As `Slots.take`."""
@@ -81,10 +114,15 @@ class SlotsOfProvider:
             return False
         return self._every.take(site, retry, suspect=suspect)
 
-    def give(self) -> None:
+    def trust(self) -> None:
+        """As `Slots.trust`."""
+        self._own.trust()
+        self._every.trust()
+
+    def give(self, *, suspect: bool = False) -> None:
         """As `Slots.give`."""
-        self._own.give()
-        self._every.give()
+        self._own.give(suspect=suspect)
+        self._every.give(suspect=suspect)
 
     def idles(self, connection: object, close: Callable[[], None]) -> None:
         """As `Slots.idles`."""
@@ -97,7 +135,7 @@ class SlotsOfProvider:
         self._every.works(connection)
 
 
-def _offer(waiting: "OrderedDict[object, Callable[[], None]]", free: Callable[[], bool]) -> None:
+def _offer(waiting: _Waiting, free: Callable[[], bool]) -> None:
     """Let those who wait try in turn, each once, while there is something to take."""
     for _ in range(len(waiting)):
         if not free() or not waiting:

@@ -10,7 +10,7 @@ from relay.deliver.backoff import Backoff
 from relay.deliver.pace import Pace
 from relay.deliver.reply import ours
 from relay.deliver.retry import RetryPolicy
-from relay.deliver.shape import Action, Rule, Shape, ShapeOfWorker
+from relay.deliver.shape import Action, Rule, Shape
 from storage.model import Reply
 
 _POSITIVE, _TRANSIENT = 2, 4
@@ -43,11 +43,11 @@ class Standing:
 
     __slots__ = ("backoff", "last", "pace", "said", "said_ms", "shape")
 
-    def __init__(self, shape: Shape, part: ShapeOfWorker, most: int, policy: RetryPolicy) -> None:
-        """Take the limits, this worker's part of them, the connections it allows any site, and how to back off."""
+    def __init__(self, shape: Shape, pace: Pace, policy: RetryPolicy) -> None:
+        """Take the rules, what of the limits is this worker's, and how to back off."""
         self.shape = shape
         self.backoff = Backoff(policy)
-        self.pace = Pace(part, shape.first_connections, most)
+        self.pace = pace
         self.last = ours("4.4.1", "no connection yet")
         """What its trouble was."""
         self.said: Reply | None = None

@@ -719,7 +719,7 @@ async def test_a_drain_says_quit_to_idle_servers(world: World) -> None:
 
 
 async def test_an_idle_connection_is_closed_after_a_while(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("relay.deliver.site.IDLE_SECONDS", 0.05)
+    monkeypatch.setattr("relay.deliver.connections.IDLE_SECONDS", 0.05)
     with ScriptedServer() as server:
         world.make(port=server.port)
         await world.send("bob@example.test")

@@ -3,12 +3,12 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from relay.deliver.bucket import Bucket
 from relay.deliver.pace import Pace
-from relay.deliver.shape import ShapeOfWorker
 
 
 def pace(connections: int = 20, per_second: float | None = None, first: int = 20, most: int = 100) -> Pace:
-    return Pace(ShapeOfWorker(connections, 0, per_second), first, most)
+    return Pace(min(connections, most), first, Bucket(per_second) if per_second else None)
 
 
 def test_the_lower_of_both_limits_holds() -> None:

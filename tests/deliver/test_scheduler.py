@@ -226,7 +226,7 @@ async def test_a_bug_of_ours_in_a_lookup_postpones_its_domain_only(
 
 
 async def test_what_is_not_used_is_forgotten(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("relay.deliver.site.IDLE_SECONDS", 0.05)
+    monkeypatch.setattr("relay.deliver.connections.IDLE_SECONDS", 0.05)
     with ScriptedServer() as server:
         world.make(port=server.port, routes={"routed.test": f"smtp://127.0.0.1:{server.port}"})
         await world.send("bob@example.test", "bob@routed.test", "bob@[127.0.0.1]")
@@ -239,7 +239,7 @@ async def test_what_is_not_used_is_forgotten(world: World, monkeypatch: pytest.M
         assert places._places == {}
         world.delivery._places.tidy()
         await server.until(lambda s: all(c.ended for c in s.conversations))
-        await world.until(lambda: not any(site._tasks for site in places.sites()))
+        await world.until(lambda: not any(site.connections for site in places.sites()))
         places.forget()
         assert places.sites() == []
 

@@ -104,6 +104,45 @@ async def test_all_sites_of_a_provider_share_its_connections_and_an_idle_one_giv
         assert max(open_now) <= 3
 
 
+POLICIES = {"a.test": "may", "b.test": "encrypt", "c.test": "none"}
+
+
+async def test_domains_of_the_same_servers_share_their_limits_whatever_is_asked_of_tls(world: World) -> None:
+    """A provider counts our connections and messages, not the policies of its customers."""
+    open_now: list[int] = []
+    for domain in POLICIES:
+        world.dns.mx(domain, "mx.example.test")
+    with ScriptedServer(Script(tls=True)) as server:
+        world.make(port=server.port, tls_policies=POLICIES, shaping=shaping(connections=2, rate="30/s"))
+        began = time.monotonic()
+        await world.send(*(f"r{n}@{domain}" for n in range(20) for domain in POLICIES))
+        async with asyncio.timeout(10):
+            while len(server.messages) < 60:
+                open_now.append(sum(not each.ended for each in list(server.conversations)))
+                await asyncio.sleep(0.001)
+        assert len(world.delivery._places.sites()) == 3
+        # A connection has ended for us a moment before the server sees that.
+        assert max(open_now) <= 3
+        assert time.monotonic() - began > 0.9
+
+
+async def test_a_busy_site_lets_others_have_its_slot_now_and_then(world: World) -> None:
+    """One that has mail for hours would otherwise keep its connection for 500 messages, or five minutes."""
+    for domain in POLICIES:
+        world.dns.mx(domain, "mx.example.test")
+    with ScriptedServer() as server:
+        world.make(port=server.port, tls_policies=POLICIES, shaping=shaping(connections=1))
+        await world.send("first@c.test")
+        await world.done(1)
+        late = await world.accept("x@c.test")
+        await world.send(*(f"r{n}@a.test" for n in range(200)))
+        await world.until(lambda: len(server.messages) > 1)
+        world.delivery.submit(late)
+        await world.done(202)
+        got = [message.recipients[0] for message in server.messages]
+        assert got.index("x@c.test") < 150
+
+
 async def test_workers_have_their_shares_and_who_has_none_leaves_the_mail_to_the_others(world: World) -> None:
     one = shaping(connections=1)
     holders = []

@@ -1,4 +1,6 @@
-from relay.deliver.slots import Slots
+import gc
+
+from relay.deliver.slots import Slots, SlotsWithin
 
 
 class Taker:
@@ -14,7 +16,7 @@ class Taker:
     def give(self) -> None:
         self.has -= 1
         self.wants -= 1
-        self.slots.give()
+        self.slots.give(suspect=self.suspect)
 
 
 def test_there_are_so_many_and_no_more() -> None:
@@ -89,9 +91,8 @@ def test_suspects_have_half_at_most_and_close_nobodys_connection() -> None:
 
 def test_a_providers_sites_share_its_connections_and_others_do_not() -> None:
     slots = Slots(10)
-    assert slots.within("free", 0) is slots
     first, second, other = (Taker(slots, 5) for _ in range(3))
-    first.slots, second.slots = slots.within("p", 2), slots.within("p", 2)  # type: ignore[assignment]
+    first.slots, second.slots = SlotsWithin(slots, slots.shared("p", 2)), SlotsWithin(slots, slots.shared("p", 2))  # type: ignore[assignment]
     for taker in (first, second, other):
         taker.pump()
     assert (first.has, second.has, other.has) == (2, 0, 5)
@@ -103,7 +104,7 @@ def test_a_providers_sites_share_its_connections_and_others_do_not() -> None:
 def test_where_a_worker_has_no_slot_left_a_provider_loses_none_of_its_own() -> None:
     slots = Slots(1)
     other, mine, sister = Taker(slots, 1), Taker(slots, 1), Taker(slots, 1)
-    mine.slots, sister.slots = slots.within("p", 1), slots.within("p", 1)  # type: ignore[assignment]
+    mine.slots, sister.slots = SlotsWithin(slots, slots.shared("p", 1)), SlotsWithin(slots, slots.shared("p", 1))  # type: ignore[assignment]
     for taker in (other, mine, sister):
         taker.pump()
     assert (other.has, mine.has, sister.has) == (1, 0, 0)
@@ -116,7 +117,7 @@ def test_where_a_worker_has_no_slot_left_a_provider_loses_none_of_its_own() -> N
 def test_an_idle_connection_of_a_provider_makes_room_for_its_other_sites() -> None:
     slots = Slots(10)
     mine, sister = Taker(slots, 1), Taker(slots, 1)
-    mine.slots, sister.slots = slots.within("p", 1), slots.within("p", 1)  # type: ignore[assignment]
+    mine.slots, sister.slots = SlotsWithin(slots, slots.shared("p", 1)), SlotsWithin(slots, slots.shared("p", 1))  # type: ignore[assignment]
     mine.pump()
     closed: list[bool] = []
 
@@ -130,3 +131,39 @@ def test_an_idle_connection_of_a_provider_makes_room_for_its_other_sites() -> No
     mine.slots.works("connection")
     mine.give()
     assert sister.has == 1
+
+
+def test_who_failed_last_time_gets_a_slot_while_others_take_all_that_they_get() -> None:
+    """A site that is busy for hours must not keep one that failed once from being tried again."""
+    slots = Slots(2)
+    busy, suspect = Taker(slots, 100), Taker(slots, 1, suspect=True)
+    busy.pump()
+    suspect.pump()
+    assert slots.wanted
+    for _ in range(2):
+        busy.give()
+        busy.pump()
+    assert (busy.has, suspect.has) == (1, 1)
+
+
+def test_what_a_suspect_makes_live_leaves_its_place_to_the_next() -> None:
+    slots = Slots(4)
+    first, second = Taker(slots, 2, suspect=True), Taker(slots, 1, suspect=True)
+    first.pump()
+    second.pump()
+    assert (first.has, second.has, slots.wanted) == (2, 0, False)
+    slots.trust()
+    other = Taker(slots, 1)
+    other.pump()
+    other.give()
+    assert second.has == 1
+
+
+def test_what_is_shared_is_forgotten_with_its_last_holder() -> None:
+    slots = Slots(1)
+    mine = slots.shared("key", 3)
+    assert slots.shared("key", 5) is mine
+    del mine
+    gc.collect()
+    assert slots.shared("key", 5).free(suspect=False)
+    assert len(slots._shared) == 0

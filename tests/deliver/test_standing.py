@@ -4,15 +4,16 @@ import re
 
 import pytest
 
+from relay.deliver.pace import Pace
 from relay.deliver.retry import RetryPolicy
-from relay.deliver.shape import Action, Rule, Shape, ShapeOfWorker
+from relay.deliver.shape import Action, Rule, Shape
 from relay.deliver.standing import Standing
 from storage.model import Reply
 
 
 def standing(*actions: Action) -> Standing:
     rule = Rule("it", re.compile("match"), frozenset(actions), 600)
-    return Standing(Shape("x", rules=(rule,)), ShapeOfWorker(20, 0, None), 100, RetryPolicy((60_000,)))
+    return Standing(Shape("x", rules=(rule,)), Pace(20, 5, None), RetryPolicy((60_000,)))
 
 
 @pytest.mark.parametrize(
