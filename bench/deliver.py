@@ -57,7 +57,11 @@ class NoStore:
         self.settled += 1
         return Settled(Status.SENT, accepted=True)
 
-    async def recover(self, _: int) -> int:
+    def held_stamp(self) -> bytes:
+        """Hold nobody back."""
+        return b""
+
+    async def recover(self, *_: object) -> int:
         """Recover nobody."""
         return 0
 

@@ -7,6 +7,7 @@ import pytest
 
 from relay.deliver.client import Timeouts
 from storage.people import ALL_TYPES, Blocked, Source, Unsubscription
+from storage.people import POLICY
 from storage.status import Status
 from storage.store import Store, StoreFailedError
 from tests.deliver.world import World
@@ -86,7 +87,7 @@ class Asked(Store):
 
 async def test_the_store_is_asked_only_when_a_list_has_changed_and_again_where_it_fails(world: World) -> None:
     world.dns.drop("silent.test")
-    store = await Asked.open(world.state_dir)
+    store = await Asked.open(world.state_dir, POLICY)
     delivery = world.make(store=store, dns_timeout=30)
     await world.send("bob@silent.test")
     now_ms = world.now_ms()
