@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from relay.deliver.client import Timeouts
-from storage.people import ALL_TYPES, Blocked, Source, Unsubscription
-from storage.people import POLICY
+from storage.people import ALL_TYPES, POLICY, Blocked, Source, Unsubscription
 from storage.status import Status
 from storage.store import Store, StoreFailedError
 from tests.deliver.world import World
