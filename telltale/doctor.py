@@ -20,6 +20,7 @@ from cryptography import x509
 from relay.deliver.binding import trouble_with
 from relay.deliver.dns import Resolver
 from relay.deliver.mx import Found
+from relay.deliver.settings import TlsPolicy
 from storage.reader import Reader, StoreMissingError
 from storage.settings import Endpoint
 from storage.tracking import image_url
@@ -32,6 +33,9 @@ SECONDS: Final = 10.0
 _BANNER_BYTES: Final = 512
 _TIMEX_BYTES: Final = 512  # struct timex has 208 (adjtimex(2)); more is harmless
 _TIME_ERROR: Final = 5
+
+# A zone that is signed for as long as DNSSEC is deployed; that it has no MX records is proven, too.
+_SIGNED: Final = "org"
 
 Reverse = Callable[[str], Sequence[str]]
 
@@ -50,6 +54,7 @@ async def examine(config: Config, reach: Sequence[Endpoint], reverse: Reverse = 
     looks: list[Awaitable[list[Finding]]] = [
         _names(config, reverse),
         _sources(config, reverse),
+        _dane(config),
         *[_listener(key, endpoint) for key, endpoint in listeners(config, None)],
         _images(config),
         *[_reached(endpoint) for endpoint in reach],
@@ -93,6 +98,23 @@ async def _sources(config: Config, reverse: Reverse) -> list[Finding]:
     finally:
         await resolver.close()
     return found
+
+
+async def _dane(config: Config) -> list[Finding]:
+    """Look whether the name servers prove what a zone that is signed says, where anybody is to be proven by that."""
+    named = {"delivery.tls": config.delivery.tls} | {
+        f'delivery.tls_policies."{pattern}"': policy for pattern, policy in config.delivery.tls_policies.items()
+    }
+    asking = [name for name, policy in named.items() if policy is TlsPolicy.DANE]
+    refusing = [name for name, policy in named.items() if policy is TlsPolicy.DANE_ONLY]
+    if not (asking or refusing or config.delivery.dane):
+        return []
+    resolver = Resolver(config.dns)
+    try:
+        answer, _ = await resolver.mx(_SIGNED)
+    finally:
+        await resolver.close()
+    return [judge.dane(asking, refusing, believed=resolver.validates, secure=answer.secure)]
 
 
 def _own_addresses() -> set[str]:

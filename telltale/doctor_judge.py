@@ -60,6 +60,26 @@ def source(
     return ok(subject, f"{address} is {ehlo}, and DNS says so both ways")
 
 
+def dane(asking: Collection[str], refusing: Collection[str], *, believed: bool, secure: bool) -> Finding:
+    """Judge whether DANE can work.
+
+    `asking` are the settings whose policy is `dane`, `refusing` those with `dane-only`; `believed`: the name servers'
+    word on DNSSEC counts; `secure`: they gave it for a zone that is signed.
+    """
+    subject = "dane"
+    if believed and secure:
+        return ok(subject, "the name servers check DNSSEC")
+    why = "the name servers do not check DNSSEC" if believed else "the name servers' word on DNSSEC is not believed"
+    advice = "run a resolver that checks DNSSEC on this host, such as unbound"
+    if not believed:
+        advice += "; or set dns.validates, if yours check it and nobody can change their answers on the way"
+    if refusing:
+        return fail(subject, f"{why}: nothing is sent where {', '.join(sorted(refusing))} holds", advice)
+    if asking:
+        return warn(subject, f"{why}: {', '.join(sorted(asking))} is as may", advice)
+    return ok(subject, f"not used: {why}")
+
+
 def bounce_domain(domain: str, hosts: Sequence[str], theirs: Collection[str], ours: Collection[str]) -> Finding:
     """Judge where bounces go: `hosts` are the MX of the domain, `theirs` their addresses, `ours` this machine's."""
     subject = "bounce domain"

@@ -54,6 +54,25 @@ def test_a_source_should_be_ours_and_known_both_ways(
 
 
 @pytest.mark.parametrize(
+    ("asking", "refusing", "believed", "secure", "level"),
+    [
+        (["a"], ["b"], True, True, Level.OK),
+        (["a"], ["b"], True, False, Level.FAIL),
+        (["a"], [], True, False, Level.WARN),
+        (["a"], [], False, False, Level.WARN),
+        ([], ["b"], False, False, Level.FAIL),
+        ([], [], False, False, Level.OK),
+    ],
+)
+def test_who_asks_for_dane_hears_whether_it_can_work(
+    asking: list[str], refusing: list[str], believed: bool, secure: bool, level: Level
+) -> None:
+    found = doctor_judge.dane(asking, refusing, believed=believed, secure=secure)
+    assert found.level is level
+    assert level is Level.OK or ("dns.validates" in str(found)) is not believed
+
+
+@pytest.mark.parametrize(
     ("hosts", "theirs", "level"),
     [
         (["h.example"], ["192.0.2.1"], Level.OK),
@@ -265,6 +284,24 @@ def test_a_failed_check_is_a_failure_of_the_command(tmp_path: Path, capsys: pyte
     assert "fail  dns: does not answer: timed out\n      → look at dns.nameservers" in said.out
     assert said.err.startswith("telltale: ")
     assert said.err.endswith("checks failed\n")
+
+
+async def test_dane_is_asked_of_a_zone_that_is_signed() -> None:
+    with DnsServer() as dns:
+        dns.add("org", "TXT", "signed")
+        text = f"""[dns]
+nameservers = ["{dns.endpoint}"]
+[delivery]
+tls_policies = {{"*.a.example" = "dane", "b.example" = "dane-only"}}
+"""
+        (found,) = await doctor._dane(parse(text, "c"))
+        assert (found.level, 'delivery.tls_policies."b.example"' in str(found)) == (Level.FAIL, True)
+        (found,) = await doctor._dane(parse(text.replace("dane-only", "verify"), "c"))
+        assert (found.level, 'delivery.tls_policies."*.a.example" is as may' in str(found)) == (Level.WARN, True)
+        assert await doctor._dane(parse("[delivery]\ndane = false\n", "c")) == []
+        dns.secure("org")
+        (found,) = await doctor._dane(parse(text, "c"))
+        assert found.level is Level.OK
 
 
 async def test_sources_are_bound_and_looked_up() -> None:
