@@ -1,15 +1,21 @@
 """Fixtures of the end-to-end tests: a running Telltale with a configuration of its own, and its peers."""
 
+import os
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.peers import postfix
+from tests.peers import keeper, postfix
 from tests.peers.smtp import free_port
 from tests.peers.telltale import Telltale, configured, listening, require, wait_for
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 _POSTFIX_ADDRESS = "127.0.0.5"
 
@@ -52,3 +58,39 @@ def make_postfix() -> Iterator[Callable[..., postfix.Postfix]]:
     for instance in made:
         instance.stop()
         shutil.rmtree(instance.root, ignore_errors=True)
+
+
+@pytest.fixture
+def chromium() -> Iterator["Browser"]:
+    api = pytest.importorskip("playwright.sync_api") if os.environ.get("CI") != "true" else _api()
+    with api.sync_playwright() as playwright:
+        # As root, as in containers, Chromium runs without its sandbox only; the pages are our own.
+        browser = playwright.chromium.launch(executable_path=require("chromium"), args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+def _api() -> object:
+    import playwright.sync_api
+
+    return playwright.sync_api
+
+
+@pytest.fixture
+def mailbox() -> Iterator[tuple[keeper.Keeper, int]]:
+    box, port = keeper.Keeper(), free_port()
+    sink = keeper.start(box, "127.0.0.1", port)
+    yield box, port
+    sink.stop()
+
+
+@pytest.fixture(scope="session")
+def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The text of axe-core, fetched by npm into a folder of its own; skipped where that cannot be."""
+    npm, folder = shutil.which("npm"), tmp_path_factory.mktemp("axe")
+    command = [npm or "npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", str(folder), "axe-core@4"]
+    try:
+        subprocess.run(command, check=True, capture_output=True, timeout=120, cwd=folder)
+    except (OSError, subprocess.SubprocessError) as error:
+        pytest.skip(f"axe-core could not be fetched by npm: {error}")
+    return Path(folder, "node_modules/axe-core/axe.min.js").read_text()

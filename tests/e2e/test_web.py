@@ -1,20 +1,15 @@
 """What somebody sees in a browser: logging in, mail that arrives, is delivered and opened before their eyes."""
 
-import os
 import re
-import shutil
 import smtplib
-import subprocess
 import urllib.request
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.peers import keeper
-from tests.peers.smtp import free_port
-from tests.peers.telltale import BROWSER, HTML, Telltale, image_of, require, wait_for
+from tests.peers.telltale import BROWSER, HTML, Telltale, image_of, wait_for
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -23,30 +18,6 @@ pytestmark = pytest.mark.e2e
 PASSWORD = "correct horse battery"
 SECONDS = 30_000
 SIZES = ((1280, 860), (390, 844))
-
-
-@pytest.fixture
-def chromium() -> Iterator["Browser"]:
-    api = pytest.importorskip("playwright.sync_api") if os.environ.get("CI") != "true" else _api()
-    with api.sync_playwright() as playwright:
-        # As root, as in containers, Chromium runs without its sandbox only; the pages are our own.
-        browser = playwright.chromium.launch(executable_path=require("chromium"), args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
-def _api() -> object:
-    import playwright.sync_api
-
-    return playwright.sync_api
-
-
-@pytest.fixture
-def mailbox() -> Iterator[tuple[keeper.Keeper, int]]:
-    box, port = keeper.Keeper(), free_port()
-    sink = keeper.start(box, "127.0.0.1", port)
-    yield box, port
-    sink.stop()
 
 
 @pytest.fixture
@@ -140,18 +111,6 @@ def test_everything_can_be_read_without_scripts(telltale: Telltale, chromium: "B
     page.locator(".menu summary").click()
     page.get_by_role("button", name="Log out").click()
     page.wait_for_url("**/login")
-
-
-@pytest.fixture(scope="session")
-def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The text of axe-core, fetched by npm into a folder of its own; skipped where that cannot be."""
-    npm, folder = shutil.which("npm"), tmp_path_factory.mktemp("axe")
-    command = [npm or "npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", str(folder), "axe-core@4"]
-    try:
-        subprocess.run(command, check=True, capture_output=True, timeout=120, cwd=folder)
-    except (OSError, subprocess.SubprocessError) as error:
-        pytest.skip(f"axe-core could not be fetched by npm: {error}")
-    return Path(folder, "node_modules/axe-core/axe.min.js").read_text()
 
 
 def test_no_page_has_serious_findings_of_axe(telltale: Telltale, chromium: "Browser", axe: str) -> None:
