@@ -4,12 +4,13 @@ Rule: exact at any concurrency and after any crash, since the ledger is written 
 message whose broadcast does not count (or that has none) costs nothing here.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from storage.address import address_key
 from storage.model import Message, NewRecipient
-from storage.statements import Rows, clean
+from storage.recipient import Recipient
+from storage.statements import Keys, Rows, clean
 from storage.transaction import Transaction
 
 HOUR_MS: Final = 3_600_000
@@ -20,6 +21,11 @@ _FIND: Final = "SELECT id, used_ms, from_header FROM broadcast WHERE owner=? AND
 _MAKE: Final = "INSERT INTO broadcast (id, owner, name, type, created_ms, used_ms) VALUES (?,?,?,?,?,?)"
 _USE: Final = "UPDATE broadcast SET used_ms=? WHERE id=?"
 _TELL: Final = "UPDATE broadcast SET from_header=?, subject=? WHERE id=?"
+_ENTERED: Final = Keys(
+    "SELECT json_group_array(json_array(r.id, r.address, b.id)) FROM recipient r JOIN message m ON m.id = r.message_id"
+    " JOIN broadcast b ON b.owner = ifnull(m.user, '') AND b.name = m.broadcast WHERE r.id IN ({})"
+)
+_FORGET: Final = "DELETE FROM broadcast_ledger WHERE broadcast_id = ? AND key = ? AND recipient_id = ?"
 _WHY: Final = 'the address was met before in the broadcast "{}"'
 
 
@@ -36,6 +42,14 @@ def met_before(transaction: Transaction, wanted: Sequence[tuple[Message, Sequenc
     for (fresh,) in _ENTER.returned(transaction.connection, rows):
         del why[fresh]
     return why
+
+
+def forget_unsent(transaction: Transaction, rows: Iterable[Recipient]) -> None:
+    """Take those of the recipients out of the ledgers whom nothing was sent to: the next time they get it."""
+    never_tried = [row.id for row in rows if not row.attempts and not row.losses]
+    fold = transaction.policy.contacts.fold_local_part
+    for id_, address, broadcast_id in _ENTERED.read(transaction.connection, never_tried) if never_tried else ():
+        transaction.connection.execute(_FORGET, (broadcast_id, clean(address_key(address, fold=fold)), id_))
 
 
 def found(transaction: Transaction, message: Message) -> int:

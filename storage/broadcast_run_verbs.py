@@ -11,7 +11,7 @@ from functools import partial
 from typing import Final
 
 from storage import large, queue_verbs
-from storage.broadcast_ledger import broadcast_of
+from storage.broadcast_ledger import broadcast_of, forget_unsent
 from storage.broadcast_model import Chunk, NewRun, RunOrder, RunState
 from storage.model import Job, TimelineKind
 from storage.queue_verbs import Acceptance
@@ -167,6 +167,7 @@ def _end_unfit(transaction: Transaction, chunk: ChunkSent) -> None:
     transaction.write_events(
         [event_values(row, transaction.ids.next(), chunk.now_ms, TimelineKind.QUEUE, row.diagnostic) for row in ended]
     )
+    forget_unsent(transaction, ended)
     transaction.save(rows, ended)
 
 

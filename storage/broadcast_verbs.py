@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from storage.address import address_key, type_key
+from storage.broadcast_ledger import forget_unsent
 from storage.model import TimelineKind
 from storage.people import ALL_TYPES
 from storage.recipient import Recipient, withdraw
@@ -44,6 +45,7 @@ def _withdraw(transaction: Transaction, address: str, type_: str, recipient_ids:
     transaction.write_events(
         [event_values(row, transaction.ids.next(), now_ms, TimelineKind.QUEUE, _WHY) for row in changed]
     )
+    forget_unsent(transaction, changed)
     transaction.save(rows, changed)
     return len(changed)
 

@@ -243,6 +243,8 @@ def _end_held_back(transaction: Transaction, rows: dict[int, Recipient], now_ms:
     everybody = [new for new, _ in named] if known.blocked else []
     typed = [(type_, new) for new, type_ in named if type_ is not None] if known.choosy else []
     ended, events = [], []
+    # Whose lease ran out may have been sent to.
+    unleased = {row.id for row in rows.values() if row.lease is None}
     for id_, admitted in held_back(transaction.connection, everybody, typed, now_ms, fold=fold).items():
         blocked = admitted.status is Status.BLOCKED
         if (block if blocked else decline)(rows[id_], now_ms, admitted.diagnostic):
@@ -250,6 +252,7 @@ def _end_held_back(transaction: Transaction, rows: dict[int, Recipient], now_ms:
             kind = TimelineKind.BLOCKED if blocked else TimelineKind.QUEUE
             events.append(event_values(rows[id_], transaction.ids.next(), now_ms, kind, admitted.diagnostic))
     transaction.write_events(events)
+    broadcast_ledger.forget_unsent(transaction, [row for row in ended if row.id in unleased])
     return ended
 
 

@@ -251,6 +251,9 @@ async def test_who_is_held_back_anyway_needs_no_fields(house: House) -> None:
     assert await house.store.content(house.jobs[0].message.id) is not None
     run = await house.run(run_id)
     assert (run.state, run.unsent, run.blocked, run.no_email_selected) == (RunState.DONE, 2, 1, 1)
+    await house.started(["free@x.test", "a@x.test"])
+    await house.runner().step()
+    assert [job.address for job in house.jobs] == ["a@x.test", "free@x.test"]  # who was not sent it has not had it
 
 
 @pytest.mark.parametrize("personal", [False, True])

@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 from storage.broadcast_model import NewRun, RunOrder
 from storage.model import LogFilter
-from storage.people import POLICY
+from storage.people import POLICY, Unsubscription
 from storage.reader import Reader
-from storage.status import Status
+from storage.status import Event, Status
 from storage.store import Store
-from tests.storage.makers import DAY, NOW, accept, block, message, new_recipient
+from tests.storage.makers import BUSY, DAY, NOW, accept, block, message, new_recipient, result
 
 
 async def once(store: Store, *addresses: str, broadcast: str = "Spring", user: str | None = None) -> list[str]:
@@ -57,6 +57,23 @@ async def test_who_was_blocked_has_not_had_it(store: Store) -> None:
     made = message(store, broadcast="Spring", received_ms=NOW + DAY)
     new = [new_recipient(store, "bob@there.example")]
     assert len(await store.accept(made, b"hello", new, lifetime_ms=DAY, leased=True, once=True)) == 1
+
+
+async def test_who_was_held_back_while_he_waited_has_not_had_it(store: Store, reader: Reader) -> None:
+    """An incident blocks whom it should not while a broadcast waits; it is undone, and the broadcast sent again."""
+    people = ["blocked@there.example", "left@there.example", "gone@there.example", "tried@there.example"]
+    made = message(store, broadcast="Spring", broadcast_type="general", user="ann")
+    new = [new_recipient(store, address) for address in people]
+    jobs = await store.accept(made, b"hello", new, lifetime_ms=5 * DAY, leased=True, once=True)
+    await store.settle(result(jobs[3], Event.DEFER, BUSY))
+    await store.postpone(jobs[:3], NOW)
+    await block(store, "blocked@there.example", "tried@there.example")
+    await store.contacts.unsubscribe([Unsubscription("left@there.example", "general", NOW, "one-click")])
+    assert await store.broadcasts.withdraw("gone@there.example", "general", [jobs[2].recipient_id], NOW) == 1
+    assert await store.claim(NOW + DAY, 9) == []
+    assert (await reader.status_counts())[Status.BLOCKED] == 2
+    await store.blocked.remove(["blocked@there.example", "tried@there.example"], "ann", NOW)
+    assert await once(store, *people, user="ann") == people[:3]
 
 
 async def test_a_ledger_is_forgotten_after_its_retention_step_by_step(store: Store) -> None:
