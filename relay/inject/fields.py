@@ -58,12 +58,18 @@ _Q_CODES: Final = tuple(
 )
 _Q_COSTS: Final = tuple(map(len, _Q_CODES))
 _B_COSTS: Final = (1,) * 256
-_ADDRESS_TOKEN: Final = re.compile(
-    rb"\"(?:[^\"\\]|\\.)*+\"|\((?:[^()\\]|\\.)*+\)|<[^<>]*+>|[,;:]|[ \t]++|[^\"(<,;: \t]++|.", re.DOTALL
-)
+_QUOTED: Final = rb"\"(?:[^\"\\]|\\.)*+\"|"
+_COMMENT: Final = rb"\((?:[^()\\]|\\.)*+\)|"
+_TOKENS: Final = {
+    (quoted, comment): re.compile(quoted + comment + rb"<[^<>]*+>|[,;:]|[ \t]++|[^\"(<,;: \t]++|.", re.DOTALL)
+    for quoted in (_QUOTED, b"")
+    for comment in (_COMMENT, b"")
+}
+_OPEN_COMMENT: Final = re.compile(rb"\((?:[^()\\]|\\.)*+", re.DOTALL)
 _QUOTED_PAIR: Final = re.compile(rb"\\(.)", re.DOTALL)
 _PARAMETER: Final = re.compile(
-    rb"([ \t]*+;[ \t]*+)([^\s=;\"*]++)([ \t]*+=[ \t]*+)(?:\"((?:[^\"\\]|\\.)*+)\"|([^;\s\"]*+))", re.DOTALL
+    rb"((?:(?<![ \t])[ \t]++)?+;[ \t]*+)([^\s=;\"*]++)([ \t]*+=[ \t]*+)(?:\"((?:[^\"\\]|\\.)*+)\"|([^;\s\"]*+))",
+    re.DOTALL,
 )
 _ATTRIBUTE_UNSAFE: Final = re.compile(rb"[^A-Za-z0-9._~!#$&+^`{}|-]")  # RFC 2231, 7: attribute-char
 
@@ -133,7 +139,7 @@ def _pieces(text: bytes, charset: bytes, costs: Sequence[int], room: int) -> Ite
 def _addresses(value: bytes, charset: bytes) -> Iterator[bytes]:
     """Yield the pieces of an address list, names and comments in encoded words, domains as A-labels."""
     words: list[bytes] = []
-    for token in (*_ADDRESS_TOKEN.findall(value), b""):
+    for token in (*_tokens(value), b""):
         if token[:1] not in (b"<", b":", b",", b";", b""):
             words.append(token)
             continue
@@ -141,6 +147,23 @@ def _addresses(value: bytes, charset: bytes) -> Iterator[bytes]:
         yield from _names(words, charset) if named else [_bare(word, charset) for word in words]
         yield _address(token)
         words = []
+
+
+def _tokens(value: bytes) -> Iterator[bytes]:
+    """Yield the tokens of an address list.
+
+    Where a quote or a comment has no end, none that follows has one either: what was escaped in the first would
+    begin it. They are not looked for any more, or many of them would each be read to the end of the field.
+    """
+    at, quoted, comment = 0, _QUOTED, _COMMENT
+    while found := _TOKENS[quoted, comment].match(value, at):
+        token = found[0]
+        if token == b'"':
+            quoted = b""
+        elif token == b"(" and comment and (left := _OPEN_COMMENT.match(value, at)) and left.end() >= len(value) - 1:
+            comment = b""
+        yield token
+        at = found.end()
 
 
 def _names(words: list[bytes], charset: bytes) -> Iterator[bytes]:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.inject.fields import in_ascii, with_short_lines
+from relay.inject.fields import _tokens, in_ascii, with_short_lines
 
 
 def ascii_of(name: str, value: str | bytes, *, any_charset: bool = True) -> bytes | None:
@@ -156,3 +156,41 @@ def test_time_is_linear(name: bytes, piece: str) -> None:
 
     small = max(min(seconds(1000) for _ in range(3)), 1e-4)
     assert seconds(20_000) < 120 * small
+
+
+@pytest.mark.parametrize(
+    ("name", "hostile"),
+    [
+        (b"to", b'"\\'),  # quotes, each escaped in the one before, none with an end
+        (b"to", b"(\\"),
+        (b"to", b'"'),
+        (b"to", b"("),
+        (b"to", b"<"),
+        (b"to", b'"\xc3\xa9" <a@b.c>, '),
+        (b"content-disposition", b" "),
+        (b"content-disposition", b'; a="\\'),
+        (b"content-disposition", b";"),
+    ],
+)
+def test_hostile_fields_take_linear_time(name: bytes, hostile: bytes) -> None:
+    """Strangers write them, and a copy is made for each server: four times as much takes about four times as long."""
+
+    def seconds(times: int) -> float:
+        body = b"attachment;" + hostile * times + "é\r\n".encode()
+        began = time.process_time()
+        in_ascii(name, body, any_charset=True)
+        return time.process_time() - began
+
+    assert seconds(40_000) < 8 * max(min(seconds(10_000) for _ in range(3)), 0.01)
+
+
+@pytest.mark.parametrize(
+    ("value", "tokens"),
+    [
+        (b'"a\\" b" (c\\) d) <e> f,', [b'"a\\" b"', b" ", b"(c\\) d)", b" ", b"<e>", b" ", b"f", b","]),
+        (b'"a\\" (b) c', [b'"', b"a\\", b'"', b" ", b"(b)", b" ", b"c"]),
+        (b'(a (b) "c" (d', [b"(", b"a", b" ", b"(b)", b" ", b'"c"', b" ", b"(", b"d"]),
+    ],
+)
+def test_a_quote_or_comment_without_an_end_is_none(value: bytes, tokens: list[bytes]) -> None:
+    assert list(_tokens(value)) == tokens
