@@ -164,8 +164,13 @@ def _text(path: Path, content: bytes) -> str:
         raise FailureError(f"{path.name}: is not UTF-8 text (byte {error.start}); save it as UTF-8") from None
 
 
-def pre_flight(state_dir: Path, wanted: Wanted, now_ms: int) -> tuple[Audience, PreFlight]:
-    """Put the recipients together and judge them; the audience is the caller's to close."""
+def pre_flight(
+    state_dir: Path, wanted: Wanted, now_ms: int, progress: Callable[[int, int | None], object] | None = None
+) -> tuple[Audience, PreFlight]:
+    """Put the recipients together and judge them; the audience is the caller's to close.
+
+    `progress` is told how many bytes of the file were read, and of how many.
+    """
     began = time.monotonic()
     letter = wanted.letter
     audience = Audience.open(state_dir, wanted.type, fold=wanted.fold)
@@ -175,7 +180,7 @@ def pre_flight(state_dir: Path, wanted: Wanted, now_ms: int) -> tuple[Audience, 
             without_address = audience.add_list(wanted.list, personal=letter.personal)
         if wanted.csv is not None:
             with ExitStack() as open_files:
-                recipients = Recipients(wanted.csv, wanted.type, reporting(wanted.report, open_files))
+                recipients = Recipients(wanted.csv, wanted.type, reporting(wanted.report, open_files), progress)
                 audience.add(recipients.entries(), personal=letter.personal)
         counts = audience.judge(wanted.name, now_ms, wanted.owner)
         missing = audience.missing(letter.needs) if letter.personal else []

@@ -78,7 +78,7 @@ def show(ctx: typer.Context, name: Name, *, config: ConfigFile = None, json: Jso
     console = Console()
     runs = awaited(state_dir, _shown(state_dir, name))
     if not runs:
-        raise FailureError(f'no broadcast "{name}" was sent from the command line')
+        raise FailureError(f'no broadcast "{name}" was sent by `telltale broadcast send` or the pages')
     for run, statuses, waiting in runs:
         if json:
             print_json(shown_object(run, statuses, waiting))
@@ -142,7 +142,7 @@ async def _ordered(config: "Config", name: str, told: "RunOrder") -> "Run":
     try:
         runs = await reader.broadcasts.runs_named(name)
         if not runs:
-            raise FailureError(f'no broadcast "{name}" was sent from the command line')
+            raise FailureError(f'no broadcast "{name}" was sent by `telltale broadcast send` or the pages')
         store = await Store.open(config.server.state_dir, config.policy)
         try:
             for run in runs:

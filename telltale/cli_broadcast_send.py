@@ -1,7 +1,8 @@
 """`telltale broadcast send`: first says what will become of everybody, and only then stores anything."""
 
 import sys
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -122,8 +123,8 @@ def _send(config: "Config", wanted: "Wanted", console: "Console", how: _How) -> 
     from telltale.broadcast_send import pre_flight
 
     state_dir = config.server.state_dir
-    with nullcontext() if how.json else console.status("Counting …"):
-        audience, found = pre_flight(state_dir, wanted, now_ms())
+    with _counting(console, json=how.json) as progress:
+        audience, found = pre_flight(state_dir, wanted, now_ms(), progress)
     try:
         if how.json:
             print_json(pre_flight_object(wanted, found))
@@ -140,6 +141,16 @@ def _send(config: "Config", wanted: "Wanted", console: "Console", how: _How) -> 
     finally:
         audience.close()
     _tell_started(state_dir, run_id, console, how.start_ms, detach=how.detach)
+
+
+@contextmanager
+def _counting(console: "Console", *, json: bool) -> Iterator[Callable[[int, int | None], object]]:
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=json or not console.is_terminal, transient=True) as bar:
+        task = bar.add_task("Counting …", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def _tell_pre_flight(console: "Console", wanted: "Wanted", found: "PreFlight") -> None:

@@ -16,6 +16,7 @@ from telltale.contact_import import Reading, Wanted
 from telltale.errors import FailureError
 
 _KEPT: Final = 5
+_TOLD_EACH: Final = 2000
 
 
 @dataclass(slots=True)
@@ -27,6 +28,8 @@ class Recipients:
     """Of the broadcast: of several addresses, the first that takes it."""
     report: Callable[[Bad], object] | None = None
     """Is told of every record that is passed over."""
+    progress: Callable[[int, int | None], object] | None = None
+    """Is told now and then how many bytes were read, and of how many."""
     bad: int = 0
     first_bad: list[Bad] = field(default_factory=list)
 
@@ -44,7 +47,9 @@ class Recipients:
             raise FailureError(f"{self.path}: cannot be read: {error}") from None
 
     def _read(self, reading: Reading) -> Iterator[Entry]:
-        for record in reading.records:
+        for number, record in enumerate(reading.records):
+            if self.progress and number % _TOLD_EACH == 0:
+                self.progress(reading.bytes_read, reading.size)
             if isinstance(record, Bad):
                 self._tell(record)
                 continue

@@ -128,7 +128,7 @@ def test_orders(told: Told, tmp_path: Path) -> None:
     assert told("cancel", "Spring")[0] == "Spring: cancelled, 0 of 2 decided\n"
     for command in ("show", "pause"):
         _, why = told(command, "Other", code=1)
-        assert why == 'telltale: no broadcast "Other" was sent from the command line\n'
+        assert why == 'telltale: no broadcast "Other" was sent by `telltale broadcast send` or the pages\n'
 
 
 def test_with_a_relay_it_is_told_that_it_goes_out(told: Told, tmp_path: Path) -> None:
@@ -244,8 +244,10 @@ def test_a_step_is_no_more_than_goes_out_in_a_second() -> None:
 def test_a_file_of_any_size_is_read_a_record_at_a_time(tmp_path: Path) -> None:
     path = tmp_path / "p.csv"
     path.write_bytes("\ufeffE-Mail\tName\tCity\n".encode() + b"nobody\tX\n" * 9 + b"ann@x.test\t Ann \t\n")
-    recipients = Recipients(path, "general")
+    read: list[tuple[int, int | None]] = []
+    recipients = Recipients(path, "general", progress=lambda *so_far: read.append(so_far))
     (entry,) = recipients.entries()
+    assert read == [(path.stat().st_size, path.stat().st_size)]
     assert (entry.address, entry.name, entry.fields) == ("ann@x.test", "Ann", {})
     assert (recipients.bad, len(recipients.first_bad)) == (9, 5)
     with pytest.raises(FailureError, match="cannot be read"):
