@@ -9,9 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from relay.broadcast.draft import of_html
-from relay.broadcast.grammar import TemplateError
-from relay.broadcast.letter import Letter
 from relay.deliver.keys import load
 from relay.deliver.settings import DkimSettings, RetrySettings
 from relay.inject.plan import InjectOptions
@@ -25,7 +22,7 @@ from relay.sign import Signer
 from storage.address import Address, parse_mailbox
 from storage.broadcast_settings import BroadcastSettings
 from storage.model import Job, Reply
-from storage.posting import Draft, Post
+from storage.posting import Post
 from storage.settings import ServerSettings
 from storage.store import Store
 from storage.token import TOKEN_CHARS
@@ -76,7 +73,6 @@ class Posting:
         self.lifetime_ms = at.retry.lifetime * 1000
         self.max_bytes = at.submission.max_message_bytes
         self.max_recipients = at.submission.max_recipients
-        self.default_type = at.broadcast.default_type
         self._acceptor = Acceptor(
             store,
             inject_options(at.tracking),
@@ -114,12 +110,3 @@ class Posting:
         tls = "HTTPS" if post.tls else None
         client = Client(post.client, "", extended=True, tls=tls, user=post.user)
         return Envelope(client, sender, tuple(map(Recipient, addresses)), smtputf8=True)
-
-    def draft(self, html: str, subject: str, sender: str) -> Draft | str:
-        """Return the draft of an HTML page, or a sentence that says what is wrong with it."""
-        try:
-            template = of_html(html, subject, sender)
-            letter = Letter(template)
-        except TemplateError as error:
-            return str(error)
-        return Draft(template, letter.subject, letter.personal, frozenset(letter.needs))

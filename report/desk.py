@@ -13,7 +13,7 @@ from urllib.parse import SplitResult, urlsplit
 from report.drafts import Drafts
 from report.handed import Handed
 from report.hub import Hub
-from report.settings import ReportSettings
+from report.settings import WEBHOOKS, ReportSettings, WebhookSettings
 from report.static_files import StaticFiles
 from report.throttle import Throttle
 from storage.passwords import Passwords
@@ -49,6 +49,7 @@ class Desk:
     clock_ms: Callable[[], int] = _now_ms
     mailing: Mailing | None = None
     """What makes posted mail ready; None: no mail is taken here."""
+    webhooks: WebhookSettings = WEBHOOKS
 
     @classmethod
     def made(

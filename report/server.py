@@ -14,6 +14,7 @@ from aiohttp import web
 
 from report.desk import Desk
 from report.handed import Handed
+from report.hooks.sender import Sender
 from report.hub import Hub
 from report.settings import WEBHOOKS, ReportSettings, WebhookSettings
 from report.web import Site
@@ -25,6 +26,8 @@ from storage.settings import Endpoint, ServerSettings
 from storage.store import Store, StoreFailedError, StoreFullError
 
 NOTHING: Final = Handed()
+# The envelope of a raw message by the API, of up to 150 recipients, is in its address.
+_LINE_BYTES: Final = 64 * 1024
 _KEEP_ALIVE_SECONDS: Final = 30.0
 _SHUTDOWN_SECONDS: Final = 5.0
 # Some 8 ms of the write lock at a time, and most of the time none.
@@ -72,7 +75,7 @@ class ReportServer:
         async with AsyncExitStack() as opened:
             store = await Store.open(self._server.state_dir, self._policy)
             opened.push_async_callback(store.close)
-            reader, words, followed = [await self._reader(opened) for _ in range(3)]
+            reader, words, followed, told = [await self._reader(opened) for _ in range(4)]
             hub = Hub(followed)
             entering = asyncio.create_task(_enter_words(store))
             opened.push_async_callback(_ended, entering)
@@ -80,17 +83,21 @@ class ReportServer:
             self._desk = Desk.made(
                 store, reader, words, hub, self._server.state_dir, self._settings, _hostname(self._server), self._handed
             )
-            self._desk.mailing = mailing
+            self._desk.mailing, self._desk.webhooks = mailing, self._webhooks
+            self._sender = Sender(store, told, self._webhooks, self._server.state_dir)
+            opened.push_async_callback(self._sender.stop)
             runner = web.AppRunner(
                 Site(self._desk).application(),
                 access_log=None,
                 keepalive_timeout=_KEEP_ALIVE_SECONDS,
                 shutdown_timeout=_SHUTDOWN_SECONDS,
+                max_line_size=_LINE_BYTES,
             )
             await runner.setup()
             opened.push_async_callback(runner.cleanup)
             opened.push_async_callback(hub.close)
             await self._listen(runner)
+            self._sender.start()
             self._runner = runner
             self._opened = opened.pop_all()
         _log.info(kv(event="listening", on=",".join(map(str, self.addresses))))
@@ -121,6 +128,8 @@ class ReportServer:
             self._desk.mailing = await asyncio.to_thread(mailing, store) if mailing is not None else None
             self._desk.store.set_policy(policy)
             self._desk.settings, self._desk.hostname, self._desk.handed = settings, _hostname(server), handed
+            self._desk.webhooks = webhooks
+            await self._sender.reload(webhooks)
             await self._listen(self._runner)
 
     async def drain(self) -> None:

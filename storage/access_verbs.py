@@ -58,13 +58,13 @@ def _set_user(
 
 
 def remove_users(transaction: Transaction, wanted: Sequence[str]) -> list[bool]:
-    """Delete users by name, with their sessions and tokens; False where there is no such user."""
+    """Delete users by name, with their sessions, tokens and webhooks; False where there is no such user."""
     return [_remove_user(transaction, clean(name)) for name in wanted]
 
 
 def _remove_user(transaction: Transaction, name: str) -> bool:
     run = transaction.connection.execute
-    for table in ("session", "api_token"):
+    for table in ("session", "api_token", "webhook"):
         run(f"DELETE FROM {table} WHERE user=?", (name,))  # noqa: S608 - our own words
     return run("DELETE FROM user WHERE name=?", (name,)).rowcount == 1
 

@@ -52,18 +52,6 @@ class Ready(Protocol):
         """Whether an address that had a message of its broadcast gets none again."""
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """A broadcast's message as it is stored: a MIME message whose texts are templates."""
-
-    template: bytes = field(repr=False)
-    subject: str
-    personal: bool
-    """Whether each recipient gets another message."""
-    needs: frozenset[str]
-    """Fields that every recipient must have."""
-
-
 class Mailing(Protocol):
     """What makes posted mail ready for the store, as submission does."""
 
@@ -72,14 +60,9 @@ class Mailing(Protocol):
     max_bytes: int
     """Of a message."""
     max_recipients: int
-    default_type: str
-    """Of broadcasts."""
 
     async def prepare(self, post: Post, now_ms: int) -> Ready | Reply:
         """Return what is to be stored, or the reply that submission would refuse it with."""
-
-    def draft(self, html: str, subject: str, sender: str) -> Draft | str:
-        """Return the draft of an HTML page, or a sentence that says what is wrong with it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from telltale import (
     cli_serve,
     cli_token,
     cli_user,
+    cli_webhook,
 )
 from telltale.options import ConfigFile
 from telltale.version import version_line
@@ -46,6 +47,7 @@ for part in (
     cli_block,
     cli_user,
     cli_token,
+    cli_webhook,
     cli_config,
     cli_dkim,
     cli_doctor,

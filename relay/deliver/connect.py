@@ -22,12 +22,13 @@ from relay.deliver.destination import Destination
 from relay.deliver.dns import Resolver
 from relay.deliver.failure import FailureType, Mishap
 from relay.deliver.greet import WHILE, Smtp, StopError, greet
-from relay.deliver.mx import Found, in_turn, is_public
+from relay.deliver.mx import Found, in_turn
 from relay.deliver.reply import ours
 from relay.deliver.source import Source
 from relay.deliver.tls import TlsClient
 from relay.deliver.tlsa import tlsas
 from storage.model import Phase, Reply
+from storage.reach import is_public
 
 # As Postfix's smtp_mx_address_limit.
 MAX_ADDRESSES: Final = 5

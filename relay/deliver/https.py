@@ -15,8 +15,8 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from relay.deliver.dns import Resolver
-from relay.deliver.mx import is_public
 from relay.deliver.sts import MAX_POLICY_BYTES
+from storage.reach import is_public
 
 # RFC 8461, 3.3 suggests a minute; mail waits for it.
 _POLICY_SECONDS: Final = 30.0

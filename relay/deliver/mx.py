@@ -20,9 +20,6 @@ from storage.model import Reply
 MAX_HOSTS: Final = 20
 MAX_ADDRESSES_OF_HOST: Final = 8
 
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-_NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
-
 
 class Found(StrEnum):
     """What a DNS question came to."""
@@ -132,26 +129,6 @@ def literal(domain: str) -> str | None:
         return str(ipaddress.IPv6Address(rest) if prefix.lower() == "ipv6" else ipaddress.IPv4Address(text))
     except ValueError:
         return None
-
-
-def is_public(address: str) -> bool:
-    """Return whether a stranger may name this address: not loopback, private, link-local, multicast or reserved."""
-    try:
-        ip = _inner(ipaddress.ip_address(address))
-    except ValueError:
-        return False
-    if isinstance(ip, ipaddress.IPv6Address) and ip.is_site_local:
-        return False
-    return ip.is_global and not (ip.is_multicast or ip.is_reserved)
-
-
-def _inner(ip: Address) -> Address:
-    """Return the IPv4 address that an IPv6 address stands for, where it does: the way leads to that."""
-    if isinstance(ip, ipaddress.IPv4Address):
-        return ip
-    if ip in _NAT64:
-        return ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
-    return ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else ip)
 
 
 def in_turn(addresses: Sequence[str]) -> list[str]:

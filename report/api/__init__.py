@@ -6,7 +6,7 @@ models, and the OpenAPI document is made of the very same.
 
 from typing import Final
 
-from report.api import document, events, log, messages, stats
+from report.api import document, events, log, messages, stats, webhooks
 from report.api.operation import Operation, route
 from report.asked import Route
 
@@ -15,5 +15,6 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     *log.OPERATIONS,
     *events.OPERATIONS,
     *stats.OPERATIONS,
+    *webhooks.OPERATIONS,
 )
 ROUTES: Final[tuple[Route, ...]] = (*map(route, OPERATIONS), *document.routes(OPERATIONS))

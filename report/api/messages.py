@@ -116,11 +116,17 @@ class NewMessage(Taken):
         return self
 
 
+Envelope = Annotated[str, Field(max_length=320)]
+"""An address of an envelope, looked at by submission."""
+
+
 class RawQuery(Taken):
     """The envelope of a raw message (`message/rfc822`)."""
 
-    mail_from: Annotated[str | None, Field(max_length=998, description="Of a raw message: MAIL FROM.")] = None
-    rcpt_to: Annotated[tuple[str, ...], Field(description="Of a raw message: to whom it goes.")] = ()
+    mail_from: Annotated[Envelope | None, Field(description="Of a raw message: MAIL FROM.")] = None
+    rcpt_to: Annotated[
+        tuple[Envelope, ...], Field(max_length=150, description="Of a raw message: to whom it goes.")
+    ] = ()
 
 
 class SentRecipient(Given):

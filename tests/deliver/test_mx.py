@@ -10,10 +10,10 @@ from relay.deliver.mx import (
     MxAnswer,
     hosts_of,
     in_turn,
-    is_public,
     literal,
 )
 from storage.model import Reply
+from storage.reach import is_public
 
 OWN = frozenset({"relay.test"})
 
