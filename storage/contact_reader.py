@@ -104,6 +104,10 @@ class ContactReader:
         """Return all lists by name."""
         return [ListRow(*row) for row in await self._ask(Query(_LISTS))]
 
+    async def list_names(self) -> list[str]:
+        """Return the names of all lists, without counting anybody."""
+        return [name for (name,) in await self._ask(Query("SELECT name FROM list ORDER BY name"))]
+
     async def list_known(self, name: str) -> bool:
         """Return whether there is a list of this name; letter case does not count."""
         return bool(await self._ask(Query("SELECT 1 FROM list WHERE name = ?", (clean(name),))))

@@ -138,16 +138,24 @@ def read_template(path: Path, subject: str | None, from_header: str) -> tuple[by
         content = path.read_bytes()
     except OSError as error:
         raise FailureError(f"{path}: cannot be read: {(error.strerror or str(error)).lower()}") from None
+    if path.suffix.lower() in {".html", ".htm"} and subject is None:
+        raise UsageError(f"{path} is an HTML page and has no Subject: say --subject")
     try:
-        if path.suffix.lower() in {".html", ".htm"}:
-            if subject is None:
-                raise UsageError(f"{path} is an HTML page and has no Subject: say --subject")
-            stored = of_html(_text(path, content), subject, from_header, path.name)
-        else:
-            stored = _message(path, content, subject, from_header)
-        return stored, Letter(stored, path.name)
+        return _read(path, content, subject, from_header)
     except TemplateError as error:
         raise FailureError(str(error)) from None
+    except FailureError:
+        raise
+    except Exception as error:  # noqa: BLE001 - `email` raises whatever it likes of fields that are none
+        raise FailureError(f"{path.name}: cannot be read as a message ({type(error).__name__})") from None
+
+
+def _read(path: Path, content: bytes, subject: str | None, from_header: str) -> tuple[bytes, Letter]:
+    if path.suffix.lower() in {".html", ".htm"} and subject is not None:
+        stored = of_html(_text(path, content), subject, from_header, path.name)
+    else:
+        stored = _message(path, content, subject, from_header)
+    return stored, Letter(stored, path.name)
 
 
 def _message(path: Path, content: bytes, subject: str | None, from_header: str) -> bytes:

@@ -34,6 +34,7 @@ from telltale.state import with_store
 # Each holds a thread, and a copy of the recipients on disk.
 _AT_ONCE: Final = 2
 _PREVIEWS: Final = 20
+_JUDGED_SECONDS: Final = 30.0
 _MOST_INLINE_BYTES: Final = 2 << 20
 
 T = TypeVar("T")
@@ -52,6 +53,8 @@ class PagesBroadcasting:
         self._state_dir = config.server.state_dir
         self._config = config
         self._room = asyncio.Semaphore(_AT_ONCE)
+        self._judged: dict[str, tuple[float, PreFlight | Refusal]] = {}
+        """What was found lately, and when: a draft never changes, but what is blocked and sent does."""
 
     @property
     def default_type(self) -> str:
@@ -59,15 +62,19 @@ class PagesBroadcasting:
         return self._config.broadcast.default_type
 
     async def pre_flight(self, draft: Draft, senders: tuple[str, ...]) -> PreFlight | Refusal:
-        """Judge a draft."""
+        """Judge a draft, or tell what was found just now: who looks from copy to copy need not wait each time."""
+        now = time.monotonic()
+        self._judged = {id_: found for id_, found in self._judged.items() if now - found[0] < _JUDGED_SECONDS}
+        if draft.id not in self._judged:
+            found = await self._in_thread(draft.folder, lambda: self._judge(draft, senders))
+            self._judged[draft.id] = time.monotonic(), found
+        return self._judged[draft.id][1]
 
-        def judge() -> PreFlight:
-            wanted = self._wanted(draft, senders)
-            audience, found = pre_flight(self._state_dir, wanted, _now_ms())
-            audience.close()
-            return _told(found, wanted.subject)
-
-        return await self._in_thread(draft.folder, judge)
+    def _judge(self, draft: Draft, senders: tuple[str, ...]) -> PreFlight:
+        wanted = self._wanted(draft, senders)
+        audience, found = pre_flight(self._state_dir, wanted, _now_ms())
+        audience.close()
+        return _told(found, wanted.subject)
 
     async def preview(self, draft: Draft, senders: tuple[str, ...], place: int) -> Preview | Refusal:
         """Make the copy of one of the first recipients."""

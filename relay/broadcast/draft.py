@@ -1,7 +1,7 @@
 """From a file of the sender's to the message that is stored with a broadcast: a MIME message whose texts are templates.
 
-Rule: for files that the operator names, on the command line; `email` is never let near what comes over a wire. What is
-returned can be read by `relay.broadcast.letter`.
+Rule: for files of people who may send; `email` is never let near other mail, and here its fields are bounded first:
+it takes milliseconds for each parameter. What is returned can be read by `relay.broadcast.letter`.
 """
 
 import re
@@ -24,6 +24,12 @@ _OF_A_COPY: Final = (
 )
 
 
+# A message of a hundred parts has some 15 KB of them.
+_MOST_FIELD_BYTES: Final = 2000
+_MOST_FIELDS_BYTES: Final = 16_000
+_CONTENT_FIELD: Final = re.compile(rb"^content-[a-z-]{1,40}:[^\n]*(?:\n[ \t][^\n]*)*", re.IGNORECASE | re.MULTILINE)
+
+
 def of_html(html: str, subject: str, sender: str, name: str = "the page") -> bytes:
     """Return the message of an HTML page, with a text version beside it.
 
@@ -43,6 +49,9 @@ def of_message(content: bytes, subject: str | None, sender: str) -> bytes:
 
     Raises TemplateError where it is no message.
     """
+    sizes = [len(found[0]) for found in _CONTENT_FIELD.finditer(content)]
+    if max(sizes, default=0) > _MOST_FIELD_BYTES or sum(sizes) > _MOST_FIELDS_BYTES:
+        raise TemplateError("its Content- fields are too long: attach less, or give the attachments shorter names")
     message = message_from_bytes(content, policy=_POLICY)
     if not message.keys():
         raise TemplateError("it has no header: expected lines such as “Subject: …”, a blank line, and the text")

@@ -23,6 +23,8 @@ from storage.model import message_id_of, queue_id
 from storage.people import ALL_TYPES, Contact, Stored, Unsubscription
 
 ROWS: Final = 50
+LETTERS: Final = 3
+"""A beginning has so many at least."""
 _DONE: Final = {
     "added": "The contact is added.",
     "saved": "The contact is saved.",
@@ -39,13 +41,19 @@ async def search(asked: Asked) -> web.Response:
     query = asked.request.query
     text, of_list = query.get("q", "").strip(), query.get("list", "")
     after = message_id_of(query.get("after", "")) or 0
-    reader = asked.desk.reader.contacts
-    found = await reader.page(ContactFilter(_sought(text) or None, of_list or None), limit=ROWS + 1, after_id=after)
+    if 0 < len(text) < LETTERS:
+        found = await asked.desk.reader.contacts.find(text)  # a key
+    else:
+        # A beginning of very many takes its time: others need not wait for it.
+        reader = (asked.desk.words if text else asked.desk.reader).contacts
+        wanted = ContactFilter(_sought(text) or None, of_list or None)
+        found = await reader.page(wanted, limit=ROWS + 1, after_id=after)
     more = found[ROWS - 1].id if len(found) > ROWS else None
     facts = {
         "q": text,
         "of_list": of_list,
-        "lists": await reader.lists(),
+        "lists": await asked.desk.reader.contacts.list_names(),
+        "short": 0 < len(text) < LETTERS,
         "rows": found[:ROWS],
         "code_of": queue_id,
         "next": None if more is None else {"q": text, "list": of_list, "after": queue_id(more)},

@@ -37,7 +37,7 @@ async def _shown(
         "came": came,
         "folder": folder,
         "encodings": _ENCODINGS,
-        "lists": await asked.desk.reader.contacts.lists(),
+        "lists": await asked.desk.reader.contacts.list_names(),
     }
     return page(asked, "import.html", facts, status=HTTPStatus.UNPROCESSABLE_ENTITY if wrong else HTTPStatus.OK)
 

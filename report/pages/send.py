@@ -51,7 +51,7 @@ async def _form(asked: Asked, draft: Draft | None, given: dict[str, str], wrong:
         "draft": draft,
         "given": kept | given,
         "html": _html_of(draft),
-        "lists": await asked.desk.reader.contacts.lists() if may_lists else [],
+        "lists": await asked.desk.reader.contacts.list_names() if may_lists else [],
         "may_lists": may_lists,
         "default_type": _rooms(asked).default_type,
         "wrong": wrong,
@@ -90,9 +90,6 @@ async def prepare(asked: Asked) -> web.Response:
         upload = await uploaded(asked, _FILES, folder)
         before = asked.desk.drafts.find(upload.fields.get("draft", ""), asked.who.user)
         draft, wrong = _drafted(asked, upload, made[0], before)
-        if not wrong:
-            told = await _rooms(asked).pre_flight(draft, await _senders(asked))
-            wrong = [told.why] if isinstance(told, Refusal) else []
     except BaseException:
         for one in made:
             asked.desk.drafts.remove(one)

@@ -154,3 +154,16 @@ def test_a_long_subject_is_folded() -> None:
     letter = Letter(of_html(HTML, "{{ city }}", "n@x.example"))
     copy = letter.personal_copy(Contact("b@x.example", "", {"city": "word " * 400}))
     assert parsed(copy)["Subject"].split() == ["word"] * 400
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        b"Content-Type: text/plain" + b"; a=b" * 500,
+        b"Content-Type: text/plain;\r\n " + b"x" * 2000,
+        b"\r\n".join([b"Content-Type: text/plain" + b"; a=b" * 300] * 12),
+    ],
+)
+def test_fields_that_would_take_seconds_to_read_are_refused(field: bytes) -> None:
+    with pytest.raises(TemplateError, match="too long"):
+        of_message(b"Subject: x\r\n" + field + b"\r\n\r\nx", None, "a@b.test")

@@ -125,6 +125,7 @@ async def test_pages_of_contacts_follow_each_other(root: Browser, mail: Mail) ->
         met += re.findall(r">(p\d{3}@x.test)</a>", root.text)
         path = next((link for link in root.links() if "after=" in link), "")
     assert met == [f"p{at:03}@x.test" for at in range(120)]
+    assert "three letters at least" in await root.get("/contacts?q=p0")
     text = await root.get("/contacts.csv?q=p01")
     assert len(text.splitlines()) == 11
 

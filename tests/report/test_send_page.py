@@ -245,3 +245,20 @@ def test_old_drafts_go_and_nobody_fills_the_disk_with_them(mail: Mail) -> None:
     drafts.new_folder(first.stat().st_mtime + KEPT_SECONDS * 2)
     assert len(list((mail.state_dir / "drafts").iterdir())) == 1
     assert drafts.find("..", "root") is None
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        b"Subject: x\r\nContent-Disposition: " + b"(" * 1900 + b"\r\n\r\nx",
+        b"Subject: x\r\nContent-Type: text/html; charset=unheard-of\r\n\r\nx",
+        b"Subject: x\r\nContent-Type: text/plain" + b"; a=b" * 20_000 + b"\r\n\r\nx",
+        b"\x00\xff",
+    ],
+)
+async def test_a_hostile_message_is_refused_in_a_sentence(root: Browser, message: bytes) -> None:
+    await root.get("/broadcasts/new")
+    files = {"message": ("x.eml", message), "recipients": ("people.csv", CSV)}
+    await root.upload("/broadcasts/new", files, **(WRITTEN | {"html": ""}))
+    assert root.status == 422
+    assert 'role="alert"' in root.text
