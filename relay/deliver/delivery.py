@@ -107,6 +107,7 @@ class Delivery:
         self._wake_below = -1
         """How few recipients in memory are the time to claim more."""
         self._wake = asyncio.Event()
+        # The first claims.
         self._loops: list[asyncio.Task[None]] = []
         self._contents = Contents(store.content)
         policy = RetryPolicy(tuple(seconds * 1000 for seconds in retry.schedule))
@@ -170,7 +171,9 @@ class Delivery:
         await self._sts.refresh()
 
     def reload(self, settings: DeliverySettings) -> None:
-        """Take over routes, the port and the TLS policy for what is delivered from now on."""
+        """Take over routes, the port and the TLS policy; who is due is claimed by another delivery from now on."""
+        for task in self._loops[:1]:
+            task.cancel()
         self._places.reload(settings)
 
     async def audit(self) -> None:

@@ -34,15 +34,15 @@ _KNOWN_SECONDS: Final = 3600.0
 # Sites whose load is looked at after each delivery, while they are skipped.
 _WATCHED: Final = 16
 
+# Mail waits no longer than that for whether its domain wants reports on TLS.
 _MOMENT_SECONDS: Final = 2.0
 
-_log = logging.getLogger("telltale.deliver")
-
-
 Key = tuple[str, str]
+"""A recipient's domain, and the name of the source that mail to it goes out from ("": the system's choice)."""
 # Added to the name of the source, for reports on TLS: they go whatever TLS comes to (RFC 8460, 3).
 _WHATEVER: Final = "\nreport"
-"""A recipient's domain, and the name of the source that mail to it goes out from ("": the system's choice)."""
+
+_log = logging.getLogger("telltale.deliver")
 
 
 class _Place:
@@ -96,13 +96,15 @@ class Places:
         self._levels = Levels(settings)
 
     def reload(self, settings: DeliverySettings) -> None:
-        """Find all ways anew; recipients that wait at a site stay there."""
+        """Find all ways anew, and give back who waits at a site: he goes by the new settings, too."""
         self._settings = settings
         self._routes = Routes.parse(settings.routes)
         self._pools = pools_of(settings)
         self._levels = Levels(settings)
         for place in self._places.values():
             place.until = 0.0
+        for site in self._sites.values():
+            self._means.results.give_back([entry.job for entry in site.take_all()], self._means.now_ms())
 
     def sites(self) -> list[Site]:
         """Return all sites that are known."""

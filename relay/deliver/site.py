@@ -175,7 +175,7 @@ class Site:
     def stop(self) -> None:
         """Begin nothing new: give back who waits, end connections that are not used."""
         self._draining = True
-        self._means.results.give_back([entry.job for entry in self._take_all()], self._means.now_ms())
+        self._means.results.give_back([entry.job for entry in self.take_all()], self._means.now_ms())
         if self._alarm is not None:
             self._alarm.cancel()
         self._connections.stop()
@@ -238,7 +238,7 @@ class Site:
             return
         if not failure.final and not suspended:
             self.standing.rest(now)
-        for entry in self._take_all():
+        for entry in self.take_all():
             # Its attempt begins when it joined those who waited.
             since = max(began, entry.leased_at)
             at_ms, duration_ms = began_ms + round((since - began) * 1000), round((now - since) * 1000)
@@ -247,7 +247,8 @@ class Site:
                 self._backoff.return_to_six(now)
             self._settle(entry, entry.over_six or replace(attempt, source=failure.source))
 
-    def _take_all(self) -> list[Entry]:
+    def take_all(self) -> list[Entry]:
+        """Take out and return all that wait here."""
         entries, self._waiting = list(self._waiting), deque()
         return entries
 
@@ -367,7 +368,7 @@ class Site:
     def _clear(self, why: Reply) -> None:
         """Give back who waits: the site is suspended."""
         self.standing.last = why
-        self._means.results.give_back([e.job for e in self._take_all()], self.rest_ends_ms(), why)
+        self._means.results.give_back([e.job for e in self.take_all()], self.rest_ends_ms(), why)
 
     def _rest(self) -> None:
         """Leave the site alone for a while; who waits comes back then."""

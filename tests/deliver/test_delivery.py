@@ -11,7 +11,7 @@ from relay.deliver.client import Timeouts
 from relay.deliver.copy import Copy
 from relay.deliver.copy_room import CopyRoom
 from relay.deliver.reply import ours
-from relay.deliver.settings import DeliverySettings
+from relay.deliver.settings import DeliverySettings, TlsPolicy
 from storage.duty import DutyKind
 from storage.model import Job, Phase, Result, Settled
 from storage.people import POLICY
@@ -753,6 +753,25 @@ async def test_new_routes_hold_for_what_comes_after_them(world: World) -> None:
         await world.send("b@example.test")
         await world.settled("b@example.test")
         assert [len(old.messages), len(new.messages)] == [1, 1]
+
+
+async def test_a_reload_holds_for_who_waits_already(world: World) -> None:
+    """A policy that was made stricter lets nothing go by the old one, but for what is under way."""
+    with ScriptedServer(Script(dot=HANG)) as server:
+        settings = {"port": server.port, "max_connections_per_site": 1}
+        delivery = world.make(timeouts=replace(Timeouts(), dot=3), **settings)
+        await delivery.start()
+        await world.send("a@example.test", "b@example.test")
+        await server.until(lambda s: len(s.messages) == 1)
+        strict = {"allow_private_destinations": True, "tls_policies": {"*": TlsPolicy.ENCRYPT}}
+        delivery.reload(DeliverySettings(**settings | strict))  # type: ignore[arg-type]
+        await world.until(lambda: delivery._held == 1)
+        row = await world.row("b@example.test")
+        assert (row.status, row.attempts, len(server.messages)) == (Status.UNSENT, 0, 1)
+        assert row.next_attempt_ms is not None
+        delivery.submit(await world.store.claim(world.now_ms(), 9))
+        row = await world.settled("b@example.test")
+        assert (row.enhanced_status, len(server.messages)) == ("4.7.4", 1)
 
 
 async def test_a_lost_lease_is_said(world: World, caplog: pytest.LogCaptureFixture) -> None:
