@@ -67,9 +67,9 @@ class BrokenStore(Store):
         self._fail("renew", StoreFailedError("I/O error"))
         await super().renew(jobs, now_ms)
 
-    async def postpone(self, jobs: Sequence[Job], due_ms: int) -> None:
+    async def postpone(self, jobs: Sequence[Job], due_ms: int, warn_after_ms: int = 0) -> None:
         self._fail("postpone", StoreFullError("no space left"))
-        await super().postpone(jobs, due_ms)
+        await super().postpone(jobs, due_ms, warn_after_ms)
 
     async def content(self, message_id: int) -> bytes | None:
         self._fail("content", StoreFailedError("I/O error"))
