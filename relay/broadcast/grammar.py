@@ -195,7 +195,7 @@ def _needed(node: nodes.Node, granted: frozenset[str]) -> Iterator[str]:
             yield from _needed(child, granted)
 
 
-def _of_condition(node: nodes.Node, granted: frozenset[str]) -> Iterator[str]:
+def _of_condition(node: nodes.CondExpr | nodes.And | nodes.Or | nodes.Not, granted: frozenset[str]) -> Iterator[str]:
     if isinstance(node, nodes.CondExpr):
         yield from _of_test(node.test, granted)
         yield from _needed(node.expr1, granted | _granted(node.test))
@@ -208,7 +208,7 @@ def _of_condition(node: nodes.Node, granted: frozenset[str]) -> Iterator[str]:
     elif isinstance(node, nodes.Or):
         yield from _of_test(node.left, granted)
         yield from _needed(node.right, granted | _granted_by_not(node.left))
-    elif isinstance(node, nodes.Not):
+    else:
         yield from _of_test(node.node, granted)
 
 
