@@ -37,8 +37,9 @@ _values = attrgetter("id", *_WRITTEN)
 _NOBODY_WAITS: Final = (
     "message_id IN ({}) AND NOT EXISTS"
     " (SELECT 1 FROM recipient r WHERE r.message_id=content.message_id AND r.due_ms IS NOT NULL)"
-    # What the sender is still to be told may return the content.
-    " AND NOT EXISTS (SELECT 1 FROM duty d WHERE d.message_id=content.message_id AND d.due_ms IS NOT NULL)"
+    # What the sender is still to be told may return the content; what is forwarded is another mail.
+    " AND NOT EXISTS (SELECT 1 FROM duty d WHERE d.message_id=content.message_id AND d.due_ms IS NOT NULL"
+    " AND d.kind<>'forward')"
 )
 _FILES: Final = Keys(f"SELECT json_group_array(file) FROM content WHERE file IS NOT NULL AND {_NOBODY_WAITS}")
 _DROP: Final = Keys(f"DELETE FROM content WHERE {_NOBODY_WAITS}")

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Final
 
+from relay.inject.recode import Fault, for_server
 from storage.reason import plain
 
 _LINE_CHARS: Final = 76
@@ -119,6 +120,14 @@ def sendable(content: bytes) -> bytes | None:
     if b"\0" in content or max(map(len, lines)) > MAX_LINE_BYTES:
         return None
     return b"\r\n".join(lines)
+
+
+def is_for_all(mail: bytes) -> bool:
+    """Return whether a mail can be given to every server, re-encoded where one does not offer 8BITMIME (RFC 6152).
+
+    A signature within it, or a header that has no form in ASCII, may forbid that.
+    """
+    return not isinstance(for_server(mail, eight_bit=False, smtputf8=True, declared=False), Fault)
 
 
 def multipart(fields: Iterable[str], media: str, parts: Sequence[Part]) -> bytes:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-from relay.answer.field import Part, base64_part, folded, multipart, raw_part, sendable, text_part
+from relay.answer.field import Part, base64_part, folded, is_for_all, multipart, raw_part, sendable, text_part
 from relay.answer.letter import Letterhead, header
 from relay.bounce.mime import Mail, field, take_apart, unencoded
 from relay.bounce.text import addresses
@@ -41,7 +41,9 @@ def forward(
     fields += header(head, message.sender, subject, "auto-generated", message)
     if reply_to := _author(mail):
         fields.append(folded("Reply-To", f"<{reply_to}>"))
-    return multipart(fields, "multipart/mixed", [text_part(_text(message, recipient, mail, head)), _whole(raw)])
+    text = text_part(_text(message, recipient, mail, head))
+    made = multipart(fields, "multipart/mixed", [text, _whole(raw)])
+    return made if is_for_all(made) else multipart(fields, "multipart/mixed", [text, _encoded(raw)])
 
 
 def _author(mail: Mail) -> str:
@@ -74,6 +76,10 @@ def _words(mail: Mail) -> list[str]:
 def _whole(raw: bytes) -> Part:
     content = sendable(raw)
     if content is None:
-        # RFC 2046, 5.2.1 lets message/rfc822 have no encoding that would make such lines travel.
-        return base64_part("application/octet-stream", raw, "answer.eml")
+        return _encoded(raw)
     return raw_part("message/rfc822", content, "answer.eml")
+
+
+def _encoded(raw: bytes) -> Part:
+    """Return it as a file: RFC 2046, 5.2.1 lets message/rfc822 have no encoding that would make all lines travel."""
+    return base64_part("application/octet-stream", raw, "answer.eml")

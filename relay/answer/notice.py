@@ -12,7 +12,17 @@ from textwrap import wrap
 from types import MappingProxyType
 from typing import Final
 
-from relay.answer.field import Part, folded, message_id, multipart, raw_part, sendable, text_part, unstructured
+from relay.answer.field import (
+    Part,
+    folded,
+    is_for_all,
+    message_id,
+    multipart,
+    raw_part,
+    sendable,
+    text_part,
+    unstructured,
+)
 from relay.answer.field import xtext_decoded as decoded
 from relay.answer.letter import Letterhead, header, titled
 from relay.receive.headers import mail_date
@@ -89,12 +99,18 @@ def notice(group: Group, content: bytes | None, head: Letterhead, return_up_to: 
 
     It goes to the message's sender, from the null sender.
     """
+    made = _made(group, head, _returned(group, content, return_up_to))
+    # Nobody hears of a report that fails: rather without what keeps it from some servers.
+    return made if is_for_all(made) else _made(group, head, _returned(group, content, -1))
+
+
+def _made(group: Group, head: Letterhead, returned: Part) -> bytes:
     message, words = group.message, _WORDS[group.kind]
     utf8 = _is_international(group)
     parts = [
         text_part(_text(group, head)),
         raw_part("message/global-delivery-status" if utf8 else "message/delivery-status", _report(group, head)),
-        _returned(group, content, return_up_to),
+        returned,
     ]
     fields = header(head, message.sender, titled(words.subject, message), "auto-replied", message)
     return multipart(fields, "multipart/report; report-type=delivery-status", parts)

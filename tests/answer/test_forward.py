@@ -61,3 +61,13 @@ def test_no_answer_can_write_into_our_header(raw: bytes, hop: str) -> None:
     known = {"Delivered-To", "From", "To", "Subject", "Auto-Submitted", "In-Reply-To", "References", "Reply-To"}
     assert set(found.keys()) <= known | {"MIME-Version", "Content-Type", "Content-Transfer-Encoding"}
     assert len(found.get_payload()) == 2
+
+
+def test_an_answer_that_some_servers_could_not_be_given_is_encoded_whole() -> None:
+    """A signature forbids to re-encode it, and a forward that fails is lost: its sender is nobody."""
+    raw = b"From: b@x.example\r\nContent-Type: multipart/signed; boundary=b\r\n\r\n--b\r\n\r\n\xc3\xa9\r\n--b--\r\n"
+    part = read(made(raw)).get_payload()[1]
+    assert part.get_content_type() == "application/octet-stream"
+    assert part.get_payload(decode=True) == raw
+    eight = b"From: b@x.example\r\n\r\n\xc3\xa9\r\n"
+    assert read(made(eight)).get_payload()[1].get_content_type() == "message/rfc822"

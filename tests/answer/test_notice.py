@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from relay.answer.field import is_for_all
 from relay.answer.notice import notice
 from relay.bounce.category import Verdict
 from relay.bounce.dsn import groups
@@ -277,3 +278,13 @@ def test_nothing_that_it_quotes_can_add_a_field_or_a_part(
 
 def test_the_time_of_a_message_is_told() -> None:
     assert f"Sent: {'Tue, 14 Nov 2023 22:13:20 +0000'}" in body_of(read(made(group(received_ms=AT))).get_payload()[0])
+
+
+def test_a_report_that_some_servers_could_not_be_given_returns_the_header_alone() -> None:
+    """A report that fails is told to nobody."""
+    signed = b"Subject: x\r\nContent-Type: multipart/signed; boundary=b\r\n\r\n--b\r\n\r\n\xc3\xa9\r\n--b--\r\n"
+    raw = notice(group(duty()), signed, HEAD, LIMIT)
+    assert is_for_all(raw)
+    assert read(raw).get_payload()[2].get_content_type() == "text/rfc822-headers"
+    eight = notice(group(duty()), b"Subject: x\r\n\r\n\xc3\xa9\r\n", HEAD, LIMIT)
+    assert read(eight).get_payload()[2].get_content_type() == "message/rfc822"

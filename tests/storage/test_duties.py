@@ -278,6 +278,15 @@ async def test_a_mail_that_is_to_be_forwarded_is_owed_to_the_sender_of_what_it_a
     assert await store.duties.returned_mail(mail + 1) is None
 
 
+async def test_a_mail_that_waits_to_be_forwarded_keeps_no_content(store: Store) -> None:
+    """It may wait for long, and returns nothing of what it answers."""
+    (job,) = await accept(store)
+    await store.settle_dsn(await dsn(store, job.recipient_id), [], "auto-reply", forward=True)
+    await store.settle(result(job, Event.DELIVER))
+    assert await kinds(store) == ["forward"]
+    assert await store.content(job.message.id) is None
+
+
 @pytest.mark.parametrize("sender", ["", None])
 async def test_what_came_for_nobody_is_forwarded_to_nobody(store: Store, sender: str | None) -> None:
     job = await with_notify(store, None, sender="")
