@@ -105,6 +105,7 @@ class Drafts:
             draft.folder.rename(taken)
         except OSError:
             return None
+        taken.touch()  # nobody takes it for an old one while it is sent
         return replace(draft, folder=taken)
 
     def give_back(self, taken: Draft) -> None:

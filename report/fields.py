@@ -96,10 +96,11 @@ class Form:
         return found
 
     def _own_fields(self) -> dict[str, str]:
-        own = {
-            name.removeprefix(_FIELD): self.text(name, name.removeprefix(_FIELD))
-            for name in self.fields
-            if name.startswith(_FIELD)
-        }
+        names = [name.removeprefix(_FIELD) for name in self.fields if name.startswith(_FIELD)]
+        own = {name: self.text(_FIELD + name, name) for name in names}
         new = self.text("new_field", "Field")
-        return own | ({new: self.text("new_value", new)} if new else {})
+        if new:
+            own[new] = self.text("new_value", new)
+        if not all(0 < len(name) <= MAX_CHARS and name.isprintable() for name in own):
+            self.wrong.append(f"Field: expected a name of at most {MAX_CHARS} printable characters.")
+        return own

@@ -20,6 +20,7 @@ from relay.broadcast.letter import Contact
 from relay.receive.senders import permits
 from report.drafts import Draft
 from report.handed import Handed, Imported, PreFlight, Preview, Refusal, When
+from report.words import size
 from storage.broadcast_audience import Audience, Entry, NoSuchListError
 from storage.broadcast_settings import parse_type
 from storage.status import Status
@@ -115,6 +116,9 @@ class PagesBroadcasting:
             raise FailureError(f'From "{draft.sender}": expected ann@example.org, or Ann <ann@example.org>')
         if not permits(senders, sender[0]):
             raise FailureError(f"From: you may send from {', '.join(senders)} only")
+        most = self._config.submission.max_message_bytes
+        if draft.message_file.stat().st_size > most:
+            raise FailureError(f"the message is larger than {size(most)} (max_message_bytes in [submission])")
         template, letter = read_template(draft.message_file, draft.subject or None, sender[1])
         return Wanted(
             draft.name,

@@ -4,7 +4,6 @@ Rules: nothing is stored with the mail before everything is known that can be kn
 goes once, whoever clicks twice. What the mail shows runs in a frame of its own that may do nothing.
 """
 
-import shutil
 import time
 from dataclasses import replace
 from http import HTTPStatus
@@ -25,7 +24,7 @@ from report.uploads import Upload, uploaded
 from storage.access import Scope
 
 _FILES: Final = {"message": "message.new", "html": "html.new", "recipients": "recipients.new"}
-_SHOWN_CHARS: Final = 200_000
+_SHOWN_BYTES: Final = 200_000
 _TABLES: Final = frozenset({".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson"})
 _AN_HOUR: Final = {"second": 3600, "minute": 60, "hour": 1}
 _MOST_PER_HOUR: Final = 10**9
@@ -61,10 +60,9 @@ async def _form(asked: Asked, draft: Draft | None, given: dict[str, str], wrong:
 
 
 def _html_of(draft: Draft | None) -> str:
-    if draft is None or draft.message != "message.html":
+    if draft is None or draft.message != "message.html" or draft.message_file.stat().st_size > _SHOWN_BYTES:
         return ""
-    text = draft.message_file.read_text("utf-8", "replace")
-    return text if len(text) <= _SHOWN_CHARS else ""
+    return draft.message_file.read_text("utf-8", "replace")
 
 
 def _rooms(asked: Asked) -> Broadcasting:
@@ -139,7 +137,7 @@ def _with_files(draft: Draft, upload: Upload, before: Draft | None) -> Draft:
             draft = replace(draft, message="message.html" if html else "message.eml")
             path.rename(draft.message_file)
     if not draft.message and before is not None and before.message:
-        shutil.copyfile(before.message_file, draft.folder / before.message)
+        (draft.folder / before.message).hardlink_to(before.message_file)
         draft = replace(draft, message=before.message)
     if "recipients" in upload.files:
         path, called = upload.files["recipients"]
@@ -147,7 +145,7 @@ def _with_files(draft: Draft, upload: Upload, before: Draft | None) -> Draft:
         draft = replace(draft, recipients=f"recipients{suffix if suffix in _TABLES else '.csv'}", list="")
         path.rename(draft.folder / draft.recipients)
     elif not draft.list and before is not None and before.recipients_file is not None:
-        shutil.copyfile(before.recipients_file, draft.folder / before.recipients)
+        (draft.folder / before.recipients).hardlink_to(before.recipients_file)
         draft = replace(draft, recipients=before.recipients)
     return draft
 
