@@ -17,6 +17,11 @@ from storage.transaction import Transaction, event_values
 # Hits of one recipient that its timeline tells one by one; more are counted only, since whoever has the
 # URL may fetch it as often as they like.
 _MOST_HITS: Final = 1000
+# Reports of one recipient that count: whoever has met its return path may write them as often as they like.
+_MOST_REPORTS: Final = 100
+_REPORTS: Final = "SELECT count(*) FROM (SELECT 1 FROM event WHERE recipient_id=? AND kind=? LIMIT ?)"
+# Of a bounce message that says nothing new; what it reports stands before the message that it returns.
+_KEPT_BYTES: Final = 64 * 1024
 
 
 def record_hits(transaction: Transaction, wanted: Sequence[Sequence[Hit]]) -> list[None]:
@@ -99,6 +104,9 @@ def _settle_dsn(transaction: Transaction, reading: Reading) -> list[Settled]:
     block_verb.learn(transaction, [fact for fact in learnt if fact])
     _note_invalid(transaction, applied, rows)
     connection.execute("UPDATE dsn SET kind=?, reports=? WHERE id=?", (clean(reading.kind), len(known), dsn_id))
+    if known and not applied:
+        sql = "UPDATE dsn SET raw=substr(raw, 1, ?1) WHERE id=?2 AND length(raw) > ?1"
+        connection.execute(sql, (_KEPT_BYTES, dsn_id))
     return answers
 
 
@@ -137,12 +145,16 @@ def _forward(transaction: Transaction, reading: Reading, recipient_id: int | Non
 
 
 def _met_before(connection: sqlite3.Connection, report: Report) -> bool:
+    """Return whether the same was reported of the recipient, or as much as is kept."""
     sql = "SELECT 1 FROM event WHERE recipient_id=? AND kind=? AND event IS ? AND enhanced IS ?"
     enhanced = None if report.reply.enhanced is None else clean(report.reply.enhanced)
     values: tuple[Any, ...] = (report.recipient_id, _kind(report), report.event, enhanced)
     if report.event is None:
         sql, values = f"{sql} AND category IS ?", (*values, report.category)
-    return connection.execute(sql, values).fetchone() is not None
+    if connection.execute(sql, values).fetchone() is not None:
+        return True
+    (reports,) = connection.execute(_REPORTS, (report.recipient_id, _kind(report), _MOST_REPORTS)).fetchone()
+    return bool(reports == _MOST_REPORTS)
 
 
 def _kind(report: Report) -> TimelineKind:

@@ -8,7 +8,7 @@ import pytest
 
 from storage import large
 from storage.duty import Digest, DutyKind, Group, wants
-from storage.model import Job, LogFilter, Message, NewRecipient, TimelineKind
+from storage.model import Job, LogFilter, Message, NewRecipient, Reply, TimelineKind
 from storage.reader import Reader
 from storage.status import Event, Status
 from storage.store import Store
@@ -276,6 +276,24 @@ async def test_a_mail_that_is_to_be_forwarded_is_owed_to_the_sender_of_what_it_a
     assert (duty.kind, duty.dsn_id) == (DutyKind.FORWARD, mail)
     assert await store.duties.returned_mail(mail) == ("", b"raw")
     assert await store.duties.returned_mail(mail + 1) is None
+
+
+async def test_forged_reports_to_a_return_path_that_leaked_are_bounded(store: Store, reader: Reader) -> None:
+    """Each of them says something else; neither the timeline nor the disk nor the sender's mailbox fills."""
+    new = replace(new_recipient(store), notify="SUCCESS")
+    (job,) = await store.accept(message(store), b"hello", [new], lifetime_ms=DAY, leased=True)
+    await store.settle(result(job, Event.HAND_OVER))
+    for number in range(120):
+        reply = Reply(250, f"2.0.{number}", "taken")
+        said = replace(report(job.recipient_id, Event.HAND_OVER, reply), action="relayed")
+        last = await store.accept_dsn(b"x" * 100_000, job.recipient_id, "", NOW)
+        await store.settle_dsn(last, [said], "dsn")
+    timeline = await reader.timeline(job.recipient_id)
+    assert len([entry for entry in timeline if entry.kind is TimelineKind.REPORT]) == 100
+    kept = await store.duties.returned_mail(last)
+    assert kept is not None
+    assert len(kept[1]) == 64 * 1024
+    assert sum(len(group.duties) for group in await store.duties.due(FAR, 999)) <= 101
 
 
 async def test_a_mail_that_waits_to_be_forwarded_keeps_no_content(store: Store) -> None:
