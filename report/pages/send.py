@@ -155,6 +155,8 @@ def _draft(asked: Asked) -> Draft:
     if draft is None:
         detail = "There is no such draft (any more): it was sent, or it is older than a day."
         raise ProblemError(HTTPStatus.NOT_FOUND, detail)
+    if draft.list and not asked.who.may(Scope.CONTACTS_READ):  # any more, since it was written
+        raise ProblemError(HTTPStatus.FORBIDDEN, "This draft goes to a list, and you may see no contacts.")
     return draft
 
 

@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlencode
 
 import pytest
 from aiosmtpd.smtp import SMTP, Envelope, Session
@@ -236,8 +237,26 @@ def test_ten_thousand_contacts_and_every_status_by_its_real_cause(
             shown = " ".join(telltale.run("broadcast", "show", "Spring").split())
             for status in STATUSES:
                 assert f"{status} " in shown
+            see_in_the_log_page(telltale, {status: address for address, some in wanted.items() for status in some})
         finally:
             sink.stop()
+
+
+def see_in_the_log_page(telltale: Telltale, wanted: dict[str, str]) -> None:
+    """Log in with the link that was printed, and see each status on the page, at somebody whom it happened to."""
+    link = re.search(rf"http://127.0.0.1:{telltale.report}/setup/[\w-]+", telltale.output())
+    assert link, telltale.output()
+    browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+    browser.addheaders = [("Accept", "text/html")]
+    key = re.search(r'name="form_token" value="(\w+)"', browser.open(link[0], timeout=10).read().decode())
+    assert key
+    form = {"form_token": key[1], "name": "root", "password": "correct horse", "again": "correct horse"}
+    browser.open(link[0], urlencode(form).encode(), timeout=10).close()
+    for status, address in wanted.items():
+        asked = urlencode({"status": status.lower().replace(" ", "-"), "recipient": address})
+        with browser.open(f"http://127.0.0.1:{telltale.report}/log?{asked}", timeout=10) as answer:
+            text = answer.read().decode()
+        assert re.search(rf'data-status="{status}">\s*<th[^>]*><a [^>]*>{re.escape(address)}</a>', text), (status, text)
 
 
 def test_a_dead_domain_at_the_head_of_a_list_delays_nobody_and_who_waits_there_may_still_leave(

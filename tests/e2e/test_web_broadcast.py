@@ -111,6 +111,18 @@ def test_a_broadcast_goes_from_its_form_to_opened_before_the_sender_s_eyes(
     assert [said for said in broken if "frame is sandboxed" not in said] == []
 
 
+def test_a_broadcast_is_sent_without_scripts(telltale: Telltale, chromium: "Browser") -> None:
+    page = chromium.new_context(java_script_enabled=False).new_page()
+    page.set_default_timeout(SECONDS)
+    set_up(telltale, page)
+    import_contacts(page)
+    write(page, telltale)
+    page.get_by_role("button", name="Send to 3 recipients").click()
+    telltale.wait_status("second@keeper.test", "Sent")
+    page.goto(f"{base(telltale)}/log?broadcast=November&status=sent")
+    page.locator("#rows tr", has_text="second@keeper.test").get_by_text("News for Bonn").wait_for()
+
+
 def test_what_people_manage_has_no_serious_findings_of_axe(telltale: Telltale, chromium: "Browser", axe: str) -> None:
     """WCAG 2.2 AA as far as a program can tell, on a desktop and a telephone, in light and dark."""
     found = []
