@@ -148,7 +148,12 @@ class Answers:
             await self._store.duties.refuse(often)
             return
         duties, sender, now_ms = self._store.duties, group.message.sender, self._now_ms()
-        course = course_of(group, await self._wanted(group), bounded=self._bound.reached(sender, now_ms))
+        wanted = await self._wanted(group)
+        wait_ms = group.message.received_ms + wanted.delay_after * 1000
+        if group.kind is DutyKind.DELAYED and wanted.delay_after > self._settings.delay_after and now_ms < wait_ms:
+            await duties.postpone(duty_ids, wait_ms)
+            return
+        course = course_of(group, wanted, bounded=self._bound.reached(sender, now_ms))
         match course:
             case Course.DROP:
                 silent.dropped += duty_ids

@@ -98,7 +98,7 @@ def answers(
     wanted: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[failures=each|digest|no] [delay=on|off] [success=on|off] [forward=on|off] | default",
+            metavar="[failures=each|digest|no] [delay=on|off|8h] [success=on|off] [forward=on|off] | default",
             help="What to change; without any, what is set is shown.",
             show_default=False,
         ),

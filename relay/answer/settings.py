@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import ValidationError, field_validator
 
 from storage.address import Address, parse_mailbox
-from storage.settings import Bytes, Seconds, Section
+from storage.settings import Bytes, Seconds, Section, parse_seconds
 
 
 class Failures(StrEnum):
@@ -67,19 +67,25 @@ class Wishes(Section):
     """What a user wants otherwise than configured; None: as configured."""
 
     failures: Failures | None = None
-    delay: bool | None = None
+    delay: bool | int | None = None
+    """Seconds: that long after the message came, and no earlier than all others are told."""
     success: bool | None = None
     forward: bool | None = None
 
     def words(self) -> str:
         """Return what is wished, as `parse_wishes` reads it."""
-        shown = {True: "on", False: "off"}
         given = {key: value for key, value in self.model_dump(mode="json").items() if value is not None}
-        return " ".join(f"{key}={shown.get(value, value)}" for key, value in given.items()) or "default"
+        return " ".join(f"{key}={_shown(value)}" for key, value in given.items()) or "default"
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return f"{value}s" if isinstance(value, int) else str(value)
 
 
 _SWITCHES = {"on": True, "off": False}
-_FORMS = 'failures=each|digest|no, delay=on|off, success=on|off, forward=on|off, or "default"'
+_FORMS = 'failures=each|digest|no, delay=on|off|8h, success=on|off, forward=on|off, or "default"'
 
 
 def parse_wishes(words: tuple[str, ...], before: Wishes) -> Wishes:
@@ -91,6 +97,8 @@ def parse_wishes(words: tuple[str, ...], before: Wishes) -> Wishes:
             wishes = Wishes()
             continue
         value: Any = text if key == "failures" else _SWITCHES.get(text, text)
+        if key == "delay" and text[-1:].isalpha() and text not in _SWITCHES:
+            value = _seconds(text)
         if key not in Wishes.model_fields or value == "":
             raise ValueError(f'"{word}" is none of {_FORMS}')
         try:
@@ -98,6 +106,14 @@ def parse_wishes(words: tuple[str, ...], before: Wishes) -> Wishes:
         except ValidationError:
             raise ValueError(f'"{word}" is none of {_FORMS}') from None
     return wishes
+
+
+def _seconds(text: str) -> int | str:
+    """Return a time with its unit as seconds; what is none as it is."""
+    try:
+        return parse_seconds(text) or text
+    except ValueError:
+        return text
 
 
 def wishes_of(stored: str | None) -> Wishes:
@@ -115,6 +131,8 @@ def settled(settings: AnswerSettings, wishes: Wishes) -> AnswerSettings:
         changes["failures"] = wishes.failures
     if wishes.delay is False:
         changes["delay_after"] = 0
+    elif wishes.delay is not None and wishes.delay is not True and settings.delay_after:
+        changes["delay_after"] = max(wishes.delay, settings.delay_after)
     if wishes.success is not None:
         changes["success"] = wishes.success
     if wishes.forward is not None:

@@ -34,6 +34,7 @@ def test_an_address_is_kept_as_it_is_written() -> None:
         ((), Wishes()),
         (("failures=digest",), Wishes(failures=Failures.DIGEST)),
         (("delay=off", "success=on"), Wishes(delay=False, success=True)),
+        (("delay=8h",), Wishes(delay=28_800)),
         (("forward=off", "default", "failures=no"), Wishes(failures=Failures.NO)),
     ],
 )
@@ -43,7 +44,10 @@ def test_wishes_are_read_and_written_in_the_same_words(words: tuple[str, ...], w
     assert wishes_of(wishes.model_dump_json(exclude_none=True)) == wishes
 
 
-@pytest.mark.parametrize("word", ["", "failures", "failures=", "failures=often", "delay=yes", "speed=on", "delay=1"])
+@pytest.mark.parametrize(
+    "word",
+    ["", "failures", "failures=", "failures=often", "delay=yes", "speed=on", "delay=1", "delay=0s", "delay=soon"],
+)
 def test_what_is_no_wish_is_refused_with_all_that_are(word: str) -> None:
     with pytest.raises(ValueError, match="failures=each"):
         parse_wishes((word,), Wishes())
@@ -60,6 +64,12 @@ def test_a_users_wishes_come_before_the_settings() -> None:
         False,
     )
     assert settled(settings, Wishes(delay=True)).delay_after == settings.delay_after
+    assert settled(settings, Wishes(delay=10)).delay_after == settings.delay_after, "no earlier than all others"
+    assert settled(settings, Wishes(delay=99_999)).delay_after == 99_999
+    assert settled(AnswerSettings(delay_after=0), Wishes(delay=99_999)).delay_after == 0
+    assert parse_wishes(tuple(Wishes(delay=90, forward=False).words().split()), Wishes()) == Wishes(
+        delay=90, forward=False
+    )
 
 
 def test_what_another_version_stored_counts_as_nothing() -> None:

@@ -141,6 +141,18 @@ async def test_a_delay_that_is_over_is_not_told(desk: Desk) -> None:
     assert await desk.store.duties.due(FAR, 9) == []
 
 
+async def test_a_user_hears_of_a_delay_at_a_time_of_one_s_own(desk: Desk, store: Store) -> None:
+    await store.add_user(User("ann", "hash"))
+    await store.set_user("ann", answers='{"delay": 28800}')
+    (job,) = await accept(store, user="ann", received_ms=LATER)
+    await store.settle(replace(result(job, Event.DEFER, BUSY), warn_ms=LATER + 4 * HOUR))
+    desk.now_ms = LATER + 4 * HOUR
+    assert await desk.notices() == []
+    desk.now_ms = LATER + 8 * HOUR
+    (mail,) = await desk.mails()
+    assert mail["Subject"].startswith("Delayed")
+
+
 async def test_a_success_is_told_who_asked(desk: Desk) -> None:
     new = replace(new_recipient(desk.store), notify="SUCCESS")
     (job,) = await desk.store.accept(message(desk.store), b"x", [new], lifetime_ms=DAY, leased=True)
