@@ -23,6 +23,7 @@ from storage.logquery import BY_HEADER, OF_MESSAGE, Bounds, Query, Search, log_r
 from storage.model import Changes, HitFacts, Judged, LogFilter, LogPage, LogRow, StoredDsn, TimelineEntry, User
 from storage.posting import KEPT_MS, Posted, PostKey
 from storage.statements import clean
+from storage.stats_reader import StatsReader
 from storage.status import PENDING, Status
 from storage.stretch import COUNTS
 from storage.webhook_reader import WebhookReader
@@ -50,6 +51,7 @@ class Reader:
         self.blocked = BlockedReader(self._all)
         self.feed = FeedReader(self._all, self.among)
         self.webhooks = WebhookReader(self._all)
+        self.stats = StatsReader(self._all)
 
     @classmethod
     async def open(cls, state_dir: Path) -> Self:

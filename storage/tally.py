@@ -9,7 +9,7 @@ rows that go at the end of their keep.
 import json
 import sqlite3
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -62,11 +62,16 @@ def _wait(waited_ms: int) -> int:
     return next((place for place, end in enumerate(WAITS_MS) if waited_ms < end), len(WAITS_MS))
 
 
+def _trackable(status: Status, *, tracked: bool) -> bool:
+    """Return whether an open would be seen; one that was seen proves it."""
+    return status is Status.OPENED or (tracked and status in REACHED)
+
+
 def _measures(stands: Standing, *, tracked: bool) -> Iterator[int]:
     """Yield the places in MEASURES of what a recipient counts for."""
     status, fetched, prefetched, *_ = stands
     yield _PLACES[status]
-    if tracked and status in REACHED:
+    if _trackable(status, tracked=tracked):
         yield _PLACE["trackable"]
         if fetched:
             yield _PLACE["fetched"]
@@ -79,7 +84,7 @@ def _measures(stands: Standing, *, tracked: bool) -> Iterator[int]:
 def _shares(stands: Standing, domain: str, *, tracked: bool) -> Iterator[tuple[str, str]]:
     """Yield (what, key) of the shares that a recipient is part of, the domain's whole left out."""
     status, _, _, hour, wait, why = stands
-    if tracked and status in REACHED:
+    if _trackable(status, tracked=tracked):
         yield "trackable", domain
         if status is Status.OPENED:
             yield "opened", domain
@@ -239,8 +244,3 @@ def invalid_of(row: Recipient, user: str | None, address: str) -> InvalidAddress
 def pending(status: Status) -> Standing:
     """Return how a recipient stands that the queue still serves."""
     return status, False, False, None, None, None
-
-
-def as_counts(values: Sequence[int]) -> dict[Status, int]:
-    """Return the columns of COUNTS by status."""
-    return dict(zip(Status, values, strict=True))

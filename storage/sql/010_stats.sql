@@ -53,7 +53,7 @@ CREATE TABLE broadcast_count (
     blocked INTEGER NOT NULL,
     duplicate INTEGER NOT NULL,
     no_email_selected INTEGER NOT NULL,
-    trackable INTEGER NOT NULL, -- Sent, Delivered or Opened, with an image; and of these:
+    trackable INTEGER NOT NULL, -- Opened, or Sent or Delivered with an image; and of these:
     fetched INTEGER NOT NULL, -- a machine fetched the image
     fetched_only INTEGER NOT NULL, -- and nobody opened it
     prefetched INTEGER NOT NULL, -- the machine was the recipient's own mail client or provider
@@ -107,7 +107,7 @@ UPDATE broadcast SET (from_header, subject) = (m.from_header, m.subject) FROM
      WHERE broadcast IS NOT NULL GROUP BY 1, 2) AS m WHERE m.owner = broadcast.owner AND m.broadcast = broadcast.name;
 CREATE TEMP VIEW counted AS SELECT b.id AS broadcast_id, r.id, r.domain, r.status, r.category, r.machine_hits > 0 AS fetched,
     r.prefetched, r.first_open_ms, r.delivered_ms, (r.id >> 10) / 3600000000 AS hour,
-    m.untracked_reason IS NULL AND r.status IN ('Sent', 'Delivered', 'Opened') AS trackable
+    r.status = 'Opened' OR (m.untracked_reason IS NULL AND r.status IN ('Sent', 'Delivered')) AS trackable
     FROM recipient r JOIN message m ON m.id = r.message_id
     JOIN broadcast b ON b.owner = ifnull(m.user, '') AND b.name = m.broadcast;
 INSERT INTO broadcast_count SELECT broadcast_id, hour, sum(status = 'Unsent'), sum(status = 'Soft Bounced'),
@@ -133,7 +133,7 @@ INSERT INTO broadcast_share SELECT broadcast_id, 'domain', '', count(*) FROM cou
     (SELECT 1 FROM broadcast_share s WHERE s.broadcast_id = c.broadcast_id AND what = 'domain' AND key = c.domain) GROUP BY 1;
 INSERT INTO broadcast_share SELECT c.broadcast_id, w.what, ifnull(s.key, ''), count(*) FROM counted c
     JOIN (SELECT 'trackable' AS what UNION ALL SELECT 'opened' UNION ALL SELECT 'failed') w
-    ON CASE w.what WHEN 'trackable' THEN trackable WHEN 'opened' THEN status = 'Opened' AND trackable
+    ON CASE w.what WHEN 'trackable' THEN trackable WHEN 'opened' THEN status = 'Opened'
        ELSE status IN ('Bounced', 'Failed') END
     LEFT JOIN broadcast_share s ON s.broadcast_id = c.broadcast_id AND s.what = 'domain' AND s.key = c.domain GROUP BY 1, 2, 3;
 DROP VIEW counted;

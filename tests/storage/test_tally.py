@@ -58,7 +58,7 @@ def recounted(state_dir: Path) -> Counters:
         if name is None:
             continue
         assert of is not None, name
-        trackable = tracked and status in REACHED
+        trackable = status == Status.OPENED or (tracked and status in REACHED)
         measures = [Status(status).name.lower(), *["trackable"] * trackable]
         measures += ["fetched"] * (trackable and machine > 0) + ["prefetched"] * (trackable and prefetched)
         measures += ["fetched_only"] * (trackable and machine > 0 and status != Status.OPENED)
@@ -66,7 +66,7 @@ def recounted(state_dir: Path) -> Counters:
         key = domain if (of, domain) in listed else ""
         shares = [("domain", key), *[("trackable", key)] * trackable]
         if status == Status.OPENED:
-            shares += [("opened", key)] * tracked + [("hour", str(first // 3_600_000))]
+            shares += [("opened", key), ("hour", str(first // 3_600_000))]
             shares += [("waited", str(sum(first - (delivered or first) >= end for end in WAITS_MS)))]
         if status in ENDED:
             shares += [("failed", key), ("why", f"{status}:{category or ''}")]
