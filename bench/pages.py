@@ -16,6 +16,7 @@ import statistics
 import sys
 import tempfile
 import time
+from importlib.resources import files
 from pathlib import Path
 from urllib.parse import quote
 
@@ -86,6 +87,9 @@ STRETCHES = (
     HOURS,
 )
 
+# As a log is counted that was there before the counters.
+COUNTERS = files("storage").joinpath("sql/010_stats.sql").read_text().partition("-- What is in the log already.")[2]
+
 
 def build(state_dir: Path, rows: int) -> None:
     connection = sqlite3.connect(state_dir / "telltale.db", isolation_level=None)
@@ -110,6 +114,9 @@ def build(state_dir: Path, rows: int) -> None:
     )
     connection.execute(sql, values)
     connection.execute("UPDATE stretch SET serial = (SELECT max(serial) FROM change)")
+    counted_ = time.monotonic()
+    connection.executescript(COUNTERS)
+    print(f"counters filled in {time.monotonic() - counted_:.0f} s", file=sys.stderr)
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     connection.close()
     print(file=sys.stderr)
@@ -145,6 +152,8 @@ def pages(state_dir: Path) -> dict[str, str]:
     ids = [row[0] for row in connection.execute("SELECT first_id FROM stretch ORDER BY number")]
     middle = queue_id(ids[len(ids) // 2])
     (rare,) = connection.execute("SELECT message_id FROM recipient WHERE id = ?", (ids[len(ids) // 3],)).fetchone()
+    sql = "SELECT broadcast_id FROM broadcast_share WHERE what = 'domain' GROUP BY 1 ORDER BY count(*) DESC LIMIT 1"
+    largest = queue_id(connection.execute(sql).fetchone()[0])
     connection.close()
     made = {
         "the newest": "/log",
@@ -172,6 +181,15 @@ def pages(state_dir: Path) -> dict[str, str]:
         "beginnings": "/log?q=quok*",
         "a word that is none": "/log?q=zzz",
         "a common word's failures": "/log?q=newsletter&status=failed",
+        "the overview": "/",
+        "the overview of 30 days": "/?range=30d",
+        "broadcasts": "/broadcasts",
+        "the largest broadcast": f"/broadcasts/{largest}",
+        "reading": "/reading",
+        "reading of a year": "/reading?range=1y",
+        "addresses to fix": "/addresses",
+        "addresses to fix, a part": "/addresses?q=user77",
+        "addresses to fix, of contacts": "/addresses?contacts=yes",
         "the log in": "/login",
         "the account": "/account",
     }
@@ -212,7 +230,16 @@ async def ask(state_dir: Path, times: int, budget_ms: float) -> bool:
     print(f"{'page':36} {'median':>9} {'worst':>9}  rows")
     for name, wanted in (
         ("root", pages(state_dir)),
-        ("ann", {"own mail of a sender": "/log", "own failures": "/log?status=failed"}),
+        (
+            "ann",
+            {
+                "own mail of a sender": "/log",
+                "own failures": "/log?status=failed",
+                "own overview": "/?range=30d",
+                "own reading": "/reading?range=1y",
+                "own addresses to fix": "/addresses",
+            },
+        ),
     ):
         async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as session:
             await log_in(session, base, name)

@@ -19,16 +19,16 @@ WEEKDAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Satu
 TRUSTED_FROM: Final = 20
 """Fewer trackable recipients than these make no rate that tells anything."""
 WAITS: Final = (
-    ("1 min", "within a minute"),
-    ("5 min", "1 to 5 minutes"),
-    ("15 min", "5 to 15 minutes"),
-    ("1 h", "15 to 60 minutes"),
-    ("4 h", "1 to 4 hours"),
-    ("12 h", "4 to 12 hours"),
-    ("1 d", "12 to 24 hours"),
-    ("3 d", "1 to 3 days"),
-    ("7 d", "3 to 7 days"),
-    ("later", "after more than 7 days"),
+    ("1m", "within a minute"),
+    ("5m", "1 to 5 minutes"),
+    ("15m", "5 to 15 minutes"),
+    ("1h", "15 to 60 minutes"),
+    ("4h", "1 to 4 hours"),
+    ("12h", "4 to 12 hours"),
+    ("1d", "12 to 24 hours"),
+    ("3d", "1 to 3 days"),
+    ("7d", "3 to 7 days"),
+    (">7d", "after more than 7 days"),
 )
 """What `Shares.waits` counts, in words."""
 
@@ -56,9 +56,7 @@ def total(counts: Iterable[Counts]) -> Counts:
 
 def mail_over_time(hours: Mapping[int, Counts], days: int, now_ms: int, zone: tzinfo | None) -> Plot:
     """Return what was accepted in the last `days`, and what became of it: by hour for one day, else by day."""
-    now = local(now_ms, zone).replace(minute=0, second=0, microsecond=0)
-    hourly = days == 1
-    start = now - timedelta(hours=23) if hourly else now.replace(hour=0) - timedelta(days=days - 1)
+    hourly, start = days == 1, _start(days, now_ms, zone)
     steps = [start + (timedelta(hours=at) if hourly else timedelta(days=at)) for at in range(24 if hourly else days)]
     found: dict[datetime, Counts] = {}
     for hour, counts in hours.items():
@@ -67,6 +65,18 @@ def mail_over_time(hours: Mapping[int, Counts], days: int, now_ms: int, zone: tz
     columns = [_mail_column(step, found.get(_begin(step, hourly=hourly), Counts({})), hourly=hourly) for step in steps]
     title = "Mail accepted by hour, and what became of it" if hourly else "Mail accepted by day, and what became of it"
     return plot("mail", title, "Hour" if hourly else "Day", tuple(_GROUPS), columns)
+
+
+def of_last(hours: Mapping[int, Counts], days: int, now_ms: int, zone: tzinfo | None) -> Counts:
+    """Return all of what `mail_over_time` shows."""
+    start = _start(days, now_ms, zone)
+    return total(counts for hour, counts in hours.items() if local(hour * HOUR_MS, zone) >= start)
+
+
+def _start(days: int, now_ms: int, zone: tzinfo | None) -> datetime:
+    """Return where the last `days` begin: 23 hours before this hour, or on the morning of the first day."""
+    now = local(now_ms, zone).replace(minute=0, second=0, microsecond=0)
+    return now - timedelta(hours=23) if days == 1 else now.replace(hour=0) - timedelta(days=days - 1)
 
 
 def _begin(at: datetime, *, hourly: bool) -> datetime:

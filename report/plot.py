@@ -73,6 +73,11 @@ class Plot:
         """How many there are of each part."""
         return tuple(sum(column.values[at] for column in self.columns) for at in range(len(self.parts)))
 
+    @property
+    def present(self) -> tuple[int, ...]:
+        """Which of the parts there are any of."""
+        return tuple(at for at, number in enumerate(self.totals) if number)
+
     def rects(self, at: int) -> list[Rect]:
         """Return what column `at` looks like."""
         made, below = [], 0
@@ -101,10 +106,10 @@ class Plot:
 
 
 def round_top(most: int) -> int:
-    """Return a round number that is not below `most`: 1, 2, 4 or 5 times a power of ten, even where that can be."""
+    """Return a round number that is not below `most`: a digit times a power of ten, and even, so that half of it is whole."""
     top = 1
     while True:
-        for times in (1, 2, 4, 5):
+        for times in (1, 2, 3, 4, 5, 6, 8):
             if most <= times * top and (times * top) % 2 == 0:
                 return times * top
         top *= 10

@@ -62,3 +62,28 @@ def size(n_bytes: int) -> str:
 def count(number: int, one: str, many: str = "") -> str:
     """Return a number with its noun: "1 open", "2 opens"."""
     return f"{number} {one if number == 1 else many or one + 's'}"
+
+
+def percent(share: float) -> str:
+    """Return a share of 1 as people write it: "27 %", below ten with a decimal: "3.4 %"."""
+    hundred = share * 100
+    return f"{hundred:.1f} %" if 0 < hundred < 9.95 or 99.5 <= hundred < 100 else f"{hundred:.0f} %"  # noqa: PLR2004 - above
+
+
+def part_of(number: int, whole: int) -> str:
+    """Return how much of a whole a number is, as `percent`; "" where there is no whole."""
+    return percent(number / whole) if whole > 0 else ""
+
+
+def short(number: int) -> str:
+    """Return a number for an axis: 800, 12k, 1.5M."""
+    for size_, unit in ((1_000_000_000, "G"), (1_000_000, "M"), (1000, "k")):
+        if number >= size_:
+            return f"{number / size_:.4g}{unit}"
+    return str(number)
+
+
+def dialled(phone: str) -> str:
+    """Return what a telephone number dials (RFC 3966): its digits, with a plus sign where it begins so."""
+    digits = "".join(char for char in phone if char.isascii() and char.isdigit())
+    return f"+{digits}" if phone.strip().startswith("+") else digits

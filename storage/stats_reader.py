@@ -160,7 +160,8 @@ class StatsReader:
         most = _MOST_LOOKED if text or contacts_only else limit
         looked = [InvalidAddress(*row) for row in await self._ask(Query(sql, (*values, most)))]
         rows = [row for row in looked if text.lower() in row.address.lower()]
-        rows = await self._with_contacts(rows, contacts_only=contacts_only)
+        # Whose they are is asked for those that are shown only, where that is no filter.
+        rows = await self._with_contacts(rows if contacts_only else rows[: limit + 1], contacts_only=contacts_only)
         some = rows[:limit]
         if len(rows) > limit:
             return InvalidPage(tuple(some), _cursor(some[-1]))

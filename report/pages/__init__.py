@@ -7,9 +7,39 @@ from typing import Final
 
 from report.asked import Route
 from report.html import NAV
-from report.pages import account, blocked, contacts, export, imports, live, log, login, send, users
+from report.pages import (
+    account,
+    addresses,
+    blocked,
+    broadcasts,
+    contacts,
+    export,
+    imports,
+    live,
+    log,
+    login,
+    overview,
+    reading,
+    send,
+    users,
+)
 
-_MODULES: Final = (log, export, live, send, imports, contacts, blocked, users, login, account)
+_MODULES: Final = (
+    overview,
+    log,
+    export,
+    live,
+    send,  # its addresses are below those of broadcasts: routes are tried in this order
+    broadcasts,
+    reading,
+    addresses,
+    imports,
+    contacts,
+    blocked,
+    users,
+    login,
+    account,
+)
 ROUTES: Final[tuple[Route, ...]] = tuple(route for module in _MODULES for route in module.ROUTES)
-for module in (log, send, contacts, blocked, users):
+for module in (overview, log, send, broadcasts, reading, addresses, contacts, blocked, users):
     NAV.extend(module.NAV)

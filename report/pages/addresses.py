@@ -6,14 +6,15 @@ filters show.
 
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from aiohttp import web
 
 from report.asked import Asked, NavItem, Route
 from report.html import page
-from report.pages.export import sent_as_csv
+from report.pages.export import sent
 from report.words import rfc3339
+from storage import table
 from storage.access import Scope
 from storage.model import message_id_of, queue_id
 from storage.reason import reason
@@ -59,6 +60,7 @@ async def show(asked: Asked) -> web.Response:
         "rows": [shown(row) for row in found.rows],
         "next": None if found.next is None else (*pairs, *_pairs(found.next)),
         "pairs": tuple(pairs),
+        "code_of": queue_id,
         "text": text,
         "contacts_only": contacts_only,
         "sees_contacts": asked.who.may(Scope.CONTACTS_READ),
@@ -89,28 +91,29 @@ def _pairs(cursor: InvalidCursor) -> tuple[tuple[str, str], ...]:
 
 async def export(asked: Asked) -> web.StreamResponse:
     """Send all of them as CSV."""
-    return await sent_as_csv(asked, "addresses-to-fix.csv", COLUMNS, _exported(asked))
+    return await sent(asked, "addresses-to-fix.csv", _exported(asked))
 
 
-async def _exported(asked: Asked) -> AsyncIterator[list[tuple[Any, ...]]]:
+async def _exported(asked: Asked) -> AsyncIterator[str]:
+    yield table.line(COLUMNS, "\r\n")
     sees = asked.who.may(Scope.CONTACTS_READ)
     async with asked.desk.own_reader() as reader:
         after: InvalidCursor | None = None
         while True:
             found = await _page(asked, reader.stats, _EXPORTED_AT_ONCE, after)
-            yield [_cells(shown(row), sees_contact=sees) for row in found.rows]
+            yield "".join(table.line(_cells(shown(row), sees_contact=sees), "\r\n") for row in found.rows)
             after = found.next
             if after is None:
                 return
 
 
-def _cells(one: Shown, *, sees_contact: bool) -> tuple[Any, ...]:
+def _cells(one: Shown, *, sees_contact: bool) -> tuple[str, ...]:
     row = one.row
-    about = (row.address, one.why, rfc3339(row.at_ms), row.user)
+    about = (row.address, one.why, rfc3339(row.at_ms) or "", row.user)
     if not sees_contact or row.contact_id is None:
         return (*about, "", "", "", "")
     fields = "; ".join(f"{name}: {value}" for name, value in (row.contact_fields or {}).items())
-    return (*about, row.contact_key, row.contact_name, ", ".join(one.phones), fields)
+    return (*about, row.contact_key or "", row.contact_name, ", ".join(one.phones), fields)
 
 
 NAV: Final = (NavItem("/addresses", "Addresses to fix", Scope.LOG_READ),)

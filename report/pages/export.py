@@ -29,40 +29,47 @@ async def export(asked: Asked) -> web.StreamResponse:
     asks = question(asked)
     if asks.wrong:
         raise ProblemError(HTTPStatus.BAD_REQUEST, " ".join(asks.wrong))
+    form, wanted = asked.request.match_info["form"], asked.seen(asks.filter)
+    name = "email-log.csv" if form == "csv" else "email-log.jsonl"
+    return await sent(asked, name, _parts(asked, wanted, form))
+
+
+async def sent(asked: Asked, name: str, parts: AsyncIterator[str]) -> web.StreamResponse:
+    """Send a file part by part; raises ProblemError where too many are being sent."""
     if _running.locked():
         detail = "Others are being exported; try again in a while."
         raise ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers={"Retry-After": "30"})
-    async with _running:
-        try:
-            return await _sent(asked, asked.seen(asks.filter), asked.request.match_info["form"])
-        except TimeoutError:
-            raise ConnectionResetError("an export was not read") from None
-
-
-async def _sent(asked: Asked, wanted: LogFilter, form: str) -> web.StreamResponse:
-    kind = "text/csv; charset=utf-8" if form == "csv" else "application/jsonl; charset=utf-8"
-    name = f"email-log.{'csv' if form == 'csv' else 'jsonl'}"
+    kind = "text/csv; charset=utf-8" if name.endswith(".csv") else "application/jsonl; charset=utf-8"
     headers = {"Content-Type": kind, "Content-Disposition": f'attachment; filename="{name}"'}
     answer = web.StreamResponse(headers=headers)
-    await answer.prepare(asked.request)
+    async with _running:
+        await answer.prepare(asked.request)
+        try:
+            async for part in parts:
+                await _write(answer, part)
+        except TimeoutError:
+            raise ConnectionResetError("an export was not read") from None
+        await answer.write_eof()
+    return answer
+
+
+async def _parts(asked: Asked, wanted: LogFilter, form: str) -> AsyncIterator[str]:
     out = io.StringIO()
     writer = CsvWriter(out, events=False) if form == "csv" else JsonWriter(out)
     writer.write([])
     async for rows in _batches(asked, wanted):
         writer.write([(row, None) for row in rows])
-        await _write(answer, out)
-    await _write(answer, out)
-    await answer.write_eof()
-    return answer
-
-
-async def _write(answer: web.StreamResponse, out: io.StringIO) -> None:
-    """Send what was written and empty it; who does not read gives the place to others (TimeoutError)."""
-    if out.tell():
-        async with asyncio.timeout(_WRITE_SECONDS):
-            await answer.write(out.getvalue().encode())
+        yield out.getvalue()
         out.seek(0)
         out.truncate()
+    yield out.getvalue()
+
+
+async def _write(answer: web.StreamResponse, part: str) -> None:
+    """Send a part; who does not read gives the place to others (TimeoutError)."""
+    if part:
+        async with asyncio.timeout(_WRITE_SECONDS):
+            await answer.write(part.encode())
 
 
 async def _batches(asked: Asked, wanted: LogFilter) -> AsyncIterator[list[LogRow]]:

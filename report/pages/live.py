@@ -29,6 +29,8 @@ _MOST_MATCHED: Final = 200
 # Nobody tells that a browser went away; its place is free again after a look, and a line each beat keeps proxies.
 _LOOK_SECONDS: Final = 1.0
 _BEATS: Final = 15
+# A page that is made anew is not made more often than this.
+_WHOLE_SECONDS: Final = 1.5
 _WRITE_SECONDS: Final = 20.0
 _HEADERS: Final = {"Content-Type": "text/event-stream", "X-Accel-Buffering": "no"}
 
@@ -40,6 +42,8 @@ class _View:
     wanted: LogFilter
     ids: frozenset[int]
     told_of_new: bool
+    whole: bool
+    """It shows numbers of all mail: it is told that something changed, now and then, and loads itself anew."""
 
 
 async def live(asked: Asked) -> web.StreamResponse:
@@ -60,7 +64,8 @@ def _view(asked: Asked) -> _View:
     asks = question(asked)
     codes = asked.request.query.getall("id", [])[:_MOST_SHOWN]
     ids = frozenset(id_ for code in codes if (id_ := message_id_of(code)) is not None)
-    return _View(asked.seen(asks.filter), ids, "first" in asked.request.query)
+    query = asked.request.query
+    return _View(asked.seen(asks.filter), ids, "first" in query, "whole" in query)
 
 
 def _serial(asked: Asked) -> int:
@@ -80,6 +85,12 @@ async def _follow(asked: Asked, answer: web.StreamResponse, view: _View, serial:
             await _write(answer, ": still here\n\n")
             continue
         serial = changes.serial
+        if view.whole:
+            # What happens while it waits is told with the rest; what comes after is told next.
+            await asyncio.sleep(_WHOLE_SECONDS)
+            serial = await asked.desk.hub.reader.serial()
+            await _write(answer, f"id: {serial}\nevent: change\ndata: {{}}\n\n")
+            continue
         if changes.torn:
             await _write(answer, f"id: {serial}\nevent: anew\ndata: {{}}\n\n")
         elif told := await _told(asked, view, changes):

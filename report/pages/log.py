@@ -12,7 +12,7 @@ from aiohttp import web
 
 from report import query
 from report.asked import Asked, NavItem, Route
-from report.html import page, see_other
+from report.html import page
 from report.problem import ProblemError
 from report.query import Question
 from report.why import why
@@ -77,11 +77,6 @@ def shown(row: LogRow) -> Shown:
 def question(asked: Asked) -> Question:
     """Return what the address of a page asks of the log."""
     return query.read([*asked.request.query.items()], asked.desk.clock_ms(), None)
-
-
-async def home(asked: Asked) -> web.Response:
-    """Lead to the log."""
-    return see_other(asked, "/log")
 
 
 async def show(asked: Asked) -> web.Response:
@@ -170,7 +165,6 @@ async def bounce(asked: Asked) -> web.Response:
 
 NAV: Final = (NavItem("/log", "Email Log", Scope.LOG_READ),)
 ROUTES: Final = (
-    Route("GET", "/", home, Scope.LOG_READ),
     Route("GET", "/log", show, Scope.LOG_READ),
     Route("GET", "/recipient/{code}", story, Scope.LOG_READ),
     Route("GET", "/recipient/{code}/bounce/{dsn}", bounce, Scope.LOG_READ),

@@ -14,6 +14,7 @@ from report.figures import HOUR_MS
 from report.html import page
 from report.sites import SitesNow, sites_now
 from storage.access import Scope
+from storage.model import queue_id
 
 RANGES: Final = MappingProxyType({"24h": 1, "7d": 7, "30d": 30})
 """Names of ranges of time, in days."""
@@ -33,12 +34,13 @@ async def show(asked: Asked) -> web.Response:
     sites = None if own else await sites_now(asked.desk.state_dir, asked.desk.reader)
     facts = {
         "range": chosen,
-        "ranges": RANGES,
+        "choices": RANGES,
         "mail": mail,
-        "counts": figures.of_last(hours, days, now_ms),
+        "counts": figures.of_last(hours, days, now_ms, None),
         "sites": sites,
         "busiest": _busiest(sites),
         "broadcasts": await stats.broadcasts(own, limit=_MOST_BROADCASTS),
+        "code_of": queue_id,
         "serial": await asked.desk.reader.serial(),
     }
     return page(asked, "overview.html", facts)

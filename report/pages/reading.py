@@ -36,7 +36,7 @@ async def show(asked: Asked) -> web.Response:
         all_together = all_together.plus(one.reading)
     facts = {
         "range": chosen,
-        "ranges": RANGES,
+        "choices": RANGES,
         "whole": all_together,
         "found": len(found),
         "most": MOST_READ,

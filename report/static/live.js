@@ -22,6 +22,7 @@ export function follow(root) {
   let fresh = 0;
   let many = false;
   let loading = false;
+  let again = false;
   const isLog = root.id === "log";
   const following = () => isLog && sessionStorage.getItem("follow") === "yes";
 
@@ -67,15 +68,23 @@ export function follow(root) {
 
   // The page as it is now, without loading it anew: the place on it and what is typed stay.
   const renew = async () => {
-    if (loading) return;
+    if (loading) { again = true; return; }
     loading = true;
+    again = false;
     try {
       const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
       if (!answer.ok || answer.redirected) { location.reload(); return; }
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
       const made = page.getElementById(root.id);
       if (!made) { location.reload(); return; }
+      // What was opened stays open, and who is somewhere by the keyboard stays there.
+      for (const more of root.querySelectorAll("details[id]")) {
+        const same = made.querySelector(`#${more.id}`);
+        if (same) same.open = more.open;
+      }
+      const focused = root.contains(document.activeElement) ? document.activeElement.closest("[id]")?.id : null;
       root.replaceChildren(...made.childNodes);
+      if (focused && focused !== root.id) document.getElementById(focused)?.focus();
       Object.assign(root.dataset, made.dataset);
       serial = made.dataset.serial;
       fresh = 0;
@@ -85,6 +94,7 @@ export function follow(root) {
       start();
     } finally {
       loading = false;
+      if (again) renew();
     }
   };
 
