@@ -106,7 +106,7 @@ class Plot:
 
 
 def round_top(most: int) -> int:
-    """Return a round number that is not below `most`: a digit times a power of ten, and even, so that half of it is whole."""
+    """Return a round number that is not below `most`: a digit and noughts, and even, so that half of it is whole."""
     top = 1
     while True:
         for times in (1, 2, 3, 4, 5, 6, 8):

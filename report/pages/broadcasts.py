@@ -98,7 +98,8 @@ def _allowed(asked: Asked, run: Run) -> tuple[RunOrder, ...]:
 
 async def order(asked: Asked) -> web.Response:
     """Pause, resume or cancel a run."""
-    one, fields = await _found(asked), await posted(asked)
+    fields = await posted(asked)
+    one = await _found(asked)
     run_id, told = message_id_of(fields.get("run", "")), fields.get("order", "")
     run = next((run for run in await _runs(asked, one) if run.id == run_id), None)
     if run is None or told not in set(RunOrder):

@@ -9,7 +9,6 @@ from dataclasses import replace
 from http import HTTPStatus
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlencode
 
 from aiohttp import web
 
@@ -22,6 +21,7 @@ from report.html import page, see_other
 from report.problem import ProblemError
 from report.uploads import Upload, uploaded
 from storage.access import Scope
+from storage.model import queue_id
 
 _FILES: Final = {"message": "message.new", "html": "html.new", "recipients": "recipients.new"}
 _SHOWN_BYTES: Final = 200_000
@@ -224,7 +224,7 @@ async def send(asked: Asked) -> web.Response:
 
 async def _place_of(asked: Asked, run_id: int) -> str:
     run = await asked.desk.reader.broadcasts.run(run_id)
-    return "/log" if run is None else f"/log?{urlencode({'broadcast': run.name})}"
+    return "/log" if run is None else f"/broadcasts/{queue_id(run.broadcast_id)}"
 
 
 def _when(asked: Asked, form: Form) -> When:

@@ -170,3 +170,16 @@ async def test_a_drain_ends_streams_at_once(browser: Browser, server: ReportServ
 async def test_what_is_no_serial_is_refused(browser: Browser, since: str) -> None:
     async with browser.session.get(f"{browser.base}/live", params={"since": since}) as answer:
         assert answer.status == 400
+
+
+async def test_a_page_of_numbers_hears_that_something_changed_and_how_far_to_go_on(
+    mail: Mail, server: ReportServer, browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is told nothing of the mail itself; what happens after the word was given is another word."""
+    monkeypatch.setattr(live, "_WHOLE_SECONDS", 0.05)
+    async with following(browser, f"since={await serial(server)}&whole=1") as stream:
+        for _ in range(2):
+            await mail.accept("ann@example.test")
+            reached, name, data = await stream.event()
+            assert (name, data) == ("change", {})
+            assert reached == await serial(server)
