@@ -48,7 +48,7 @@ class Connections:
     @property
     def wanted(self) -> bool:
         """Whether other sites wait for a connection of ours to end."""
-        return self._slots.wanted
+        return self._slots.wanted(besides=self)
 
     # Their beginning and end.
 

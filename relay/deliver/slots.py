@@ -33,10 +33,10 @@ class Slots:
             slots = self._shared[key] = Slots(most)
         return slots
 
-    @property
-    def wanted(self) -> bool:
-        """Whether somebody waits who would get a slot that is given back."""
-        return bool(self._waiting or (self._suspects and self._for_suspects > 0))
+    def wanted(self, besides: object = None) -> bool:
+        """Return whether anybody, besides one, waits who would get a slot that is given back."""
+        suspects = self._suspects if self._for_suspects > 0 else ()
+        return len(self._waiting) > (besides in self._waiting) or len(suspects) > (besides in suspects)
 
     def free(self, *, suspect: bool) -> bool:
         """Return whether `take` would give a slot."""
@@ -82,7 +82,7 @@ class Slots:
 
     def idles(self, connection: object, close: Callable[[], None]) -> None:
         """Note that a connection is unused; `close` is called when its slot is needed elsewhere."""
-        if self.wanted:
+        if self.wanted():
             close()
         else:
             self._idle[connection] = close
@@ -99,10 +99,9 @@ class SlotsWithin:
         self._every = every
         self._own = own
 
-    @property
-    def wanted(self) -> bool:
+    def wanted(self, besides: object = None) -> bool:
         """As `Slots.wanted`."""
-        return self._own.wanted or self._every.wanted
+        return self._own.wanted(besides) or self._every.wanted(besides)
 
     def free(self, *, suspect: bool) -> bool:
         """As `Slots.free`."""

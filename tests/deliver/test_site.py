@@ -143,6 +143,14 @@ async def test_a_busy_site_lets_others_have_its_slot_now_and_then(world: World) 
         assert got.index("x@c.test") < 150
 
 
+async def test_who_alone_waits_for_a_slot_keeps_the_connection_that_it_has(world: World) -> None:
+    with ScriptedServer() as server:
+        world.make(port=server.port, shaping=shaping(connections=5, provider_connections=1))
+        await world.send(*addresses(100))
+        await world.done(100)
+        assert len(server.conversations) == 1
+
+
 async def test_workers_have_their_shares_and_who_has_none_leaves_the_mail_to_the_others(world: World) -> None:
     one = shaping(connections=1)
     holders = []
