@@ -11,6 +11,7 @@ from storage.logquery import RECIPIENTS_OF_M, Query
 from storage.statements import clean
 from storage.status import Status
 
+_PAST_ALL: Final = (1 << 63) - 1
 _SUBSCRIPTION: Final = (
     "SELECT r.address, m.broadcast_type, m.from_header FROM recipient r JOIN message m ON m.id = r.message_id"
     " WHERE r.id = ? AND m.broadcast_type IS NOT NULL"
@@ -64,9 +65,12 @@ class BroadcastReader:
         ((left,),) = await self._ask(Query(_LEFT, (clean(address_key(address)),)))
         return frozenset(json.loads(left))
 
-    async def runs(self, limit: int) -> list[Run]:
-        """Return the newest runs, the newest first."""
-        return [_run(row) for row in await self._ask(Query(f"{_RUN} ORDER BY r.id DESC LIMIT ?", (limit,)))]
+    async def runs(self, limit: int, *, owner: str | None = None, before_id: int | None = None) -> list[Run]:
+        """Return the newest runs (of an owner, with ids below `before_id`), the newest first."""
+        own = "" if owner is None else " AND b.owner = ?"
+        values = (_PAST_ALL if before_id is None else before_id, *(() if owner is None else (clean(owner),)), limit)
+        query = Query(f"{_RUN} WHERE r.id < ?{own} ORDER BY r.id DESC LIMIT ?", values)
+        return [_run(row) for row in await self._ask(query)]
 
     async def run(self, run_id: int) -> Run | None:
         """Return a run; None where there is none of this id."""

@@ -6,7 +6,7 @@ models, and the OpenAPI document is made of the very same.
 
 from typing import Final
 
-from report.api import document, events, log, messages, stats, webhooks
+from report.api import blocked, broadcasts, contacts, document, events, log, messages, stats, webhooks
 from report.api.operation import Operation, route
 from report.asked import Route
 
@@ -14,6 +14,9 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     *messages.OPERATIONS,
     *log.OPERATIONS,
     *events.OPERATIONS,
+    *broadcasts.OPERATIONS,
+    *contacts.OPERATIONS,
+    *blocked.OPERATIONS,
     *stats.OPERATIONS,
     *webhooks.OPERATIONS,
 )

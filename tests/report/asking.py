@@ -20,6 +20,8 @@ from storage.people import POLICY
 from storage.settings import ServerSettings
 from storage.store import Store
 from storage.tracking import TrackingSettings
+from telltale.config import Config
+from telltale.for_pages import handed
 from tests.report.browsing import settings
 
 
@@ -45,6 +47,7 @@ async def serving(
         POLICY,
         mailing(state_dir, **submission),
         webhooks,
+        handed(Config(server=ServerSettings(state_dir=state_dir))),
     )
     await server.start()
     try:

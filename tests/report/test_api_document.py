@@ -22,7 +22,7 @@ from tests.report.mailing import Mail
 LEFT_OUT = {"testWebhook"}
 
 
-@schemathesis.serializer("message/rfc822")
+@schemathesis.serializer("message/rfc822", "application/jsonl")
 def as_bytes(_context: object, value: object) -> bytes:
     return str(value).encode("utf-8", "replace")
 
