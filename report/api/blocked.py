@@ -65,7 +65,7 @@ class BlockedQuery(Taken):
     """Which entries."""
 
     q: Annotated[str | None, Field(max_length=320, description="A beginning of an address, or @domain.")] = None
-    source: tuple[Source, ...] = ()
+    source: Annotated[tuple[Source, ...], Field(max_length=10)] = ()
     category: Annotated[str | None, Field(max_length=100)] = None
     cursor: Annotated[str | None, Field(pattern=CODE)] = None
     limit: Limit = 50

@@ -191,7 +191,10 @@ async def remove(asked: Asked, _query: None, _body: None) -> web.Response:
 class ImportQuery(Taken):
     """How a file is meant."""
 
-    list: Annotated[tuple[Annotated[Line, AfterValidator(_list)], ...], Field(description="Lists to put all on.")] = ()
+    list: Annotated[
+        tuple[Annotated[Line, Field(max_length=100), AfterValidator(_list)], ...],
+        Field(max_length=20, description="Lists to put all on."),
+    ] = ()
     encoding: Literal["utf-8", "cp1252", "latin-1"] = "utf-8"
 
 

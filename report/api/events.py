@@ -70,7 +70,7 @@ class EventsQuery(Taken):
         Time | None,
         Field(description="Begin with what happened then. Without `after` and this: with what happens now."),
     ] = None
-    type: Annotated[tuple[EventType, ...], Field(description="Only these.")] = ()
+    type: Annotated[tuple[EventType, ...], Field(max_length=20, description="Only these.")] = ()
     wait: Annotated[int, Field(ge=0, le=MOST_WAIT_SECONDS, description="Seconds to wait for one to happen.")] = 0
     limit: Annotated[int, Field(ge=1, le=500, description="How many at most.")] = 100
 

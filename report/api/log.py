@@ -41,7 +41,7 @@ class LogQuery(Taken):
     subject: Annotated[_Text | None, Field(description="A part of it.")] = None
     broadcast: Annotated[_Text | None, Field(description="Exactly this one.")] = None
     queue_id: Code | None = None
-    status: Annotated[tuple[StatusSlug, ...], Field(description="Any of these.")] = ()
+    status: Annotated[tuple[StatusSlug, ...], Field(max_length=10, description="Any of these.")] = ()
     range: Annotated[
         Literal["1h", "24h", "7d", "30d"] | None, Field(description="Messages that came in so long a time till now.")
     ] = None
