@@ -35,6 +35,8 @@ _LEAST_SECONDS: Final = 1.0
 _CACHED: Final = 20_000
 _ASKED_AT_ONCE: Final = 500
 _MOST_ALIASES: Final = 8
+# After that a question that got no answer is asked again, however long the answer may take in all.
+_MOST_TRY_SECONDS: Final = 2.5
 # RFC 9715: larger answers are fragmented on the way; those come truncated and are asked again over TCP.
 _UDP_BYTES: Final = 1232
 
@@ -202,8 +204,8 @@ def _resolver(settings: DnsSettings) -> dns.asyncresolver.Resolver:
         ]
     resolver.use_edns(0, 0, _UDP_BYTES)
     resolver.lifetime = float(settings.timeout)
-    # Time for several tries within the whole: a datagram may be lost.
-    resolver.timeout = max(1.0, settings.timeout / 4)
+    # Time for several tries within the whole: a datagram may be lost, most of all where hundreds are sent at once.
+    resolver.timeout = min(max(1.0, settings.timeout / 4), _MOST_TRY_SECONDS)
     resolver.retry_servfail = False
     resolver.cache = None
     return resolver
