@@ -21,6 +21,8 @@ class Order(StrEnum):
     RELEASE = "release"
     FLUSH = "flush"
     REMOVE = "remove"
+    DISCARD = "discard"
+    """Remove, and do not tell the sender: a run of spam would only make more mail to the wrong people."""
 
 
 _REMOVED: Final = "removed from the queue by the operator"
@@ -29,6 +31,7 @@ _TOLD: Final = {
     Order.RELEASE: "released by the operator",
     Order.FLUSH: "made due at once by the operator",
     Order.REMOVE: _REMOVED,
+    Order.DISCARD: f"{_REMOVED}; the sender is not told",
 }
 
 
@@ -40,7 +43,7 @@ def _obey(order: Order, row: Recipient, now_ms: int) -> bool:
             return release(row, now_ms, LEASE_MS)
         case Order.FLUSH:
             return flush(row, now_ms)
-        case Order.REMOVE:
+        case Order.REMOVE | Order.DISCARD:
             return remove(row, now_ms, _REMOVED)
 
 
@@ -53,7 +56,7 @@ def operate(transaction: Transaction, wanted: Sequence[tuple[Order, Sequence[int
         transaction.write_events(
             [event_values(row, transaction.ids.next(), now_ms, TimelineKind.QUEUE, _TOLD[order]) for row in changed]
         )
-        transaction.save(rows, changed)
+        transaction.save(rows, changed, tell=order is not Order.DISCARD)
         answers.append(len(changed))
     return answers
 

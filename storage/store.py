@@ -361,9 +361,12 @@ class Store:
         except FileNotFoundError:
             return 0
 
-    async def remove(self, recipient_ids: Sequence[int], now_ms: int) -> int:
-        """End pending, unleased recipients as Bounced, "removed from the queue by the operator"."""
-        return await self._operate(Order.REMOVE, recipient_ids, now_ms)
+    async def remove(self, recipient_ids: Sequence[int], now_ms: int, *, tell: bool = True) -> int:
+        """End pending, unleased recipients as Bounced, "removed from the queue by the operator".
+
+        `tell`: whether their senders get the answer that a failure has.
+        """
+        return await self._operate(Order.REMOVE if tell else Order.DISCARD, recipient_ids, now_ms)
 
     async def _operate(self, order: Order, recipient_ids: Sequence[int], now_ms: int) -> int:
         changed = 0

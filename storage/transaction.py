@@ -157,11 +157,13 @@ class Transaction:
             self._moved[status] -= 1
         return rows
 
-    def save(self, rows: dict[int, Recipient], changed: Iterable[Recipient], *, files: bool = True) -> None:
+    def save(
+        self, rows: dict[int, Recipient], changed: Iterable[Recipient], *, files: bool = True, tell: bool = True
+    ) -> None:
         """Write what was judged; `rows` is all that was loaded, `changed` what of it differs now.
 
-        Whatever made a recipient fail, its sender is to be told. Drops the content of messages that have nobody
-        left to serve; `files`: some of it may be large.
+        Whatever made a recipient fail, its sender is to be told, unless `tell` is False. Drops the content of
+        messages that have nobody left to serve; `files`: some of it may be large.
         """
         written = list(changed)
         for row in rows.values():
@@ -171,7 +173,8 @@ class Transaction:
             return
         _SAVE.run(self.connection, [_values(row) for row in written])
         self.touch(row.id for row in written)
-        if failed := [(row.id, row.status not in ENDED) for row in written if self._has_failed(row)]:
+        failed = [(row.id, row.status not in ENDED) for row in written if self._has_failed(row)]
+        if failed and tell:
             duty_rows.owe_failures(self.connection, self.ids, failed)
         self.drop_content(list({row.message_id for row in written if row.due_ms is None}), files=files)
 

@@ -95,9 +95,16 @@ def release(ctx: typer.Context, subject: Subject = None, *, config: ConfigFile =
 
 
 @queue.command()
-def remove(ctx: typer.Context, subject: Subject = None, *, config: ConfigFile = None, every: All = False) -> None:
-    """Give up on what waits: it ends as Bounced, removed by the operator."""
-    _act(ctx, config, subject, every, "removed", lambda store, ids, now: store.remove(ids, now))
+def remove(
+    ctx: typer.Context,
+    subject: Subject = None,
+    *,
+    config: ConfigFile = None,
+    every: All = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Do not tell the senders: for spam, say.")] = False,
+) -> None:
+    """Give up on what waits: it ends as Bounced, removed by the operator, and the senders are told."""
+    _act(ctx, config, subject, every, "removed", lambda store, ids, now: store.remove(ids, now, tell=not quiet))
 
 
 def _act(ctx: typer.Context, config: Path | None, subject: str | None, every: bool, done: str, verb: _Verb) -> None:

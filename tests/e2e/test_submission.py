@@ -151,7 +151,7 @@ def test_what_waits_survives_a_restart_and_can_be_held_and_removed(make_telltale
     telltale.wait_status("v@keeper.test", "Soft Bounced")
     assert telltale.stop() == 0
     telltale.run("queue", "hold", "w@keeper.test")
-    telltale.run("queue", "remove", "v@keeper.test")
+    telltale.run("queue", "remove", "--quiet", "v@keeper.test")
     box = keeper.Keeper()
     sink = keeper.start(box, "127.0.0.1", closed)
     try:

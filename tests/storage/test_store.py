@@ -343,6 +343,17 @@ async def test_a_flush_of_some_flushes_those(store: Store) -> None:
     assert [job.recipient_id for job in await store.claim(NOW, 10)] == [first]
 
 
+async def test_what_is_removed_quietly_is_told_to_nobody(store: Store, reader: Reader) -> None:
+    """A removal is a failure that the sender hears of, unless the operator says otherwise: a run of spam, say."""
+    _, (told, quiet) = await accept_due(store, "a@x.example", "b@x.example")
+    assert await store.remove([told], NOW) == 1
+    assert await store.remove([quiet], NOW, tell=False) == 1
+    rows = await reader.log(LogFilter(), limit=9)
+    assert {row.status for row in rows} == {Status.BOUNCED}
+    owed = await store.duties.due(FAR, 10)
+    assert [duty.recipient_id for group in owed for duty in group.duties] == [told]
+
+
 async def test_users_are_added_changed_and_removed(store: Store, reader: Reader) -> None:
     ann = User("ann", "$argon2id$1", ("ann@x.example", "@y.example"), NOW)
     assert await store.add_user(ann)
