@@ -3,6 +3,7 @@
 Rule: one object a server; a page gets everything through it, and keeps nothing of its own.
 """
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -50,6 +51,8 @@ class Desk:
     mailing: Mailing | None = None
     """What makes posted mail ready; None: no mail is taken here."""
     webhooks: WebhookSettings = WEBHOOKS
+    large: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(4))
+    """As many large bodies are in memory at once; others wait, unread."""
 
     @classmethod
     def made(

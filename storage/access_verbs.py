@@ -66,6 +66,7 @@ def _remove_user(transaction: Transaction, name: str) -> bool:
     run = transaction.connection.execute
     for table in ("session", "api_token", "webhook"):
         run(f"DELETE FROM {table} WHERE user=?", (name,))  # noqa: S608 - our own words
+    run("DELETE FROM webhook_retry WHERE webhook NOT IN (SELECT id FROM webhook)")
     return run("DELETE FROM user WHERE name=?", (name,)).rowcount == 1
 
 

@@ -84,7 +84,9 @@ class BroadcastRecord(Given):
 class BroadcastStory(BroadcastRecord):
     """A broadcast with what became of its recipients."""
 
-    statuses: dict[str, int]
+    statuses: Annotated[dict[str, int], Field(description="Of all mail of this name and owner, however it was sent.")]
+    opened: int
+    trackable: Annotated[int, Field(description="Taken with an image in it: of whom an open would be seen.")]
 
 
 class BroadcastRecords(Given):
@@ -146,11 +148,12 @@ async def show(asked: Asked, _query: None, _body: None) -> BroadcastStory:
 
 
 async def _story(asked: Asked, run: Run) -> BroadcastStory:
-    async with asked.desk.own_reader() as reader:  # it looks at all recipients
-        found = await reader.broadcasts.statuses(run)
-    return BroadcastStory.model_validate(
-        _values(run) | {"statuses": {str(status): count for status, count in found.items()}}
-    )
+    found = await asked.desk.reader.stats.broadcast(run.broadcast_id)
+    counted: dict[str, object] = {"statuses": {}, "opened": 0, "trackable": 0}
+    if found is not None:
+        statuses = {status.value: number for status, number in found.counts.by_status.items() if number}
+        counted = {"statuses": statuses, "opened": found.reading.opened, "trackable": found.reading.trackable}
+    return BroadcastStory.model_validate(_values(run) | counted)
 
 
 async def send(asked: Asked, _query: None, _body: None) -> BroadcastStory:

@@ -281,6 +281,7 @@ OPERATIONS: Final = (
         ImportRecord,
         media=("text/csv", "application/jsonl"),
         reads=True,
+        streams=True,
     ),
     Operation("GET", _ONE, "getContact", "Show a contact.", _READ, show, answer=ContactRecord),
     Operation(

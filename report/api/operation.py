@@ -4,7 +4,9 @@ Rules: programs come with a token, and never with a browser's session, so that n
 name. Nothing is read from a request but by a model. Bodies are bounded before they are read.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Final, TypeVar, get_origin
@@ -20,6 +22,8 @@ from storage.access import Scope
 BASE: Final = "/api/v1"
 JSON: Final = "application/json"
 MOST_BYTES: Final = 1 << 20
+_LARGE_BYTES: Final = 256 * 1024
+_READ_SECONDS: Final = 120
 
 M = TypeVar("M", bound=BaseModel)
 Answer = BaseModel | web.StreamResponse
@@ -46,6 +50,8 @@ class Operation:
     """Further types of bodies."""
     reads: bool = False
     """Whether it reads the body itself, by `read` and `parsed`, and gets None for one."""
+    streams: bool = False
+    """Whether what it reads does not stay in memory."""
     gives: str = JSON
     headers: Sequence[tuple[str, str]] = ()
     """Header fields that it reads, with what they are for."""
@@ -61,10 +67,17 @@ def route(operation: Operation) -> Route:
             detail = "The API takes API tokens: Authorization: Bearer tt_…; `telltale token add` makes one."
             raise ProblemError(HTTPStatus.UNAUTHORIZED, detail, headers={"WWW-Authenticate": "Bearer"})
         query = _query(asked, operation.query)
-        answer = await operation.call(asked, query, await _body(asked, operation))
+        async with asked.desk.large if _is_large(asked, operation) else nullcontext():
+            answer = await operation.call(asked, query, await _body(asked, operation))
         return answer if isinstance(answer, web.StreamResponse) else as_json(answer, operation.status)
 
     return Route(operation.method, BASE + operation.path, handler, operation.scope, tokens=True)
+
+
+def _is_large(asked: Asked, operation: Operation) -> bool:
+    """Whether a body may take much memory; what streams to disk does not."""
+    length = asked.request.content_length
+    return operation.reads and not operation.streams and (length is None or length > _LARGE_BYTES)
 
 
 def as_json(answer: BaseModel, status: HTTPStatus = HTTPStatus.OK) -> web.Response:
@@ -120,11 +133,15 @@ async def read(asked: Asked, most: int) -> bytes:
     if length is not None and length > most:
         raise _too_large(most)
     parts, size = [], 0
-    async for part in asked.request.content.iter_any():
-        size += len(part)
-        if size > most:
-            raise _too_large(most)
-        parts.append(part)
+    try:
+        async with asyncio.timeout(_READ_SECONDS):
+            async for part in asked.request.content.iter_any():
+                size += len(part)
+                if size > most:
+                    raise _too_large(most)
+                parts.append(part)
+    except TimeoutError:
+        raise ProblemError(HTTPStatus.REQUEST_TIMEOUT, f"The body took more than {_READ_SECONDS} seconds.") from None
     return b"".join(parts)
 
 

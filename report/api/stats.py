@@ -1,29 +1,65 @@
-"""Counts of the whole log."""
+"""What was counted, by status: in all of a time, and hour by hour.
 
-from http import HTTPStatus
-from typing import Final
+Rule: made of counters only, so that it costs the same however long the log is; senders are told of their own mail.
+"""
 
-from report.api.model import Given
+from datetime import datetime
+from typing import Annotated, Final, Literal
+
+from pydantic import Field
+
+from report.api.model import Given, Taken, time_of
 from report.api.operation import Operation
 from report.asked import Asked
-from report.problem import ProblemError
+from report.query import RANGES
 from storage.access import Scope
+from storage.stats_model import Counts
+from storage.status import Status
+
+_HOUR_MS: Final = 3_600_000
 
 
-class Stats(Given):
-    """How many recipients of the log are in each status."""
+class StatsQuery(Taken):
+    """Of what time."""
 
+    range: Annotated[Literal["24h", "7d", "30d"], Field(description="Recipients accepted in so long a time.")] = "24h"
+
+
+class Hour(Given):
+    """What became of the recipients that were accepted in an hour."""
+
+    hour: Annotated[datetime, Field(description="Its beginning.")]
     statuses: dict[str, int]
 
 
-async def stats(asked: Asked, _query: None, _body: None) -> Stats:
+class Stats(Given):
+    """How many recipients stand how."""
+
+    recipients: int
+    statuses: Annotated[dict[str, int], Field(description="How many of them are in each status now.")]
+    hours: Annotated[list[Hour], Field(description="The same hour by hour; hours without any are left out.")]
+
+
+async def stats(asked: Asked, given: StatsQuery, _body: None) -> Stats:
     """Return the counts."""
-    if asked.who.own is not None:
-        raise ProblemError(HTTPStatus.FORBIDDEN, "These are counts of everybody's mail; senders see their own only.")
-    counts = await asked.desk.reader.status_counts()
-    return Stats(statuses={status.value: number for status, number in counts.items()})
+    since_hour = (asked.desk.clock_ms() - RANGES[given.range] * 1000) // _HOUR_MS
+    hours = await asked.desk.reader.stats.hours(since_hour, asked.who.own)
+    total = Counts({})
+    for counts in hours.values():
+        total = total.plus(counts)
+    return Stats(
+        recipients=total.recipients,
+        statuses={status.value: total[status] for status in Status},
+        hours=[Hour(hour=time_of(hour * _HOUR_MS), statuses=_some(counts)) for hour, counts in hours.items()],
+    )
+
+
+def _some(counts: Counts) -> dict[str, int]:
+    return {status.value: number for status, number in counts.by_status.items() if number}
 
 
 OPERATIONS: Final = (
-    Operation("GET", "/stats", "getStats", "Count recipients by status.", Scope.LOG_READ, stats, answer=Stats),
+    Operation(
+        "GET", "/stats", "getStats", "Count recipients by status.", Scope.LOG_READ, stats, StatsQuery, answer=Stats
+    ),
 )
