@@ -41,5 +41,5 @@ _MODULES: Final = (
     account,
 )
 ROUTES: Final[tuple[Route, ...]] = tuple(route for module in _MODULES for route in module.ROUTES)
-for module in (overview, log, send, broadcasts, reading, addresses, contacts, blocked, users):
+for module in (overview, log, broadcasts, reading, addresses, contacts, blocked, users):
     NAV.extend(module.NAV)

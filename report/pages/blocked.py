@@ -3,6 +3,7 @@
 Rule: before an incident is undone, the very entries that would go are shown.
 """
 
+from collections.abc import AsyncIterator
 from http import HTTPStatus
 from typing import Final
 
@@ -12,11 +13,14 @@ from report.asked import Asked, NavItem, Route
 from report.fields import Form
 from report.forms import posted
 from report.html import page, see_other
+from report.pages.export import sent
 from report.problem import ProblemError
 from storage.access import Scope
 from storage.blocked_query import BlockedFilter
+from storage.contact_forms import BLOCKED_COLUMNS, blocked_line
 from storage.model import message_id_of, queue_id
 from storage.people import AUTOMATIC, Blocked, Source
+from storage.table import line
 from storage.typed import NotMeant, blockable, wrong_reason
 
 ROWS: Final = 50
@@ -35,16 +39,12 @@ async def _listed(
     asked: Asked, *, given: dict[str, str] | None = None, wrong: list[str] | None = None, said: str | None = None
 ) -> web.Response:
     query = asked.request.query
-    text, source = query.get("q", "").strip(), query.get("source", "")
-    category = query.get("category", "").strip()
-    sources = (Source(source),) if source in set(Source) else ()
-    before = message_id_of(query.get("before", ""))
-    wanted = BlockedFilter(text or None, sources, category or None)
+    wanted, before = _wanted(asked), message_id_of(query.get("before", ""))
     # What has no index of its own takes its time: others need not wait for it.
-    reader = asked.desk.words if any((text, sources, category)) else asked.desk.reader
+    reader = asked.desk.words if any((wanted.text, wanted.sources, wanted.category)) else asked.desk.reader
     found = await reader.blocked.page(wanted, limit=ROWS + 1, before_id=before)
     more = found[ROWS - 1].id if len(found) > ROWS else None
-    narrowed = {"q": text, "source": source, "category": category}
+    narrowed = {name: query.get(name, "").strip() for name in ("q", "source", "category")}
     facts = {
         **narrowed,
         "sources": list(Source),
@@ -57,6 +57,27 @@ async def _listed(
         "said": said or _said(query.get("done", "")),
     }
     return page(asked, "blocked.html", facts, status=HTTPStatus.UNPROCESSABLE_ENTITY if wrong else HTTPStatus.OK)
+
+
+def _wanted(asked: Asked) -> BlockedFilter:
+    text, source, category = (asked.request.query.get(name, "").strip() for name in ("q", "source", "category"))
+    return BlockedFilter(text or None, (Source(source),) if source in set(Source) else (), category or None)
+
+
+async def export(asked: Asked) -> web.StreamResponse:
+    """Send the entries that a search finds as a file that `telltale block import` reads."""
+    return await sent(asked, "blocked.csv", _lines(asked, _wanted(asked)))
+
+
+async def _lines(asked: Asked, wanted: BlockedFilter) -> AsyncIterator[str]:
+    async with asked.desk.own_reader() as reader:
+        lines = [line(BLOCKED_COLUMNS)]
+        async for entry in reader.blocked.stream(wanted):
+            lines.append(blocked_line(entry))
+            if len(lines) > ROWS:
+                yield "".join(lines)
+                lines = []
+        yield "".join(lines)
 
 
 def _said(done: str) -> str | None:
@@ -153,6 +174,7 @@ async def undo(asked: Asked) -> web.Response:
 NAV: Final = (NavItem("/blocked", "Blocked", Scope.BLOCKED_READ),)
 ROUTES: Final = (
     Route("GET", "/blocked", search, Scope.BLOCKED_READ),
+    Route("GET", "/blocked.csv", export, Scope.BLOCKED_READ, tokens=True),
     Route("POST", "/blocked/add", add, Scope.BLOCKED_WRITE),
     Route("POST", "/blocked/remove", remove, Scope.BLOCKED_WRITE),
     Route("GET", "/blocked/undo", preview, Scope.BLOCKED_WRITE),

@@ -4,6 +4,7 @@ Rule: what a form says is read as a whole first; where something of it cannot be
 shown again with what is wrong.
 """
 
+from collections.abc import AsyncIterator
 from http import HTTPStatus
 from typing import Final
 
@@ -13,6 +14,7 @@ from report.asked import Asked, NavItem, Route
 from report.fields import Form
 from report.forms import posted
 from report.html import page, see_other
+from report.pages.export import sent
 from report.problem import ProblemError
 from storage.access import Scope
 from storage.address import Fault
@@ -23,6 +25,7 @@ from storage.model import message_id_of, queue_id
 from storage.people import ALL_TYPES, Contact, Stored, Unsubscription
 
 ROWS: Final = 50
+_AT_ONCE: Final = 500
 LETTERS: Final = 3
 """A beginning has so many at least."""
 _DONE: Final = {
@@ -87,25 +90,19 @@ async def export(asked: Asked) -> web.StreamResponse:
     """Send contacts as a file that an import reads."""
     query = asked.request.query
     wanted = ContactFilter(_sought(query.get("q", "").strip()) or None, query.get("list") or None)
-    answer = web.StreamResponse(
-        headers={
-            "Content-Type": "text/csv; charset=utf-8",
-            "Content-Disposition": 'attachment; filename="contacts.csv"',
-        }
-    )
-    await answer.prepare(asked.request)
+    return await sent(asked, "contacts.csv", _lines(asked, wanted))
+
+
+async def _lines(asked: Asked, wanted: ContactFilter) -> AsyncIterator[str]:
     async with asked.desk.own_reader() as reader:
         addresses, names = await reader.contacts.width()
-        await answer.write(contact_header(addresses, names).encode())
-        lines: list[str] = []
+        lines = [contact_header(addresses, names)]
         async for one in reader.contacts.stream(wanted):
             lines.append(contact_line(one, addresses, names))
-            if len(lines) == ROWS:
-                await answer.write("".join(lines).encode())
+            if len(lines) > _AT_ONCE:
+                yield "".join(lines)
                 lines = []
-        await answer.write("".join(lines).encode())
-    await answer.write_eof()
-    return answer
+        yield "".join(lines)
 
 
 async def show(asked: Asked) -> web.Response:

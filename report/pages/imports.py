@@ -98,4 +98,3 @@ ROUTES: Final = (
     Route("POST", "/contacts/import", take, Scope.CONTACTS_WRITE),
     Route("GET", "/contacts/import/{folder}.csv", left_out, Scope.CONTACTS_WRITE),
 )
-NAV: Final = ()

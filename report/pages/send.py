@@ -12,7 +12,7 @@ from typing import Final
 
 from aiohttp import web
 
-from report.asked import Asked, NavItem, Route
+from report.asked import Asked, Route
 from report.drafts import Draft
 from report.fields import MAX_CHARS, Form
 from report.forms import posted
@@ -249,7 +249,6 @@ def _per_hour(form: Form) -> int | None:
     return per_hour
 
 
-NAV: Final = (NavItem("/broadcasts/new", "Send", Scope.SEND),)
 ROUTES: Final = (
     Route("GET", "/broadcasts/new", show, Scope.SEND),
     Route("POST", "/broadcasts/new", prepare, Scope.SEND),

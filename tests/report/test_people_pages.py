@@ -139,6 +139,8 @@ async def test_addresses_are_blocked_told_of_and_taken_off(root: Browser, reader
     await root.get("/blocked/of/ann@example.test")
     assert "asked for it" in root.text
     assert "by root" in root.text
+    assert (await root.get("/blocked.csv?q=ann")).splitlines()[1].startswith("ann@example.test,manual,,asked for it,")
+    await root.get("/blocked")
     await root.submit("/blocked/remove", address="ann@example.test")
     assert [entry.address for entry in await reader.blocked.find("ann@evil.test", START)] == ["@evil.test"]
     assert await reader.blocked.find("ann@example.test", START) == []
