@@ -14,7 +14,8 @@ from storage.people import ALL_TYPES, NewAddress, NewContact
 from storage.settings import parse_seconds
 from storage.typed import wrong_list
 
-MAX_CHARS: Final = 300
+MAX_CHARS: Final = 1000
+MAX_FIELD_CHARS: Final = 10_000
 _PLACE: Final = re.compile(r"address(\d{1,4})")
 _FIELD: Final = "field:"
 
@@ -32,6 +33,14 @@ class Form:
         value = self.fields.get(name, "").strip()
         if len(value) > MAX_CHARS or not value.isprintable():
             self.wrong.append(f"{called}: expected one line of at most {MAX_CHARS} printable characters.")
+            return ""
+        return value
+
+    def lines(self, name: str, called: str) -> str:
+        """Return some lines of text: a contact's field may have more than one."""
+        value = self.fields.get(name, "").replace("\r\n", "\n").strip()
+        if len(value) > MAX_FIELD_CHARS or not all(char.isprintable() or char in "\n\t" for char in value):
+            self.wrong.append(f"{called}: expected at most {MAX_FIELD_CHARS} printable characters.")
             return ""
         return value
 
@@ -97,7 +106,7 @@ class Form:
 
     def _own_fields(self) -> dict[str, str]:
         names = [name.removeprefix(_FIELD) for name in self.fields if name.startswith(_FIELD)]
-        own = {name: self.text(_FIELD + name, name) for name in names}
+        own = {name: self.lines(_FIELD + name, name) for name in names}
         new = self.text("new_field", "Field")
         if new:
             own[new] = self.text("new_value", new)

@@ -154,7 +154,7 @@ async def add(asked: Asked) -> web.Response:
     if not form.wrong:
         (answer,) = await asked.desk.store.contacts.put([new], asked.desk.clock_ms())
         if isinstance(answer, Stored):
-            (made,) = await reader.find(new.addresses[0].address)
+            made = (await reader.find(new.addresses[0].address))[0]
             return see_other(asked, f"/contacts/{queue_id(made.id)}?done=added")
         form.wrong.append(f"{answer}.")
     facts = {"given": fields, "wrong": form.wrong}

@@ -19,3 +19,6 @@ document.addEventListener("keydown", (event) => {
 
 const lively = document.querySelector("main [data-live]");
 if (lively) import("./live.js").then(({ follow }) => follow(lively));
+
+// On a telephone the navigation is wider than the page: show where one is.
+document.querySelector(".bar nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });

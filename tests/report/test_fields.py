@@ -4,7 +4,7 @@ from datetime import UTC
 
 import pytest
 
-from report.fields import MAX_CHARS, Form
+from report.fields import MAX_CHARS, MAX_FIELD_CHARS, Form
 from storage.people import NewAddress, NewContact
 
 
@@ -49,6 +49,8 @@ def test_a_key_that_is_there_stays() -> None:
         ({"address1": "a@b.test", "lists": "a;b"}, "cannot be the name of a list"),
         ({"address1": "a@b.test", "field:a\nb": "x"}, "Field: "),
         ({"address1": "a@b.test", "field:": "x"}, "Field: "),
+        ({"address1": "a@b.test", "field:city": "a\x00b"}, "city: "),
+        ({"address1": "a@b.test", "field:city": "x" * (MAX_FIELD_CHARS + 1)}, "city: "),
     ],
 )
 def test_what_cannot_be_meant_is_told(fields: dict[str, str], told: str) -> None:

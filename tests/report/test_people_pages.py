@@ -8,6 +8,7 @@ import pytest
 from report.server import ReportServer
 from storage.access import Role
 from storage.contact_reader import ContactFilter
+from storage.model import queue_id
 from storage.people import Blocked, NewAddress, NewContact, Source
 from storage.reader import Reader
 from tests.report.browsing import PASSWORD, Browser, add_user, browsing, served
@@ -115,6 +116,21 @@ async def test_an_address_of_another_contact_is_never_taken(root: Browser, mail:
     await root.get("/contacts/new")
     await root.submit("/contacts/new", address1="ann@example.test")
     assert "already" in root.text
+
+
+async def test_what_was_imported_is_kept_by_a_form_that_changes_something_else(
+    root: Browser, mail: Mail, reader: Reader
+) -> None:
+    """A field may have several lines, and browsers end them by CRLF."""
+    long = "first line\nsecond line " + "x" * 2000
+    await mail.store.contacts.put([NewContact((NewAddress("kay@x.test"),), "k1", "", {"note": long})], START)
+    (one,) = await reader.contacts.find("k1")
+    link = f"/contacts/{queue_id(one.id)}"
+    await root.get(link)
+    assert long in root.text
+    await root.submit(link, name="Kay", address1="kay@x.test", **{"field:note": long.replace("\n", "\r\n")})
+    (after,) = await reader.contacts.find("k1")
+    assert (after.name, after.fields, after.key) == ("Kay", {"note": long}, "k1")
 
 
 async def test_pages_of_contacts_follow_each_other(root: Browser, mail: Mail) -> None:
