@@ -4,6 +4,7 @@ Rules: pure. Every value was validated before, so that none holds a line end; wh
 texts and display names, and stays UTF-8 in addresses (RFC 6532). Texts are quoted-printable.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from email.charset import QP, Charset
@@ -19,6 +20,7 @@ _POLICY: Final = compat32.clone(linesep="\r\n", max_line_length=None)
 _UTF8: Final = Charset("utf-8")
 _UTF8.body_encoding = QP
 _LINE_CHARS: Final = 900
+_LINE_END: Final = re.compile("\r\n?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,7 @@ def compose(letter: Letter) -> bytes:
     """Return the message, without Date and Message-ID where `fields` has none: whoever accepts it adds them."""
     lines = [_field(name, ",\r\n ".join(map(str, some))) for name, some in letter.mailboxes if some]
     lines += [_field(name, _encoded(value)) for name, value in letter.fields]
+    lines.append(_field("MIME-Version", "1.0"))
     return "".join(lines).encode() + _body(letter).as_bytes(policy=_POLICY)
 
 
@@ -99,7 +102,8 @@ def _texts(letter: Letter, inline: Sequence[File]) -> MIMEBase:
 
 
 def _text(text: str, subtype: str) -> MIMEText:
-    part = MIMEText("\n".join(text.splitlines()) + "\n", subtype, _UTF8)  # type: ignore[arg-type]  # takes a Charset
+    lines = _LINE_END.sub("\n", text).rstrip("\n") + "\n"
+    part = MIMEText(lines, subtype, _UTF8)  # type: ignore[arg-type]  # takes a Charset
     del part["MIME-Version"]
     return part
 

@@ -11,6 +11,7 @@ from binascii import Error
 from hashlib import sha256
 from http import HTTPStatus
 from typing import Annotated, Any, Final
+from urllib.parse import quote
 
 from aiohttp import web
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
@@ -37,6 +38,7 @@ _OURS: Final = re.compile(
     r"(?i)content-.*|from|to|cc|bcc|subject|reply-to|sender|mime-version|received|return-path|dkim-signature"
     r"|x-broadcast.*|x-track-opens"
 )
+_MOST_QUOTED: Final = 800
 _AROUND: Final = 64 * 1024
 
 
@@ -68,11 +70,18 @@ def _base64(text: str) -> str:
     return text
 
 
+def _file_name(name: str) -> str:
+    # RFC 2231 writes it in one piece, and a line has 998 octets at most.
+    if len(quote(name)) > _MOST_QUOTED:
+        raise ValueError("expected a shorter name")
+    return name
+
+
 def _type(text: str) -> str:
     return parse_type(text)
 
 
-MailboxText = Annotated[str, StringConstraints(min_length=3, max_length=998), AfterValidator(_checked_mailbox)]
+MailboxText = Annotated[str, StringConstraints(min_length=3, max_length=600), AfterValidator(_checked_mailbox)]
 FieldName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9-]{0,75}$"), AfterValidator(_field_name)]
 Mailboxes = Annotated[tuple[MailboxText, ...], Field(max_length=100_000)]
 
@@ -80,7 +89,7 @@ Mailboxes = Annotated[tuple[MailboxText, ...], Field(max_length=100_000)]
 class Attachment(Taken):
     """A file that goes with the message."""
 
-    name: Annotated[Line, Field(max_length=200)]
+    name: Annotated[Line, Field(max_length=200), AfterValidator(_file_name)]
     type: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.+-]{0,60}/[a-z0-9][a-z0-9.+-]{0,60}$")] = (
         "application/octet-stream"
     )
