@@ -15,6 +15,7 @@ from storage.model import message_id_of
 from storage.people import Blocked, Source
 from storage.status import Event
 from tests.report.asking import Program, add_token, program, serving
+from tests.report.browsing import add_user, browsing
 from tests.report.mailing import START, Mail
 
 LETTER = {"from": "Ann <ann@sender.test>", "to": ["bob@example.test"], "subject": "Hello", "text": "Hi, Bob"}
@@ -312,3 +313,49 @@ async def test_the_document_and_the_page_are_for_everybody(prog: Program) -> Non
     async with prog.session.get(f"{prog.base}/api/v1/docs", headers={"Accept": "text/html"}) as answer:
         assert answer.status == 200
         assert "/api/v1/messages" in await answer.text()
+
+
+async def test_a_browsers_session_opens_no_operation(server: ReportServer, mail: Mail) -> None:
+    """No page elsewhere can ask in the name of who is logged in."""
+    await add_user(mail.store, "root")
+    async with browsing(server) as browser:
+        await browser.log_in("root")
+        async with browser.session.get(f"{browser.base}/api/v1/log") as answer:
+            assert answer.status == 401
+        async with browser.session.post(f"{browser.base}/api/v1/messages", json=LETTER) as answer:
+            assert answer.status == 401
+
+
+async def test_followers_are_bounded(prog: Program) -> None:
+    after = (await prog.get("/events"))[1]["next"]
+    answers = await asyncio.gather(*[prog.get("/events", after=after, wait=1) for _ in range(14)])
+    assert [status for status, _ in answers].count(200) == 12
+    assert [status for status, _ in answers].count(503) == 2
+
+
+@pytest.mark.parametrize("key", ["", "a b", "x" * 256, "é"])
+async def test_what_is_no_key(prog: Program, key: str) -> None:
+    status, _ = await prog.ask("POST", "/messages", json=LETTER, headers={"Idempotency-Key": key})
+    assert status == 400
+
+
+async def test_large_messages_are_once_too(prog: Program, mail: Mail) -> None:
+    """Also where their content is in a file, and none of those stays behind."""
+    body = LETTER | {"html": "<p>" + "x" * 150_000}
+    _, first = await prog.post("/messages", body, "large")
+    assert (await prog.post("/messages", body, "large"))[1] == first
+    assert len((await prog.get("/log"))[1]["recipients"]) == 1
+
+
+async def test_a_server_without_mail_takes_none(prog: Program, server: ReportServer) -> None:
+    assert server._desk
+    server._desk.mailing = None
+    assert (await prog.post("/messages", LETTER))[0] == 503
+
+
+async def test_envelopes_are_for_raw_messages_and_needed_there(prog: Program) -> None:
+    status, problem = await prog.ask("POST", "/messages", json=LETTER, params={"mail_from": "a@b.test"})
+    assert (status, "raw messages" in problem["detail"]) == (400, True)
+    ask = {"params": {"mail_from": "", "rcpt_to": "bob"}, "headers": {"Content-Type": "message/rfc822"}}
+    status, problem = await prog.ask("POST", "/messages", data=b"Subject: x\n\n", **ask)
+    assert (status, problem["enhanced_status"]) == (422, "5.1.3")
