@@ -16,7 +16,7 @@ from storage.model import LogFilter, LogRow, TimelineEntry, TimelineKind
 from storage.status import Event, Status
 
 MOST_EVENTS: Final = 500
-_TRANSACTIONS: Final = 200
+_TRANSACTIONS: Final = 64
 _PAIRS: Final = "json_each(?) p CROSS JOIN {0} f ON f.recipient_id = json_extract(p.value, '$[0]')"
 _ON_ID: Final = " AND f.id = json_extract(p.value, '$[1]')"
 _ATTEMPTS: Final = f"SELECT f.recipient_id, NULL, {timeline.ATTEMPT} FROM {_PAIRS.format('attempt')}{_ON_ID}"

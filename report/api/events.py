@@ -23,7 +23,7 @@ from storage.model import LogFilter, queue_id
 MOST_WAIT_SECONDS: Final = 30
 _LOOK_SECONDS: Final = 5.0
 # Pages that one answer looks through for events that somebody may see.
-_MOST_PAGES: Final = 20
+_MOST_PAGES: Final = 5
 
 
 class EventRecipient(Given):

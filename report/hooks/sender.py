@@ -140,11 +140,12 @@ class Sender:
         resting = self._clock() < course.rest_until
         page = FeedPage((), hook.place, more=False)
         if not resting:
-            page = await self._reader.feed.page(hook.place, wanted, _AT_ONCE)
+            page = await self._reader.feed.page(hook.place, wanted)
         fresh = [event for event in page.events if not hook.types or event.type in hook.types]
-        if course.failures and len(fresh) > 1:
-            # One is enough to see whether it takes anything again.
-            page, fresh = FeedPage(page.events, fresh[1].place, more=True), fresh[:1]
+        # One is enough to see whether it takes anything again.
+        most = 1 if course.failures else _AT_ONCE
+        if len(fresh) > most:
+            page, fresh = FeedPage(page.events, fresh[most].place, more=True), fresh[:most]
         tried = [(known[one.place], one.tries) for one in retries if one.place in known]
         tried += [(event, 0) for event in fresh]
         answers = await asyncio.gather(*[self._call(hook, course, event) for event, _ in tried])
