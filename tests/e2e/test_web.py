@@ -128,7 +128,17 @@ def test_no_page_has_serious_findings_of_axe(telltale: Telltale, chromium: "Brow
                 viewport={"width": width, "height": height}, color_scheme=scheme, storage_state=state, bypass_csp=True
             )
             page = context.new_page()
-            for path in ("/log", "/log?status=failed&sender=x", story or "", "/account", "/nothing"):
+            for path in (
+                "/",
+                "/log",
+                "/log?status=failed&sender=x",
+                "/broadcasts",
+                "/reading",
+                "/addresses",
+                story or "",
+                "/account",
+                "/nothing",
+            ):
                 page.goto(base(telltale) + path)
                 page.evaluate(axe)
                 answer = page.evaluate("axe.run(document)")

@@ -60,6 +60,24 @@ def block(page: "Page", address: str) -> None:
     page.get_by_text("1 blocked.").wait_for()
 
 
+def check_numbers(page: "Page", axe: str) -> None:
+    """Look for serious findings of axe on pages that have something to tell, in light and dark."""
+    root, paths = page.url.partition("/broadcasts")[0], (page.url, "/", "/reading", "/addresses", "/broadcasts")
+    found = []
+    for scheme in ("light", "dark"):
+        context = page.context.browser.new_context(  # type: ignore[union-attr]  # it has one
+            color_scheme=scheme, storage_state=page.context.storage_state(), bypass_csp=True
+        )
+        other = context.new_page()
+        for path in paths:
+            other.goto(path if path.startswith("http") else root + path)
+            other.evaluate(axe)
+            violations = other.evaluate("axe.run(document)")["violations"]
+            found += [(scheme, path, one["id"]) for one in violations if one["impact"] in {"serious", "critical"}]
+        context.close()
+    assert found == []
+
+
 def write(page: "Page", telltale: Telltale) -> None:
     """Fill the form in and go on to the check."""
     page.goto(f"{base(telltale)}/broadcasts/new")
@@ -73,7 +91,7 @@ def write(page: "Page", telltale: Telltale) -> None:
 
 
 def test_a_broadcast_goes_from_its_form_to_opened_before_the_sender_s_eyes(
-    telltale: Telltale, mailbox: tuple[keeper.Keeper, int], chromium: "Browser"
+    telltale: Telltale, mailbox: tuple[keeper.Keeper, int], chromium: "Browser", axe: str
 ) -> None:
     """Log in, import, block, write, check, send; see it go out and be opened without loading the page anew."""
     page, broken = visit(chromium, telltale)
@@ -90,6 +108,11 @@ def test_a_broadcast_goes_from_its_form_to_opened_before_the_sender_s_eyes(
 
     page.get_by_role("button", name="Send to 2 recipients").click()
     page.get_by_role("heading", name="November").wait_for()
+    numbers = chromium.new_context(storage_state=page.context.storage_state()).new_page()
+    numbers.set_default_timeout(SECONDS)
+    numbers.goto(page.url)
+    numbers.wait_for_selector("html[data-live=on]")
+    numbers.evaluate("window.same = true")
     page.goto(f"{base(telltale)}/log?broadcast=November")
     page.wait_for_selector("html[data-live=on]")
     page.get_by_role("button", name="Follow").click()
@@ -107,6 +130,11 @@ def test_a_broadcast_goes_from_its_form_to_opened_before_the_sender_s_eyes(
     assert reading.goto(image_of(wait_for("the copy", arrived).content)).status == 200  # type: ignore[union-attr]
     row.get_by_text("Opened", exact=True).wait_for()
     assert page.evaluate("window.same") is True
+    numbers.bring_to_front()
+    numbers.locator(".tile", has_text="Open rate").get_by_text("1 of 2").wait_for()
+    numbers.get_by_text("Time from delivery to the first open", exact=True).wait_for()
+    assert numbers.evaluate("window.same") is True
+    check_numbers(numbers, axe)
     # The browser says that the mail's own script did not run, since its frame is sandboxed.
     assert [said for said in broken if "frame is sandboxed" not in said] == []
 

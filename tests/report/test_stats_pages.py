@@ -82,7 +82,7 @@ def tiles(html: str) -> dict[str, str]:
 
 
 def rows(html: str, heading: str) -> list[list[str]]:
-    table = html[html.index(f'id="{heading}"') :].partition("<tbody>")[2].partition("</tbody>")[0]
+    table = html[html.index(f'id="{heading}"') :].partition("<tbody")[2].partition("</tbody>")[0]
     lines = re.findall(r"<tr.*?>(.*?)</tr>", table, re.DOTALL)
     cells = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", line, re.DOTALL) for line in lines]
     return [[unescape(re.sub("<[^>]*>", "", cell)).strip() for cell in line if "<svg" not in cell] for line in cells]
