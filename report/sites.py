@@ -54,10 +54,13 @@ class SitesNow:
     """Whether there are more than were counted."""
 
 
-async def sites_now(state_dir: Path, reader: Reader, most: int = COUNTED_AT_MOST) -> SitesNow:
-    """Look at the files of living workers, and count what waits, up to `most`. Raises PermissionError."""
+async def sites_now(state_dir: Path, reader: Reader, most: int | None = None) -> SitesNow:
+    """Look at the files of living workers, and count what waits, `most` (COUNTED_AT_MOST) at most.
+
+    Raises PermissionError.
+    """
     told = await asyncio.to_thread(sites.read, state_dir)
-    waiting, more = await reader.waiting(most)
+    waiting, more = await reader.waiting(COUNTED_AT_MOST if most is None else most)
     rows = merged(told, waiting)
     named = {domain for row in rows for domain in row.state.domains}
     elsewhere = sum(number for domain, number in waiting.items() if domain not in named)
