@@ -152,7 +152,7 @@ class StatsReader:
             where, values = ["user = ?"], [clean(user)]
         if after is not None:
             where.append("(at_ms, user, address) < (?, ?, ?)")
-            values += [after.at_ms, after.user, after.address]
+            values += [after.at_ms, clean(after.user), clean(after.address)]
         sql = (
             f"SELECT {_INVALID_COLUMNS} FROM invalid_address WHERE {' AND '.join(where)}"
             " ORDER BY at_ms DESC, user DESC, address DESC LIMIT ?"

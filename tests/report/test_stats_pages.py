@@ -314,7 +314,13 @@ async def test_hostile_names_are_text(mail: Mail, root: Browser) -> None:
     html = await root.get(next(link for link in root.links() if re.fullmatch(r"/broadcasts/\w{13}", link)))
     assert root.status == 200
     assert "<script>alert" not in html
-    for path in ("/addresses?at=zz&of=<&after=%00", "/broadcasts?before=<>", "/reading?range=<", "/?range=%00"):
+    for path in (
+        "/addresses?at=zz&of=<&after=%00",
+        "/addresses?at=0000000000001&of=%ed%a0%80&after=%ff%00&q=%ff",
+        "/broadcasts?before=<>",
+        "/reading?range=<",
+        "/?range=%00",
+    ):
         await root.get(path)
         assert root.status == 200
 
