@@ -104,7 +104,7 @@ class Wire:
                 return Answer(answer.status, f"{answer.status} {_line(said)}".strip())
         except TimeoutError:
             return Answer(0, "no answer in time")
-        except (aiohttp.ClientError, OSError, ValueError) as error:
+        except (aiohttp.ClientError, OSError, ValueError, RuntimeError) as error:  # the last: it was closed meanwhile
             return Answer(0, _line(str(error) or type(error).__name__))
 
     async def close(self) -> None:
