@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from datetime import datetime, tzinfo
 from typing import Final
 
+from report.words import LAST_MS
 from storage.address import Fault
 from storage.contact_rows import parsed, types_of
 from storage.people import ALL_TYPES, NewAddress, NewContact
@@ -16,7 +17,9 @@ from storage.typed import wrong_list
 
 MAX_CHARS: Final = 1000
 MAX_FIELD_CHARS: Final = 10_000
-_PLACE: Final = re.compile(r"address(\d{1,4})")
+# A thousand years: what ends then can still be shown.
+_MOST_SECONDS: Final = 1000 * 365 * 86_400
+_PLACE: Final = re.compile(r"address([0-9]{1,4})")
 _FIELD: Final = "field:"
 
 
@@ -51,10 +54,13 @@ class Form:
             return None
         try:
             at = datetime.fromisoformat(value)
-            return int((at if at.tzinfo else at.replace(tzinfo=zone)).timestamp() * 1000)
+            at_ms = int((at if at.tzinfo else at.replace(tzinfo=zone)).timestamp() * 1000)
         except (ValueError, OverflowError, OSError):
+            at_ms = LAST_MS
+        if at_ms >= LAST_MS:
             self.wrong.append(f'{called}: "{value[:40]}" is no point in time such as 2026-11-23T14:05.')
             return None
+        return at_ms
 
     def span_ms(self, name: str, called: str) -> int | None:
         """Return a length of time, such as "30d", in milliseconds; None where there is none."""
@@ -65,7 +71,7 @@ class Form:
             seconds = parse_seconds(int(value) if value.isdecimal() else value)
         except ValueError:
             seconds = 0
-        if not 0 < seconds < 1 << 40:
+        if not 0 < seconds <= _MOST_SECONDS:
             self.wrong.append(f'{called}: "{value[:40]}" is no length of time such as 12h or 30d.')
             return None
         return seconds * 1000

@@ -8,7 +8,7 @@ import hmac
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from aiohttp import hdrs
 
@@ -30,7 +30,9 @@ async def posted(asked: Asked) -> Mapping[str, str]:
     check_site(asked)
     if asked.request.content_type != "application/x-www-form-urlencoded":
         raise ProblemError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Expected a form of this server.")
-    fields = {name: value for name, value in (await asked.request.post()).items() if isinstance(value, str)}
+    # Pages of ours are UTF-8, and so are their forms: a codec that a stranger names may cost much, or not be there.
+    text = (await asked.request.read()).decode("utf-8", "replace")
+    fields = dict(parse_qsl(text, keep_blank_values=True, errors="replace"))
     check_token(asked, fields.pop(FIELD, ""))
     return fields
 
@@ -50,9 +52,16 @@ def check_site(asked: Asked) -> None:
     if site is not None:
         foreign = site.lower() not in _OUR_OWN
     else:
-        foreign = origin is not None and urlsplit(origin).netloc.lower() not in _our_names(asked)
+        foreign = origin is not None and _netloc(origin) not in _our_names(asked)
     if foreign:
         raise ProblemError(HTTPStatus.FORBIDDEN, "A form of another site changes nothing here.")
+
+
+def _netloc(origin: str) -> str | None:
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return None
 
 
 def _our_names(asked: Asked) -> set[str]:

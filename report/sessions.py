@@ -32,7 +32,7 @@ def cookie_name(asked: Asked) -> str:
 def key_of(asked: Asked) -> str:
     """Return the secret in the browser's cookie; "" where there is none that could be ours."""
     key = asked.request.cookies.get(cookie_name(asked), "")
-    return key if len(key) <= _MOST_COOKIE_CHARS else ""
+    return key if len(key) <= _MOST_COOKIE_CHARS and key.isascii() else ""
 
 
 async def visitor_of(asked: Asked, *, noted: bool = True) -> Visitor | None:

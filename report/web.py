@@ -110,7 +110,10 @@ class Site:
 
     @web.middleware
     async def _own_names(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
-        name = (request.url.host or "").lower()
+        try:
+            name = (request.url.host or "").lower()
+        except ValueError:  # a Host that is none
+            name = ""
         own = ("localhost", self._desk.hostname.lower(), self._desk.base.hostname)
         if name in own or _is_address(name):
             return await handler(request)

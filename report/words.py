@@ -6,6 +6,8 @@ Rule: pure; the time zone and the present are arguments.
 from datetime import UTC, datetime, tzinfo
 from typing import Final
 
+LAST_MS: Final = int(datetime(9000, 1, 1, tzinfo=UTC).timestamp()) * 1000
+"""No time that people give is this late or later: in every zone, it has to have a year that can be written."""
 _UNITS: Final = (("d", 86_400), ("h", 3600), ("min", 60))
 _KIB: Final = 1024
 

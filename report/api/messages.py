@@ -32,7 +32,8 @@ RFC822: Final = "message/rfc822"
 _MOST_FIELDS: Final = 100
 _MOST_FILES: Final = 100
 _KEY: Final = re.compile(r"[!-~]{1,255}")
-_NAMED: Final = re.compile(r"\s*(?:\"((?:[^\"\\]|\\.)*)\"|([^\"<>]*))\s*<([^<>]+)>\s*")
+# Read in one way only, whatever it is given: no two neighbours match the same character.
+_NAMED: Final = re.compile(r"(?:\"((?:[^\"\\]|\\.)*+)\"\s*+|([^\"<>]*+))<([^<>]+)>")
 # What the message's own structure, its other fields, or whoever accepts it says.
 _OURS: Final = re.compile(
     r"(?i)content-.*|from|to|cc|bcc|subject|reply-to|sender|mime-version|received|return-path|dkim-signature"
@@ -43,7 +44,7 @@ _AROUND: Final = 64 * 1024
 
 
 def _mailbox(text: str) -> Mailbox:
-    found = _NAMED.fullmatch(text)
+    found = _NAMED.fullmatch(text.strip())
     name, address = (found[1] or found[2] or "", found[3]) if found else ("", text)
     parsed = parse_mailbox(address.strip(), utf8=True) if text.isprintable() else None
     if not isinstance(parsed, Address) or not parsed.domain:

@@ -8,6 +8,8 @@ from typing import Annotated, Final
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
+from report.words import LAST_MS
+
 CODE: Final = r"^[0-9A-Za-z]{1,20}$"
 
 
@@ -59,6 +61,8 @@ Limit = Annotated[int, Field(ge=1, le=200, description="How many at most.")]
 def _zoned(at: datetime) -> datetime:
     if at.tzinfo is None:
         raise ValueError('expected a time with its zone, such as "2026-11-23T14:05:00Z"')
+    if at.timestamp() * 1000 >= LAST_MS:
+        raise ValueError("expected a time before the year 9000")
     return at
 
 

@@ -7,6 +7,7 @@ happened.
 
 import asyncio
 import json
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -77,11 +78,15 @@ def _serial(asked: Asked) -> int:
 
 async def _follow(asked: Asked, answer: web.StreamResponse, view: _View, serial: int) -> None:
     await _write(answer, "retry: 2000\n\n")
+    looked = time.monotonic()
     while not asked.desk.hub.closed:
         changes = await _awaited(asked, serial)
-        if changes is None:
-            if asked.request.transport is None or await sessions.visitor_of(asked, noted=False) is None:
+        # However much happens: who may see less than before, or nothing any more, is not told further.
+        if changes is None or time.monotonic() - looked >= _BEATS * _LOOK_SECONDS:
+            if asked.request.transport is None or not await _is_the_same(asked):
                 return
+            looked = time.monotonic()
+        if changes is None:
             await _write(answer, ": still here\n\n")
             continue
         serial = changes.serial
@@ -95,6 +100,11 @@ async def _follow(asked: Asked, answer: web.StreamResponse, view: _View, serial:
             await _write(answer, f"id: {serial}\nevent: anew\ndata: {{}}\n\n")
         elif told := await _told(asked, view, changes):
             await _write(answer, f"id: {serial}\nevent: change\ndata: {json.dumps(told)}\n\n")
+
+
+async def _is_the_same(asked: Asked) -> bool:
+    now = await sessions.visitor_of(asked, noted=False)
+    return now is not None and (now.user, now.role) == (asked.who.user, asked.who.role)
 
 
 async def _awaited(asked: Asked, serial: int) -> Changes | None:

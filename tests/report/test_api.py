@@ -39,6 +39,26 @@ async def stored(mail: Mail, code: str) -> EmailMessage:
     return message_from_bytes(content, policy=policy.default)  # type: ignore[return-value]
 
 
+async def test_an_address_is_read_in_no_time_whatever_it_is(prog: Program) -> None:
+    """Blanks, quotes and backslashes could be read in very many ways, and everybody waits for who reads."""
+    hostile = [" " * 998, '"' + "\\" * 996, " " * 400 + "a" + " " * 400, '"a" ' + " " * 900, "<" * 900]
+    async with asyncio.timeout(2):
+        status, answer = await prog.post("/messages", LETTER | {"to": hostile * 20})
+    assert (status, answer["errors"][0]["pointer"]) == (422, "/to/0")
+    for text in ('  "Bob \\"B\\" X"   <bob@example.test> ', "Bob   <bob@example.test>", "<bob@example.test>"):
+        assert (await prog.post("/messages", LETTER | {"to": [text]}))[0] == 202
+
+
+async def test_a_time_that_no_page_can_show_is_refused(prog: Program) -> None:
+    """Somebody's broadcast, or an entry, that ends in the year 10000 would be on nobody's page: nor all others."""
+    late = "9999-12-31T23:59:59-23:59"
+    status, answer = await prog.post("/blocked", {"addresses": ["x@example.test"], "until": late})
+    assert (status, answer["errors"][0]["pointer"]) == (422, "/until")
+    news = {"name": "May", "from": "ann@sender.test", "subject": "Hi", "html": "<p>Hi"}
+    status, answer = await prog.post("/broadcasts", news | {"recipients": [{"address": "b@x.test"}], "start": late})
+    assert (status, answer["errors"][0]["pointer"]) == (422, "/start")
+
+
 async def test_a_message_in_json_is_stored_as_submission_stores_it(prog: Program, mail: Mail) -> None:
     body = LETTER | {
         "to": ["Bob <bob@example.test>", "bob@example.test"],

@@ -61,7 +61,14 @@ def test_what_cannot_be_meant_is_told(fields: dict[str, str], told: str) -> None
 
 @pytest.mark.parametrize(
     ("text", "at_ms"),
-    [("", None), ("1970-01-01T00:01", 60_000), ("1970-01-01T01:01+01:00", 60_000), ("9999-99", None), ("x", None)],
+    [
+        ("", None),
+        ("1970-01-01T00:01", 60_000),
+        ("1970-01-01T01:01+01:00", 60_000),
+        ("9999-99", None),
+        ("9999-12-31T23:59-23:59", None),
+        ("x", None),
+    ],
 )
 def test_times_are_those_of_browsers(text: str, at_ms: int | None) -> None:
     form = Form({"at": text})
@@ -70,7 +77,25 @@ def test_times_are_those_of_browsers(text: str, at_ms: int | None) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "span"), [("", None), ("90", 90_000), ("30d", 30 * 86_400_000), ("0", None), ("x", None), ("9" * 40, None)]
+    ("text", "span"),
+    [
+        ("", None),
+        ("90", 90_000),
+        ("30d", 30 * 86_400_000),
+        ("0", None),
+        ("x", None),
+        ("9" * 40, None),
+        ("10000000d", None),
+    ],
+    [
+        ("", None),
+        ("90", 90_000),
+        ("30d", 30 * 86_400_000),
+        ("0", None),
+        ("x", None),
+        ("9" * 40, None),
+        ("10000000d", None),
+    ],
 )
 def test_lengths_of_time(text: str, span: int | None) -> None:
     form = Form({"lasts": text})

@@ -141,6 +141,28 @@ async def test_a_stream_ends_with_its_session(
         assert stream.answer.content.at_eof()
 
 
+async def test_a_stream_ends_with_its_session_however_much_happens(
+    mail: Mail, browser: Browser, server: ReportServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A log in which something happens all the time leaves no pause to look in; who is out is out all the same."""
+    monkeypatch.setattr(live, "_BEATS", 10)
+
+    async def happen() -> None:
+        while True:
+            await mail.accept("x@example.test")
+
+    async with following(browser, f"since={await serial(server)}&first=1") as stream:
+        busy = asyncio.create_task(happen())
+        try:
+            await stream.event()
+            await mail.store.set_user("root", role=Role.SENDER)
+            async with asyncio.timeout(10):
+                await stream.answer.content.read()
+        finally:
+            busy.cancel()
+        assert stream.answer.content.at_eof()
+
+
 async def test_followers_are_bounded_and_leave_their_place(browser: Browser, server: ReportServer) -> None:
     assert server._desk
     hub, since = server._desk.hub, await serial(server)

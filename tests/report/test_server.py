@@ -148,3 +148,32 @@ async def test_before_the_start_nothing_is_listened_on(tmp_path: Path) -> None:
     assert server.addresses == ()
     await server.drain()
     assert Endpoint("127.0.0.1", 0) not in server._listening
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        b"Host: 127.0.0.1:99999999",
+        b"Host: a:b",
+        b"Host: \xff",
+        b"Host: localhost\r\nCookie: telltale=\xff\xfe",
+        b"Host: localhost\r\nOrigin: http://[::1",
+        b"Host: localhost\r\nContent-Type: application/x-www-form-urlencoded; charset=bogus",
+        b"Host: localhost\r\nContent-Type: application/x-www-form-urlencoded; charset=utf-16",
+    ],
+)
+@pytest.mark.parametrize("method", [b"GET", b"POST"])
+async def test_a_request_that_cannot_be_meant_is_no_fault_of_ours(
+    server: ReportServer, caplog: pytest.LogCaptureFixture, fields: bytes, method: bytes
+) -> None:
+    """Whoever is not logged in cannot fill the log with tracebacks."""
+    reader, writer = await asyncio.open_connection(server.addresses[0].host, server.addresses[0].port)
+    kind = b"" if b"Content-Type" in fields else b"Content-Type: application/x-www-form-urlencoded\r\n"
+    body = b"name=\xff"
+    head = b"%s /login HTTP/1.1\r\n%s\r\n%sAccept: text/html\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
+    writer.write(head % (method, fields, kind, len(body)) + body)
+    async with asyncio.timeout(5):
+        answer = await reader.read()
+    writer.close()
+    assert answer.split(b" ")[1] in {b"200", b"400", b"403", b"421"}
+    assert not [record for record in caplog.records if record.exc_info]
