@@ -4,6 +4,7 @@ Rules: a form counts only with the token of the cookie that it was made for, and
 browser itself says where it comes from (Sec-Fetch-Site, Origin). Bounded in bytes.
 """
 
+import asyncio
 import hmac
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -17,6 +18,7 @@ from report.problem import ProblemError
 
 FIELD: Final = "form_token"
 MAX_BYTES: Final = 64 * 1024
+_READ_SECONDS: Final = 60.0
 _OUR_OWN: Final = frozenset({"same-origin", "none"})
 
 
@@ -31,7 +33,11 @@ async def posted(asked: Asked) -> Mapping[str, str]:
     if asked.request.content_type != "application/x-www-form-urlencoded":
         raise ProblemError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Expected a form of this server.")
     # Pages of ours are UTF-8, and so are their forms: a codec that a stranger names may cost much, or not be there.
-    text = (await asked.request.read()).decode("utf-8", "replace")
+    try:
+        async with asyncio.timeout(_READ_SECONDS):
+            text = (await asked.request.read()).decode("utf-8", "replace")
+    except TimeoutError:
+        raise ProblemError(HTTPStatus.REQUEST_TIMEOUT, f"The form took more than {_READ_SECONDS:.0f} s.") from None
     fields = dict(parse_qsl(text, keep_blank_values=True, errors="replace"))
     check_token(asked, fields.pop(FIELD, ""))
     return fields

@@ -37,6 +37,7 @@ _AT_ONCE: Final = 2
 _PREVIEWS: Final = 20
 _JUDGED_SECONDS: Final = 30.0
 _MOST_INLINE_BYTES: Final = 2 << 20
+_MOST_PICTURED_CHARS: Final = 16 << 20
 
 T = TypeVar("T")
 
@@ -185,8 +186,12 @@ def _texts(message: EmailMessage) -> tuple[str | None, str]:
     html, text = message.get_body(("html",)), message.get_body(("plain",))
     shown = None if html is None else str(html.get_content())
     if shown is not None:
+        room = _MOST_PICTURED_CHARS
         for name, address in _pictures(message).items():
-            shown = shown.replace(f"cid:{name}", address)
+            # A page may name one picture a hundred thousand times.
+            times = min(shown.count(f"cid:{name}"), room // len(address))
+            shown = shown.replace(f"cid:{name}", address, times)
+            room -= times * len(address)
     return shown, "" if text is None else str(text.get_content())
 
 

@@ -6,6 +6,7 @@ calls, no arithmetic. A field that the contact lacks is an error, unless the tem
 whether it is there.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -55,6 +56,8 @@ class Text:
     """Fields that a contact must have."""
     knows: frozenset[str]
     """All fields that it mentions."""
+    uses: Mapping[str, int]
+    """How often it reads each: what a contact's fields make of it cannot be told by its own length."""
 
     def render(self, fields: Mapping[str, str]) -> str:
         """Return the text for a contact; raises TemplateError where a field is missing after all, or is no number."""
@@ -99,14 +102,14 @@ def read(source: str, name: str, *, html: bool) -> Text:
         for node, deep in _walk(tree, 0):
             _check(node, deep, name)
         needs = frozenset(_needed(tree, frozenset()))
-        knows = frozenset(field for node, _ in _walk(tree, 0) if (field := _field(node)) is not None)
+        uses = Counter(field for node, _ in _walk(tree, 0) if (field := _field(node)) is not None)
         template = environment.from_string(tree)
     except TemplateSyntaxError as error:
         raise TemplateError(f"{name}, line {error.lineno}: {_sentence(error.message or 'is no template')}") from None
     except RecursionError:
         raise TemplateError(f"{name}: its expressions are nested too deeply") from None
     template.name = name
-    return Text(template, needs, knows)
+    return Text(template, needs, frozenset(uses), uses)
 
 
 def _sentence(message: str) -> str:

@@ -6,6 +6,7 @@ by itself. Without placeholders all contacts share one message, and its To is wr
 
 import re
 from binascii import b2a_qp
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from email import message_from_bytes, policy
@@ -19,6 +20,8 @@ from typing import Final
 from relay.broadcast.grammar import TemplateError, Text, read
 
 _POLICY: Final = policy.SMTP.clone(refold_source="none", max_line_length=998)
+MOST_FIELD_CHARS: Final = 1_000_000
+"""What all placeholders of a copy put into it, at most; many copies are in memory at once."""
 _LINE_CHARS: Final = 900
 _UTF8: Final = Charset("utf-8")
 _UTF8.header_encoding = QP
@@ -65,6 +68,8 @@ class Letter:
         """Fields that a contact must have."""
         self.knows = frozenset().union(*(text.knows for text in texts))
         """All fields that it mentions."""
+        uses = sum((Counter(text.uses) for text in texts), Counter[str]())
+        self._uses = tuple(uses.items())
         self.personal = bool(self.knows)
         """Whether each contact gets another message."""
 
@@ -73,8 +78,13 @@ class Letter:
         return self._subject_field({}) + self._joined({})
 
     def personal_copy(self, contact: Contact) -> bytes:
-        """Return the message of a contact; raises TemplateError where a field that it needs is missing."""
+        """Return the message of a contact; raises TemplateError where a field that it needs is missing.
+
+        And where the fields are so long, and read so often, that nobody can mean that.
+        """
         fields = contact.all_fields()
+        if sum(len(fields.get(name, "")) * times for name, times in self._uses) > MOST_FIELD_CHARS:
+            raise TemplateError(f"the fields would make the message longer by more than {MOST_FIELD_CHARS} characters")
         to = b"To: %b\r\n" % _mailbox(contact.name, contact.address).encode()
         return to + self._subject_field(fields) + self._joined(fields)
 

@@ -11,7 +11,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated, Final
 
-from pydantic import Field, model_validator
+from pydantic import FailFast, Field, model_validator
 
 from report.api.messages import MailboxText
 from report.api.model import Given, Line, Taken, Time, ms_of, time_of
@@ -47,7 +47,9 @@ class NewBroadcast(Taken):
     subject: Annotated[Line, Field(max_length=500)]
     html: Annotated[str, Field(min_length=1, description="May hold placeholders such as {{ name }}.")]
     list: Annotated[Line | None, Field(description="The list of contacts that it goes to.")] = None
-    recipients: Annotated[tuple[BroadcastRecipient, ...], Field(description="Whom it goes to, instead of a list.")] = ()
+    recipients: Annotated[
+        tuple[BroadcastRecipient, ...], FailFast(), Field(description="Whom it goes to, instead of a list.")
+    ] = ()
     start: Annotated[Time | None, Field(description="When it begins; null: now.")] = None
     per_hour: Annotated[int | None, Field(ge=1, le=10**9, description="Copies at most; null: as they go.")] = None
 

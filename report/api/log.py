@@ -64,7 +64,8 @@ class Recipients(Given):
 async def find(asked: Asked, given: LogQuery, _body: None) -> Recipients:
     """Return a page of the log."""
     wanted = Wanted(asked.seen(_filter(given, asked.desk.clock_ms())), given.limit, **_cursor(given.cursor))
-    page = await asked.desk.reader.page(wanted)
+    reader = asked.desk.reader if given.q is None else asked.desk.words
+    page = await reader.page(wanted)
     next_ = f"before.{queue_id(page.rows[-1].recipient_id)}" if page.more and page.rows else None
     if page.reached is not None and not page.more:
         next_ = f"below.{queue_id(page.reached)}"

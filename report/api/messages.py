@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final
 from urllib.parse import quote
 
 from aiohttp import web
-from pydantic import AfterValidator, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, FailFast, Field, StringConstraints, model_validator
 
 from report.api.compose import File, Letter, Mailbox, compose
 from report.api.model import Given, Line, Taken
@@ -84,7 +84,7 @@ def _type(text: str) -> str:
 
 MailboxText = Annotated[str, StringConstraints(min_length=3, max_length=600), AfterValidator(_checked_mailbox)]
 FieldName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9-]{0,75}$"), AfterValidator(_field_name)]
-Mailboxes = Annotated[tuple[MailboxText, ...], Field(max_length=100_000)]
+Mailboxes = Annotated[tuple[MailboxText, ...], FailFast(), Field(max_length=100_000)]
 
 
 class Attachment(Taken):
@@ -112,7 +112,7 @@ class NewMessage(Taken):
     text: str | None = None
     html: str | None = None
     headers: Annotated[dict[FieldName, Line], Field(max_length=_MOST_FIELDS, default_factory=dict)]
-    attachments: Annotated[tuple[Attachment, ...], Field(max_length=_MOST_FILES)] = ()
+    attachments: Annotated[tuple[Attachment, ...], FailFast(), Field(max_length=_MOST_FILES)] = ()
     broadcast: Annotated[Line | None, Field(description="An address gets what has one name once.")] = None
     broadcast_type: Annotated[Line | None, AfterValidator(lambda text: text and _type(text))] = None
     track: Annotated[bool, Field(description="Whether copies get a tracking image.")] = True

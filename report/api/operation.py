@@ -24,6 +24,7 @@ JSON: Final = "application/json"
 MOST_BYTES: Final = 1 << 20
 _LARGE_BYTES: Final = 256 * 1024
 _READ_SECONDS: Final = 120
+_MOST_WRONG: Final = 1000
 
 M = TypeVar("M", bound=BaseModel)
 Answer = BaseModel | web.StreamResponse
@@ -121,8 +122,9 @@ def parsed(model: type[M], raw: bytes) -> M:
     try:
         return model.model_validate_json(raw)
     except ValidationError as error:
-        if error.errors(include_url=False)[0]["type"] == "json_invalid":
-            detail = f"The body is no JSON: {error.errors(include_url=False)[0]['msg'].removeprefix('Invalid JSON: ')}."
+        first = error.errors(include_url=False)[0] if error.error_count() == 1 else None
+        if first is not None and first["type"] == "json_invalid":
+            detail = f"The body is no JSON: {first['msg'].removeprefix('Invalid JSON: ')}."
             raise ProblemError(HTTPStatus.BAD_REQUEST, detail) from None
         raise _wrong(HTTPStatus.UNPROCESSABLE_ENTITY, "The body is not as expected.", error) from None
 
@@ -150,6 +152,8 @@ def _too_large(most: int) -> ProblemError:
 
 
 def _wrong(status: HTTPStatus, detail: str, error: ValidationError) -> ProblemError:
+    if error.error_count() > _MOST_WRONG:  # a list of them would take a thousand times what the body did
+        return ProblemError(status, f"{detail} There are {error.error_count()} faults in it.")
     found = error.errors(include_url=False, include_input=False, include_context=False)
     errors = [{"pointer": _pointer(one["loc"]), "detail": one["msg"].removeprefix("Value error, ")} for one in found]
     first = errors[0]

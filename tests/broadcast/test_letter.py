@@ -167,3 +167,11 @@ def test_a_long_subject_is_folded() -> None:
 def test_fields_that_would_take_seconds_to_read_are_refused(field: bytes) -> None:
     with pytest.raises(TemplateError, match="too long"):
         of_message(b"Subject: x\r\n" + field + b"\r\n\r\nx", None, "a@b.test")
+
+
+def test_fields_that_would_make_gigabytes_of_a_message_are_refused() -> None:
+    """Its length is that of the template and of the fields times how often they are read, in all parts together."""
+    letter = Letter(of_html("{{ a ~ a }}" * 1000, "x", "News <news@sender.example>"), "page.html")
+    with pytest.raises(TemplateError, match="longer by more than 1000000 characters"):
+        letter.personal_copy(Contact("bob@there.example", "", {"a": "x" * 1000, "b": "y"}))
+    assert letter.personal_copy(Contact("bob@there.example", "", {"a": "x", "b": "y" * 2_000_000}))

@@ -379,3 +379,14 @@ async def test_envelopes_are_for_raw_messages_and_needed_there(prog: Program) ->
     ask = {"params": {"mail_from": "", "rcpt_to": "bob"}, "headers": {"Content-Type": "message/rfc822"}}
     status, problem = await prog.ask("POST", "/messages", data=b"Subject: x\n\n", **ask)
     assert (status, problem["enhanced_status"]) == (422, "5.1.3")
+
+
+async def test_a_body_with_very_many_faults_is_refused_with_one(prog: Program) -> None:
+    """A list of all faults took a thousand times the memory of the body, and everybody waited for it."""
+    news = {"name": "May", "from": "ann@sender.test", "subject": "Hi", "html": "<p>Hi", "recipients": [1] * 300_000}
+    async with asyncio.timeout(3):
+        status, answer = await prog.post("/broadcasts", news)
+        assert (status, [one["pointer"] for one in answer["errors"]]) == (422, ["/recipients/0"])
+        status, answer = await prog.post("/messages", {str(at): 1 for at in range(20_000)})
+    assert (status, "errors" in answer) == (422, False)
+    assert "faults in it" in answer["detail"]

@@ -177,3 +177,15 @@ async def test_a_request_that_cannot_be_meant_is_no_fault_of_ours(
     writer.close()
     assert answer.split(b" ")[1] in {b"200", b"400", b"403", b"421"}
     assert not [record for record in caplog.records if record.exc_info]
+
+
+async def test_a_form_that_does_not_come_to_its_end_is_not_waited_for(
+    server: ReportServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("report.forms._READ_SECONDS", 0.05)
+    reader, writer = await asyncio.open_connection(server.addresses[0].host, server.addresses[0].port)
+    kind = b"Content-Type: application/x-www-form-urlencoded\r\n"
+    writer.write(b"POST /login HTTP/1.1\r\nHost: localhost\r\n%sContent-Length: 9\r\n\r\nname=" % kind)
+    async with asyncio.timeout(5):
+        assert b" 408 " in await reader.readline()
+    writer.close()
