@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from aiohttp import BodyPartReader, web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from report.asked import Asked
 from report.forms import FIELD, MAX_BYTES, check_site, check_token
@@ -49,7 +50,7 @@ async def uploaded(asked: Asked, files: Mapping[str, str], make_folder: Callable
                 await _keep(part, folder / files[part.name], room, form)
             else:
                 form.fields[part.name] = await _text(part, room)
-    except (ValueError, AssertionError, web.HTTPRequestEntityTooLarge):  # what aiohttp says of bodies that are none
+    except (ValueError, AssertionError, web.HTTPRequestEntityTooLarge, HttpProcessingError):  # what aiohttp says of bodies that are none
         raise ProblemError(HTTPStatus.BAD_REQUEST, "The form came damaged; send it again.") from None
     if folder is None:
         check_token(asked, "")

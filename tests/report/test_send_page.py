@@ -207,7 +207,8 @@ async def test_no_form_of_others_and_no_more_bytes_than_allowed(root: Browser, m
     await root.submit("/broadcasts/new", name="x")
     assert root.status == 415
     head = {**HTML, "Content-Type": "multipart/form-data; boundary=b"}
-    for body in (b"", b"--b\r\n", b"--b\r\nContent-Disposition: form-data\r\n\r\nx\r\n--b--\r\n", b"--c\r\n\r\n"):
+    part, many = b"--b\r\nContent-Disposition: form-data\r\n", b"A: b\r\n" * 5000
+    for body in (b"", b"--b\r\n", part + b"\r\nx\r\n--b--\r\n", part + many + b"\r\n", b"--c\r\n\r\n"):
         async with root.session.post(root.base + "/broadcasts/new", data=body, headers=head) as answer:
             assert answer.status in {400, 403}
     assert list((mail.state_dir / "drafts").iterdir()) == []
