@@ -5,10 +5,12 @@ Rule: one object a server; a page gets everything through it, and keeps nothing 
 
 import asyncio
 import time
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
 from report.drafts import Drafts
@@ -21,6 +23,8 @@ from storage.passwords import Passwords
 from storage.posting import Mailing
 from storage.reader import Reader
 from storage.store import Store
+
+_LARGE_OF_ONE: Final = 2
 
 
 def _now_ms() -> int:
@@ -53,6 +57,11 @@ class Desk:
     webhooks: WebhookSettings = WEBHOOKS
     large: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(4))
     """As many large bodies are in memory at once; others wait, unread."""
+    large_of: defaultdict[str, asyncio.Semaphore] = field(
+        default_factory=lambda: defaultdict(lambda: asyncio.Semaphore(_LARGE_OF_ONE))
+    )
+    uploads: Counter[str] = field(default_factory=Counter)
+    """How many forms with files each user is sending."""
 
     @classmethod
     def made(
@@ -80,6 +89,12 @@ class Desk:
             Drafts(state_dir),
             handed,
         )
+
+    @asynccontextmanager
+    async def room_for_large(self, user: str) -> AsyncIterator[None]:
+        """Wait for room for a large body of `user`, who never has all of it: one may be slow to send."""
+        async with self.large_of[user], self.large:
+            yield
 
     @asynccontextmanager
     async def own_reader(self) -> AsyncIterator[Reader]:

@@ -68,7 +68,7 @@ def route(operation: Operation) -> Route:
             detail = "The API takes API tokens: Authorization: Bearer tt_…; `telltale token add` makes one."
             raise ProblemError(HTTPStatus.UNAUTHORIZED, detail, headers={"WWW-Authenticate": "Bearer"})
         query = _query(asked, operation.query)
-        async with asked.desk.large if _is_large(asked, operation) else nullcontext():
+        async with asked.desk.room_for_large(asked.who.user) if _is_large(asked, operation) else nullcontext():
             answer = await operation.call(asked, query, await _body(asked, operation))
         return answer if isinstance(answer, web.StreamResponse) else as_json(answer, operation.status)
 

@@ -5,6 +5,7 @@ Rules: streamed, in constant memory; from a reader of its own, so that no page w
 
 import asyncio
 import io
+from collections import Counter
 from collections.abc import AsyncIterator
 from http import HTTPStatus
 from typing import Final
@@ -19,9 +20,12 @@ from storage.access import Scope
 from storage.model import LogFilter, LogRow
 
 AT_ONCE: Final = 4
+MOST_OF_ONE: Final = 2
+"""Of one user, who may be slow to read."""
 _BATCH: Final = 500
 _WRITE_SECONDS: Final = 60.0
 _running = asyncio.Semaphore(AT_ONCE)
+_of_users: Counter[str] = Counter()
 
 
 async def export(asked: Asked) -> web.StreamResponse:
@@ -36,20 +40,24 @@ async def export(asked: Asked) -> web.StreamResponse:
 
 async def sent(asked: Asked, name: str, parts: AsyncIterator[str]) -> web.StreamResponse:
     """Send a file part by part; raises ProblemError where too many are being sent."""
-    if _running.locked():
+    user = asked.who.user
+    if _running.locked() or _of_users[user] >= MOST_OF_ONE:
         detail = "Others are being exported; try again in a while."
         raise ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers={"Retry-After": "30"})
     kind = "text/csv; charset=utf-8" if name.endswith(".csv") else "application/jsonl; charset=utf-8"
     headers = {"Content-Type": kind, "Content-Disposition": f'attachment; filename="{name}"'}
     answer = web.StreamResponse(headers=headers)
     async with _running:
-        await answer.prepare(asked.request)
+        _of_users[user] += 1
         try:
+            await answer.prepare(asked.request)
             async for part in parts:
                 await _write(answer, part)
+            await answer.write_eof()
         except TimeoutError:
             raise ConnectionResetError("an export was not read") from None
-        await answer.write_eof()
+        finally:
+            _of_users[user] -= 1
     return answer
 
 

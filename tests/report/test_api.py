@@ -390,3 +390,25 @@ async def test_a_body_with_very_many_faults_is_refused_with_one(prog: Program) -
         status, answer = await prog.post("/messages", {str(at): 1 for at in range(20_000)})
     assert (status, "errors" in answer) == (422, False)
     assert "faults in it" in answer["detail"]
+
+
+async def test_who_is_slow_to_send_much_keeps_nobody_else_from_it(
+    prog: Program, mail: Mail, server: ReportServer
+) -> None:
+    assert server._desk
+    slow = await add_token(mail.store, "sam", Role.SENDER)
+    head = f"POST /api/v1/messages HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {slow}\r\n"
+    head += "Content-Type: application/json\r\nContent-Length: 300000\r\n\r\n{"
+    writers = []
+    for _ in range(6):
+        _, writer = await asyncio.open_connection(server.addresses[0].host, server.addresses[0].port)
+        writer.write(head.encode())
+        writers.append(writer)
+    async with asyncio.timeout(10):
+        while not server._desk.large_of["sam"].locked():  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0.01)
+        body = json.dumps(LETTER) + " " * 270_000
+        status, _ = await prog.ask("POST", "/messages", data=body, headers={"Content-Type": "application/json"})
+    assert status == 202
+    for writer in writers:
+        writer.close()

@@ -7,7 +7,9 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 
+from report import uploads
 from report.drafts import KEPT_SECONDS, MOST_A_USER, Draft, Drafts
+from report.pages import export
 from report.server import ReportServer
 from storage.access import Role
 from storage.broadcast_model import RunState
@@ -282,3 +284,24 @@ async def test_a_picture_that_is_named_very_often_is_shown_some_times_only(root:
     assert root.status == 200, shown
     assert 0 < shown.count("data:image/png") < 1000
     assert len(shown) < 17 << 20
+
+
+async def test_one_user_has_some_uploads_and_exports_at_once(
+    server: ReportServer, root: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others go on meanwhile: a connection that is slow costs its user a place, and nobody else."""
+    assert server._desk
+    monkeypatch.setitem(export._of_users, "root", export.MOST_OF_ONE)
+    server._desk.uploads["root"] = uploads.MOST_OF_ONE
+    await root.get("/log.csv")
+    assert (root.status, root.headers["Retry-After"]) == (503, "30")
+    await root.get("/broadcasts/new")
+    await root.upload("/broadcasts/new", {"recipients": ("people.csv", CSV)}, **WRITTEN)
+    assert (root.status, root.headers["Retry-After"]) == (503, "30")
+    async with browsing(server) as ann:
+        await ann.log_in("ann")
+        await ann.get("/log.csv")
+        assert ann.status == 200
+        await prepared(ann, **{"from": "a@sender.test"})
+        assert ann.status == 200
+    assert export._of_users["ann"] == server._desk.uploads["ann"] == 0
