@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack, suppress
 from typing import Final
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from report.desk import Desk
 from report.handed import Handed
@@ -36,6 +37,15 @@ _WORDS_REST_SECONDS: Final = 0.03
 _WORDS_IDLE_SECONDS: Final = 3.0
 
 _log = logging.getLogger("telltale.report")
+_wire_log = logging.getLogger("telltale.report.wire")
+
+
+def _is_ours(record: logging.LogRecord) -> bool:
+    """Whether a record tells of more than a request that is none, which every scan of the port brings."""
+    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
+
+
+_wire_log.addFilter(_is_ours)
 
 
 class ReportServer:
@@ -89,6 +99,7 @@ class ReportServer:
             runner = web.AppRunner(
                 Site(self._desk).application(),
                 access_log=None,
+                logger=_wire_log,
                 keepalive_timeout=_KEEP_ALIVE_SECONDS,
                 shutdown_timeout=_SHUTDOWN_SECONDS,
                 max_line_size=_LINE_BYTES,

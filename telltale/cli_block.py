@@ -287,6 +287,7 @@ def _reason(text: str) -> str:
 
 
 def _ends(text: str | None, now: int) -> int | None:
+    from report.words import LAST_MS
     from storage.settings import parse_seconds
 
     if text is None:
@@ -297,6 +298,8 @@ def _ends(text: str | None, now: int) -> int | None:
         raise UsageError(f'--for "{text}" is no duration; say "12h", "30d" or "4w"') from None
     if not seconds:
         raise UsageError("--for 0 blocks nobody")
+    if now + seconds * 1000 >= LAST_MS:
+        raise UsageError(f"--for {text} is longer than anything lasts; for ever is without --for")
     return now + seconds * 1000
 
 

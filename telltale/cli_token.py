@@ -91,6 +91,7 @@ def _scope(text: str) -> "Scope":
 
 
 def _expires_ms(text: str | None, made_ms: int) -> int | None:
+    from report.words import LAST_MS
     from storage.settings import parse_seconds
 
     if text is None:
@@ -99,7 +100,7 @@ def _expires_ms(text: str | None, made_ms: int) -> int | None:
         seconds = parse_seconds(int(text) if text.isdecimal() else text)
     except ValueError:
         seconds = 0
-    if not seconds:
+    if not seconds or made_ms + seconds * 1000 >= LAST_MS:
         raise UsageError(f'--expires "{text}" is no duration such as "12h" or "90d"')
     return made_ms + seconds * 1000
 

@@ -189,3 +189,15 @@ async def test_a_form_that_does_not_come_to_its_end_is_not_waited_for(
     async with asyncio.timeout(5):
         assert b" 408 " in await reader.readline()
     writer.close()
+
+
+@pytest.mark.parametrize("noise", [b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\r\n\r\n", b"GET /\xff\xfe HTTP/1.1\r\n\r\n"])
+async def test_what_is_no_request_leaves_no_traceback(
+    server: ReportServer, caplog: pytest.LogCaptureFixture, noise: bytes
+) -> None:
+    reader, writer = await asyncio.open_connection(server.addresses[0].host, server.addresses[0].port)
+    writer.write(noise)
+    async with asyncio.timeout(5):
+        assert b" 400 " in await reader.readline()
+    writer.close()
+    assert not [record for record in caplog.records if record.exc_info]

@@ -96,6 +96,7 @@ def test_a_token_is_shown_once_listed_by_its_prefix_and_removed(told: Told, tmp_
         (("", "--user", "ann", "--scope", "log:read"), 2, "a token's name has"),
         (("x", "--user", "ann", "--scope", "log:read", "--expires", "soon"), 2, "no duration"),
         (("x", "--user", "ann", "--scope", "log:read", "--expires", "0"), 2, "no duration"),
+        (("x", "--user", "ann", "--scope", "log:read", "--expires", "10000000d"), 2, "no duration"),
     ],
 )
 def test_what_cannot_be_a_token_is_told(told: Told, words: tuple[str, ...], code: int, sentence: str) -> None:

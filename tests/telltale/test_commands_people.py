@@ -128,6 +128,7 @@ def test_lists(told: Told) -> None:
         (("block", "add", "x"), 2, '"x" is neither an address nor "@domain"'),
         (("block", "add", "a@x.example", "--for", "soon"), 2, '--for "soon" is no duration'),
         (("block", "add", "a@x.example", "--for", "0"), 2, "--for 0 blocks nobody"),
+        (("block", "add", "a@x.example", "--for", "10000000d"), 2, "longer than anything lasts"),
         (("block", "add", "a@x.example", "--reason", "a\nb"), 2, "--reason is one line"),
         (("block", "search", "--source", "x"), 2, '--source "x" is not one of manual'),
         (("block", "undo"), 2, "when did it begin?"),
