@@ -1,10 +1,10 @@
-"""How long the pages take on a long log: builds one, asks each page some times over HTTP, prints median and worst.
+"""How long pages and API answers take on a long log: builds one, asks each some times, prints median and worst.
 
     .venv/bin/python bench/pages.py [--rows 1000000] [--dir DIR] [--times 15] [--budget-ms 100]
 
 The log is built by SQL into a store of the store's own schema: half of it single messages, half broadcasts of 500
 recipients a message, all ten statuses, 90 days long. With --dir it is kept, and a second run finds it there. Ends
-with 1 where a page's median is over the budget.
+with 1 where a median is over the budget.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from argon2 import PasswordHasher
 
 from report.server import ReportServer
 from report.settings import ReportSettings
-from storage.access import Role
+from storage.access import TOKEN_MARK, TOKEN_PREFIX_CHARS, ApiToken, Role, Scope, hashed
 from storage.model import User, queue_id
 from storage.people import POLICY
 from storage.settings import ServerSettings
@@ -37,6 +37,7 @@ DAYS = 90
 BLOCK = 500
 BATCH = 200_000
 PASSWORD = "a password for the bench"
+TOKENS = {name: TOKEN_MARK + (name * 40)[:40] for name in ("root", "ann")}
 CHEAP = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 
 STATUS = """CASE WHEN h < 600 THEN 'Delivered' WHEN h < 870 THEN 'Opened' WHEN h < 900 THEN 'Sent'
@@ -134,6 +135,8 @@ async def made(state_dir: Path, rows: int) -> None:
     store = await Store.open(state_dir, POLICY)
     for name, role in (("root", Role.ADMIN), ("ann", Role.SENDER)):
         await store.add_user(User(name, CHEAP.hash(PASSWORD), (), 0, role))
+        secret, scopes = TOKENS[name], frozenset(Scope)
+        await store.add_token(ApiToken(hashed(secret), secret[:TOKEN_PREFIX_CHARS], name, "bench", scopes, 0))
     began = time.monotonic()
     await store.close()
     build(state_dir, rows)
@@ -198,6 +201,44 @@ def pages(state_dir: Path) -> dict[str, str]:
     return made
 
 
+def answers(state_dir: Path) -> dict[str, str]:
+    connection = sqlite3.connect(state_dir / "telltale.db")
+    sql = "SELECT first_id FROM stretch WHERE number = (SELECT max(number) / 2 FROM stretch)"
+    (middle,) = connection.execute(sql).fetchone()
+    connection.close()
+    return {
+        "api: the newest": "/log?limit=200",
+        "api: from the middle": f"/log?cursor=before.{queue_id(middle)}",
+        "api: a recipient": "/log?recipient=rare.person@needle.example",
+        "api: a recipient domain": "/log?recipient=@d77.example",
+        "api: failures": "/log?status=failed",
+        "api: a common word": "/log?q=newsletter",
+        "api: a word that is none": "/log?q=zzz",
+        "api: a recipient's story": f"/log/{queue_id(middle)}",
+        "api: events": "/events",
+        "api: events of the last day": f"/events?since={quote(_ago(1))}",
+        "api: broadcasts": "/broadcasts",
+        "api: stats": "/stats",
+        "api: stats of 30 days": "/stats?range=30d",
+        "api: contacts": "/contacts",
+        "api: blocked": "/blocked",
+    }
+
+
+async def ask_api(base: str, state_dir: Path, times: int, budget_ms: float) -> list[str]:
+    slow = []
+    for name, only in (("root", ""), ("ann", "/log?|/stats|/events")):
+        async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {TOKENS[name]}"}) as session:
+            for title, path in answers(state_dir).items():
+                if only and not re.match(only.replace("?", r"\?"), path):
+                    continue
+                median, worst, _ = await timed(session, f"{base}/api/v1{path}", times)
+                shown = title if name == "root" else f"{title}, own"
+                slow += [shown] if median > budget_ms else []
+                print(f"{shown:36} {median:6.1f} ms {worst:6.1f} ms{'  over' if median > budget_ms else ''}")
+    return slow
+
+
 def _ago(days: float) -> str:
     return time.strftime("%Y-%m-%dT%H:%MZ", time.gmtime(time.time() - days * 86400))
 
@@ -252,6 +293,7 @@ async def ask(state_dir: Path, times: int, budget_ms: float) -> bool:
                 median, worst, rows = await timed(session, base + path, times)
                 slow += [title] if median > budget_ms else []
                 print(f"{title:36} {median:6.1f} ms {worst:6.1f} ms {rows:5}{'  over' if median > budget_ms else ''}")
+    slow += await ask_api(base, state_dir, times, budget_ms)
     await server.drain()
     return not slow
 
