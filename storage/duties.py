@@ -5,32 +5,15 @@ Rule: exactly once: a mail is stored in the transaction that deletes what it ans
 
 import json
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from storage import duty_lookups, duty_verbs
 from storage.duty import Collected, Digest, Duty, Group
 from storage.duty_rows import GATHER_MS
 from storage.duty_verbs import Answer, Collect, Told
 from storage.lane import Lane
-from storage.model import Message, NewRecipient
+from storage.posting import Mail
 from storage.queue_verbs import Acceptance
-
-
-class Mail(Protocol):
-    """A mail that is ready to be stored."""
-
-    @property
-    def message(self) -> Message:
-        """The message."""
-
-    @property
-    def content(self) -> bytes:
-        """Its content."""
-
-    @property
-    def recipients(self) -> Sequence[NewRecipient]:
-        """To whom it goes."""
-
 
 Storing = Callable[[Acceptance, Callable[[Acceptance], Awaitable[bool]]], Awaitable[bool]]
 """Calls the verb with the acceptance, its content written to a file before where it is large."""

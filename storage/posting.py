@@ -32,8 +32,8 @@ class Post:
     """RFC 5322; bare line feeds count as line ends."""
 
 
-class Ready(Protocol):
-    """A message as the store takes it."""
+class Mail(Protocol):
+    """A mail that is ready to be stored."""
 
     @property
     def message(self) -> Message:
@@ -46,6 +46,10 @@ class Ready(Protocol):
     @property
     def recipients(self) -> Sequence[NewRecipient]:
         """To whom it goes."""
+
+
+class Ready(Mail, Protocol):
+    """One that may be a broadcast's."""
 
     @property
     def once(self) -> bool:

@@ -1,9 +1,7 @@
 import asyncio
 import logging
 import socket
-from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -18,25 +16,7 @@ from storage.people import POLICY
 from storage.status import Status
 from storage.store import LEASE_MS, Store, StoreFullError
 from tests.deliver.world import CONTENT, DAY_MS, World
-from tests.peers.dns import DnsServer
 from tests.peers.smtp import DROP, HANG, Script, ScriptedServer, Step, Then, free_port
-
-
-@pytest.fixture
-def dns() -> Iterator[DnsServer]:
-    with DnsServer() as server:
-        server.mx("example.test", "mx.example.test")
-        server.add("mx.example.test", "A", "127.0.0.1")
-        yield server
-
-
-@pytest.fixture
-async def world(tmp_path: Path, dns: DnsServer) -> AsyncIterator[World]:
-    world = World(tmp_path / "state", dns)
-    await world.open()
-    yield world
-    await world.close()
-
 
 # The way of a message.
 

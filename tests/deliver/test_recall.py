@@ -1,35 +1,13 @@
 """relay/deliver/recall.py: who must get nothing any more is not sent what was in memory for him already."""
 
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
-
-import pytest
-
 from relay.deliver.client import Timeouts
 from storage.people import ALL_TYPES, POLICY, Blocked, Source, Unsubscription
 from storage.status import Status
 from storage.store import Store, StoreFailedError
 from tests.deliver.world import World
-from tests.peers.dns import DnsServer
 from tests.peers.smtp import HANG, Script, ScriptedServer
 
 NEWS = {"broadcast": "Spring", "broadcast_type": "general"}
-
-
-@pytest.fixture
-def dns() -> Iterator[DnsServer]:
-    with DnsServer() as server:
-        server.mx("example.test", "mx.example.test")
-        server.add("mx.example.test", "A", "127.0.0.1")
-        yield server
-
-
-@pytest.fixture
-async def world(tmp_path: Path, dns: DnsServer) -> AsyncIterator[World]:
-    world = World(tmp_path / "state", dns)
-    await world.open()
-    yield world
-    await world.close()
 
 
 async def test_who_is_blocked_or_leaves_while_he_waits_in_memory_is_never_tried(world: World) -> None:

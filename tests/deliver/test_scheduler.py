@@ -1,8 +1,7 @@
 """Delivery when something around it fails: the store, our own code, time."""
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Iterator, Sequence
-from pathlib import Path
+from collections.abc import AsyncIterator, Collection, Sequence
 
 import pytest
 
@@ -18,24 +17,7 @@ from storage.settings import ServerSettings
 from storage.status import Status
 from storage.store import Store, StoreFailedError, StoreFullError
 from tests.deliver.world import World
-from tests.peers.dns import DnsServer
 from tests.peers.smtp import HANG, Script, ScriptedServer, free_port
-
-
-@pytest.fixture
-def dns() -> Iterator[DnsServer]:
-    with DnsServer() as server:
-        server.mx("example.test", "mx.example.test")
-        server.add("mx.example.test", "A", "127.0.0.1")
-        yield server
-
-
-@pytest.fixture
-async def world(tmp_path: Path, dns: DnsServer) -> AsyncIterator[World]:
-    world = World(tmp_path / "state", dns)
-    await world.open()
-    yield world
-    await world.close()
 
 
 class BrokenStore(Store):

@@ -2,8 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
 import pytest
 
@@ -11,24 +9,7 @@ from relay.deliver.client import Timeouts
 from relay.deliver.shape import Share
 from storage.status import Status
 from tests.deliver.world import World
-from tests.peers.dns import DnsServer
 from tests.peers.smtp import DROP, HANG, Script, ScriptedServer, Then
-
-
-@pytest.fixture
-def dns() -> Iterator[DnsServer]:
-    with DnsServer() as server:
-        server.mx("example.test", "mx.example.test")
-        server.add("mx.example.test", "A", "127.0.0.1")
-        yield server
-
-
-@pytest.fixture
-async def world(tmp_path: Path, dns: DnsServer) -> AsyncIterator[World]:
-    world = World(tmp_path / "state", dns)
-    await world.open()
-    yield world
-    await world.close()
 
 
 def shaping(**keys: object) -> dict[str, object]:

@@ -1,8 +1,6 @@
 """relay/deliver/telling.py: what a real delivery tells of its sites, while it lives and no longer."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
 import pytest
 
@@ -11,26 +9,14 @@ from relay.deliver.shape import Share
 from storage import sites
 from storage.sites import SiteState
 from tests.deliver.world import World
-from tests.peers.dns import DnsServer
 from tests.peers.smtp import HANG, Script, ScriptedServer
 
 
 @pytest.fixture
-def dns() -> Iterator[DnsServer]:
-    with DnsServer() as server:
-        server.mx("example.test", "mx.example.test")
-        server.add("mx.example.test", "A", "127.0.0.1")
-        yield server
-
-
-@pytest.fixture
-async def world(tmp_path: Path, dns: DnsServer, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
+def world(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr("relay.deliver.delivery._LOOK_SECONDS", 0.05)
     monkeypatch.setattr("relay.deliver.telling._REST_FACTOR", 0)
-    world = World(tmp_path / "state", dns)
-    await world.open()
-    yield world
-    await world.close()
+    return world
 
 
 def told(world: World) -> list[SiteState]:

@@ -28,14 +28,6 @@ def dns() -> Iterator[DnsServer]:
         yield server
 
 
-@pytest.fixture
-async def world(tmp_path: Path, dns: DnsServer) -> AsyncIterator[World]:
-    world = World(tmp_path / "state", dns)
-    await world.open()
-    yield world
-    await world.close()
-
-
 async def tls_of(world: World, address: str) -> str | None:
     row = await world.settled(address)
     assert row.status is Status.DELIVERED, row
