@@ -25,8 +25,9 @@ from storage.broadcast_model import Hold, Listed, Run, RunOrder, RunState
 from storage.broadcast_run_verbs import ChunkSent
 from storage.commit import StoreFailedError, StoreFullError
 from storage.kv import kv
-from storage.model import Job, Message, NewRecipient, Reply
+from storage.model import Job, Reply
 from storage.owners import lowest_id_at
+from storage.posting import Mail
 from storage.queue_verbs import Acceptance
 from storage.reader import Reader
 from storage.store import Store
@@ -47,9 +48,7 @@ TURN_FILE: Final = "broadcast.lock"
 
 _log = logging.getLogger("telltale.broadcast")
 
-Ready = tuple[Message, bytes, Sequence[NewRecipient]]
-"""A message as the store takes it."""
-Prepare = Callable[[str, Sequence[str], bytes, int], Awaitable[Ready | Reply]]
+Prepare = Callable[[str, Sequence[str], bytes, int], Awaitable[Mail | Reply]]
 """Makes a message to be stored, of MAIL FROM, recipients, content and the time; a Reply says why there is none."""
 
 
@@ -275,16 +274,15 @@ class Runner:
         ready = await self._prepare(run.sender, [one.address for one in listed], content, now_ms)
         if isinstance(ready, Reply):
             raise _Refused(ready.text)
-        message, stored, recipients = ready
         return Acceptance(
-            replace(message, broadcast=run.name, broadcast_type=run.type, user=run.owner or None),
-            stored,
+            replace(ready.message, broadcast=run.name, broadcast_type=run.type, user=run.owner or None),
+            ready.content,
             None,
-            recipients,
+            ready.recipients,
             self._settings.lifetime_ms,
             leased=leased,
             once=True,
-            declined=[new.id for new, one in zip(recipients, listed, strict=True) if one.hold is Hold.CHOICE],
+            declined=[new.id for new, one in zip(ready.recipients, listed, strict=True) if one.hold is Hold.CHOICE],
         )
 
 

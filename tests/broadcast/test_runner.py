@@ -422,7 +422,7 @@ async def test_what_is_made_here_belongs_to_no_broadcast_by_its_header(house: Ho
     content = b"Subject: Re\r\nX-Broadcast: Spring\r\nX-Broadcast-Type: general\r\n\r\nText\r\n"
     ready = await preparing(acceptor)("", ["ann@sender.test"], content, NOW)
     assert not isinstance(ready, Reply)
-    assert (ready[0].broadcast, ready[0].broadcast_type) == (None, None)
+    assert (ready.message.broadcast, ready.message.broadcast_type) == (None, None)
 
 
 def test_whose_turn_it_is(tmp_path: Path) -> None:

@@ -143,7 +143,7 @@ class Client(threading.Thread):
             with urllib.request.urlopen(request, timeout=10) as answer:
                 self.sent.setdefault(key, set()).add(json.loads(answer.read())["id"])
         except (OSError, ValueError, urllib.error.URLError):
-            time.sleep(0.05)
+            time.sleep(0.05)  # between two tries of a client whose server was killed
 
 
 def test_each_key_is_one_message_and_each_event_comes_whatever_is_killed(
@@ -156,7 +156,7 @@ def test_each_key_is_one_message_and_each_event_comes_whatever_is_killed(
         client.start()
     kills = 0
     while any(client.is_alive() for client in clients) and kills < 5:
-        time.sleep(0.4)
+        time.sleep(0.4)  # some requests and events, then the fault
         if pid := _report_pid(telltale):
             kill(pid, signal.SIGKILL)
             kills += 1
