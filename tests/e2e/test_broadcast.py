@@ -1,5 +1,6 @@
 """A broadcast from the command line to a real sink: exactly once, whatever is killed; and all ten statuses."""
 
+import contextlib
 import csv
 import json
 import os
@@ -7,6 +8,7 @@ import random
 import re
 import signal
 import smtplib
+import sqlite3
 import subprocess
 import threading
 import time
@@ -55,6 +57,13 @@ def people(path: Path, addresses: list[str]) -> Path:
     return path
 
 
+def in_the_queue(telltale: Telltale) -> int:
+    """How many recipients were accepted so far; cheap, and asked of nobody who may be killed."""
+    path = telltale.root / "state" / "telltale.db"
+    with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as store:
+        return int(store.execute("SELECT count(*) FROM recipient").fetchone()[0])
+
+
 def page(telltale: Telltale, text: str = "<p>Hello {{ name }} in {{ city }}</p>") -> Path:
     path = telltale.root / "letter.html"
     path.write_text(f"<html><body>{text}</body></html>")
@@ -90,9 +99,11 @@ def test_nobody_twice_and_nobody_left_out_whatever_is_killed(make_telltale: Call
         )
         addresses = [f"p{number}@keeper.test" for number in range(count)]
         send(telltale, people(telltale.root / "p.csv", addresses), "--detach", "--rate", "600/s")
+        queued = []
         for kill in range(5):
             all_up(telltale)
             time.sleep(chance.uniform(0.1, 0.6))  # the random point
+            queued.append(in_the_queue(telltale))
             if kill % 2:
                 killing._kill_tree(telltale)
                 telltale.start()
@@ -100,6 +111,7 @@ def test_nobody_twice_and_nobody_left_out_whatever_is_killed(make_telltale: Call
                 killing._kill_worker(telltale, chance)
         wait_for("all to be in the queue", lambda: "Spring: done" in telltale.run("broadcast", "show", "Spring"), 90)
         assert sorted(row["recipient"] for row in telltale.log("--limit", "10000")) == sorted(addresses)
+        assert any(0 < number < count for number in queued)  # at least one kill hit the run in its middle
         gate.opened.set()
         telltale.run("queue", "flush")
         wait_for("the copies", lambda: len(gate.messages()) >= count, 180)
