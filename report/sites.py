@@ -135,9 +135,11 @@ def print_sites(console: Console, now: SitesNow, rows: Sequence[SiteRow], now_ms
     """Print sites, a line each and one below it with the last reply, and what is not shown in numbers."""
     if not now.workers:
         console.print(Text("no relay process is running", style="yellow"))
-    for row in [None, *rows] if rows else []:
-        console.print(_HEADER if row is None else _line(row, now_ms, zone), soft_wrap=True)
-        if row is not None and row.state.reply:
+    if now.workers or rows:
+        console.print(_HEADER, soft_wrap=True)
+    for row in rows:
+        console.print(_line(row, now_ms, zone), soft_wrap=True)
+        if row.state.reply:
             console.print(Text(f"{'':<7}({plain(row.state.reply)})", style="yellow"), soft_wrap=True)
     for sentence in _left(now, len(rows)):
         console.print(Text(sentence), soft_wrap=True)

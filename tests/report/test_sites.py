@@ -57,6 +57,13 @@ async def test_without_a_worker_that_is_said_with_what_waits(mail: Mail, tmp_pat
     assert await shown(tmp_path, Form.JSON) == ""
 
 
+async def test_a_relay_without_sites_is_a_table_without_lines(mail: Mail, tmp_path: Path) -> None:
+    """As an empty queue is: that nothing is delivered to is told, and no relay is missed."""
+    SitesFile(tmp_path, owners.register(tmp_path, 0).id, 1, 0).write([])
+    (line,) = (await shown(tmp_path)).splitlines()
+    assert line.split() == ["Ready", "Waiting", "Conn.", "Limit", "Rate", "Left", "alone", "Worker", "Site"]
+
+
 async def test_a_person_sees_a_line_a_site_and_the_reply_below(mail: Mail, tmp_path: Path) -> None:
     await mail.store.postpone(await mail.accept("a@a.test", "b@a.test", "c@z.test"), START)
     owner = owners.register(tmp_path, 0)
