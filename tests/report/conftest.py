@@ -3,10 +3,14 @@ from pathlib import Path
 
 import pytest
 
+from report.server import ReportServer
+from storage.access import Role
 from storage.model import HitKind, Phase, Reply
 from storage.people import POLICY
+from storage.reader import Reader
 from storage.status import Event
 from storage.store import Store
+from tests.report.browsing import Browser, add_user, browsing, served
 from tests.report.mailing import START, Mail
 
 
@@ -35,3 +39,25 @@ async def week(mail: Mail) -> Mail:
     await mail.accept("eve@example.test", subject="")
     await mail.blocked("ann@example.test")
     return mail
+
+
+@pytest.fixture
+async def server(mail: Mail) -> AsyncIterator[ReportServer]:
+    for name, role in (("root", Role.ADMIN), ("ann", Role.SENDER), ("vera", Role.VIEWER)):
+        await add_user(mail.store, name, role)
+    async with served(mail.state_dir) as server:
+        yield server
+
+
+@pytest.fixture
+async def root(server: ReportServer) -> AsyncIterator[Browser]:
+    async with browsing(server) as browser:
+        await browser.log_in("root")
+        yield browser
+
+
+@pytest.fixture
+async def reader(mail: Mail) -> AsyncIterator[Reader]:
+    reader = await Reader.open(mail.state_dir)
+    yield reader
+    await reader.close()

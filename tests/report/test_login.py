@@ -8,17 +8,8 @@ import pytest
 from report.server import ReportServer
 from storage.access import ApiToken, Role, Scope, hashed
 from storage.model import User
-from tests.report.browsing import CHEAP, PASSWORD, Browser, add_user, browsing, served
+from tests.report.browsing import CHEAP, PASSWORD, Browser, browsing, served
 from tests.report.mailing import Mail
-
-
-@pytest.fixture
-async def server(mail: Mail) -> AsyncIterator[ReportServer]:
-    await add_user(mail.store, "root")
-    await add_user(mail.store, "ann", Role.SENDER)
-    await add_user(mail.store, "vera", Role.VIEWER)
-    async with served(mail.state_dir) as server:
-        yield server
 
 
 @pytest.fixture

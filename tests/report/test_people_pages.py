@@ -1,9 +1,6 @@
 """report/pages/contacts.py, blocked.py, users.py: who may see them, and what their forms do."""
 
 import re
-from collections.abc import AsyncIterator
-
-import pytest
 
 from report.server import ReportServer
 from storage.access import Role
@@ -11,33 +8,10 @@ from storage.contact_reader import ContactFilter
 from storage.model import queue_id
 from storage.people import Blocked, NewAddress, NewContact, Source
 from storage.reader import Reader
-from tests.report.browsing import PASSWORD, Browser, add_user, browsing, served
+from tests.report.browsing import PASSWORD, Browser, browsing
 from tests.report.mailing import START, Mail
 
 PAGES = ("/contacts", "/lists", "/blocked")
-
-
-@pytest.fixture
-async def server(mail: Mail) -> AsyncIterator[ReportServer]:
-    await add_user(mail.store, "root")
-    await add_user(mail.store, "ann", Role.SENDER)
-    await add_user(mail.store, "vera", Role.VIEWER)
-    async with served(mail.state_dir) as server:
-        yield server
-
-
-@pytest.fixture
-async def root(server: ReportServer) -> AsyncIterator[Browser]:
-    async with browsing(server) as browser:
-        await browser.log_in("root")
-        yield browser
-
-
-@pytest.fixture
-async def reader(mail: Mail) -> AsyncIterator[Reader]:
-    reader = await Reader.open(mail.state_dir)
-    yield reader
-    await reader.close()
 
 
 async def test_a_viewer_reads_and_a_sender_does_not(server: ReportServer) -> None:

@@ -33,20 +33,6 @@ async def server(mail: Mail) -> AsyncIterator[ReportServer]:
         yield server
 
 
-@pytest.fixture
-async def root(server: ReportServer) -> AsyncIterator[Browser]:
-    async with browsing(server) as browser:
-        await browser.log_in("root")
-        yield browser
-
-
-@pytest.fixture
-async def reader(mail: Mail) -> AsyncIterator[Reader]:
-    reader = await Reader.open(mail.state_dir)
-    yield reader
-    await reader.close()
-
-
 async def prepared(browser: Browser, csv: bytes = CSV, **more: str) -> str:
     """Fill the form in; the answer is the draft's page."""
     await browser.get("/broadcasts/new")

@@ -3,48 +3,24 @@
 import csv
 import io
 import re
-from collections.abc import AsyncIterator
 from html import unescape
 
 import pytest
 
 from report.pages.addresses import phones
 from report.server import ReportServer
-from storage.access import Role
 from storage.broadcast_model import Chunk, NewRun, RunOrder, RunState
 from storage.model import BodyType, HitKind, Job, Message, NewRecipient, Phase, Reply, queue_id
 from storage.people import NewAddress, NewContact
 from storage.reader import Reader
 from storage.status import Event, Status
-from tests.report.browsing import Browser, add_user, browsing, served
+from tests.report.browsing import Browser, browsing
 from tests.report.mailing import START, Mail
 from tests.storage.makers import result
 
 GONE = Reply(550, "5.1.1", "User unknown")
 PEOPLE = ("ada@a.test", "bob@a.test", "cyd@b.test", "eve@b.test")
 PAGES = ("/", "/?range=7d", "/broadcasts", "/reading", "/addresses", "/addresses.csv")
-
-
-@pytest.fixture
-async def server(mail: Mail) -> AsyncIterator[ReportServer]:
-    for name, role in (("root", Role.ADMIN), ("ann", Role.SENDER), ("vera", Role.VIEWER)):
-        await add_user(mail.store, name, role)
-    async with served(mail.state_dir) as server:
-        yield server
-
-
-@pytest.fixture
-async def root(server: ReportServer) -> AsyncIterator[Browser]:
-    async with browsing(server) as browser:
-        await browser.log_in("root")
-        yield browser
-
-
-@pytest.fixture
-async def reader(mail: Mail) -> AsyncIterator[Reader]:
-    reader = await Reader.open(mail.state_dir)
-    yield reader
-    await reader.close()
 
 
 async def broadcast(mail: Mail, name: str, *addresses: str, user: str | None = None, **more: str) -> list[Job]:
