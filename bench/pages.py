@@ -23,6 +23,7 @@ from urllib.parse import quote
 import aiohttp
 from argon2 import PasswordHasher
 
+from report.given import Given
 from report.server import ReportServer
 from report.settings import ReportSettings
 from storage.access import TOKEN_MARK, TOKEN_PREFIX_CHARS, ApiToken, Role, Scope, hashed
@@ -265,7 +266,8 @@ async def timed(session: aiohttp.ClientSession, url: str, times: int) -> tuple[f
 
 
 async def ask(state_dir: Path, times: int, budget_ms: float) -> bool:
-    server = ReportServer(ReportSettings(listen=("127.0.0.1:0",)), ServerSettings(state_dir=state_dir), POLICY)  # type: ignore[arg-type]
+    own = ServerSettings(state_dir=state_dir)
+    server = ReportServer(Given(ReportSettings(listen=("127.0.0.1:0",)), own, POLICY))  # type: ignore[arg-type]
     await server.start()
     base, slow = f"http://{server.addresses[0]}", []
     print(f"{'page':36} {'median':>9} {'worst':>9}  rows")

@@ -14,6 +14,7 @@ from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
 from report.drafts import Drafts
+from report.given import Given
 from report.handed import Handed
 from report.hub import Hub
 from report.settings import WEBHOOKS, ReportSettings, WebhookSettings
@@ -64,30 +65,21 @@ class Desk:
     """How many forms with files each user is sending."""
 
     @classmethod
-    def made(
-        cls,
-        store: Store,
-        reader: Reader,
-        words: Reader,
-        hub: Hub,
-        state_dir: Path,
-        settings: ReportSettings,
-        hostname: str,
-        handed: Handed,
-    ) -> "Desk":
+    def made(cls, store: Store, reader: Reader, words: Reader, hub: Hub, hostname: str, given: Given) -> "Desk":
         """Put a desk together."""
         return cls(
             store,
             reader,
-            state_dir,
-            settings,
+            given.server.state_dir,
+            given.settings,
             hostname,
-            urlsplit(settings.base_url.rstrip("/")),
+            urlsplit(given.settings.base_url.rstrip("/")),
             Passwords(reader),
             words,
             hub,
-            Drafts(state_dir),
-            handed,
+            Drafts(given.server.state_dir),
+            given.handed,
+            webhooks=given.webhooks,
         )
 
     @asynccontextmanager

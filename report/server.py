@@ -6,27 +6,24 @@ Rule: what is in the queue it never touches; a broadcast is handed to the relay 
 import asyncio
 import logging
 import socket
-from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
+from dataclasses import replace
 from typing import Final
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from report.desk import Desk
-from report.handed import Handed
+from report.given import Given
 from report.hooks.sender import Sender
 from report.hub import Hub
-from report.settings import WEBHOOKS, ReportSettings, WebhookSettings
 from report.web import Site
 from storage.kv import kv
-from storage.people import Policy
 from storage.posting import Mailing
 from storage.reader import Reader
 from storage.settings import Endpoint, ServerSettings
 from storage.store import Store, StoreFailedError, StoreFullError
 
-NOTHING: Final = Handed()
 # The envelope of a raw message by the API, of up to 150 recipients, is in its address.
 _LINE_BYTES: Final = 64 * 1024
 _KEEP_ALIVE_SECONDS: Final = 30.0
@@ -51,25 +48,9 @@ _wire_log.addFilter(_is_ours)
 class ReportServer:
     """Serves the pages of the Email Log."""
 
-    def __init__(
-        self,
-        settings: ReportSettings,
-        server: ServerSettings,
-        policy: Policy,
-        mailing: Callable[[Store], Mailing] | None = None,
-        webhooks: WebhookSettings = WEBHOOKS,
-        handed: Handed = NOTHING,
-    ) -> None:
-        """Take the configuration, what makes posted mail ready (None: none is taken), what else the pages are handed.
-
-        Nothing is opened before `start`.
-        """
-        self._settings = settings
-        self._server = server
-        self._mailing = mailing
-        self._webhooks = webhooks
-        self._policy = policy
-        self._handed = handed
+    def __init__(self, given: Given) -> None:
+        """Take what the front door gives; nothing is opened before `start`."""
+        self._given = given
         self._desk: Desk | None = None
         self._runner: web.AppRunner | None = None
         self._listening: dict[Endpoint, web.TCPSite] = {}
@@ -83,18 +64,17 @@ class ReportServer:
     async def start(self) -> None:
         """Open the store and listen; raises OSError where a socket or the state directory cannot be had."""
         async with AsyncExitStack() as opened:
-            store = await Store.open(self._server.state_dir, self._policy)
+            store = await Store.open(self._given.server.state_dir, self._given.policy)
             opened.push_async_callback(store.close)
             reader, words, followed, told = [await self._reader(opened) for _ in range(4)]
             hub = Hub(followed)
             entering = asyncio.create_task(_enter_words(store))
             opened.push_async_callback(_ended, entering)
-            mailing = await asyncio.to_thread(self._mailing, store) if self._mailing is not None else None
-            self._desk = Desk.made(
-                store, reader, words, hub, self._server.state_dir, self._settings, _hostname(self._server), self._handed
-            )
-            self._desk.mailing, self._desk.webhooks = mailing, self._webhooks
-            self._sender = Sender(store, told, self._webhooks, self._server.state_dir)
+            given = self._given
+            mailing = await _mailing(given, store)
+            self._desk = Desk.made(store, reader, words, hub, _hostname(given.server), given)
+            self._desk.mailing = mailing
+            self._sender = Sender(store, told, given.webhooks, given.server.state_dir)
             opened.push_async_callback(self._sender.stop)
             runner = web.AppRunner(
                 Site(self._desk).application(),
@@ -114,33 +94,26 @@ class ReportServer:
         _log.info(kv(event="listening", on=",".join(map(str, self.addresses))))
 
     async def _reader(self, opened: AsyncExitStack) -> Reader:
-        reader = await Reader.open(self._server.state_dir)
+        reader = await Reader.open(self._given.server.state_dir)
         opened.push_async_callback(reader.close)
         return reader
 
-    async def reload(
-        self,
-        settings: ReportSettings,
-        server: ServerSettings,
-        policy: Policy,
-        mailing: Callable[[Store], Mailing] | None = None,
-        webhooks: WebhookSettings = WEBHOOKS,
-        handed: Handed = NOTHING,
-    ) -> None:
+    async def reload(self, given: Given) -> None:
         """Take a new configuration: sockets are opened and closed as listed; a new `state_dir` takes a restart.
 
         Raises OSError where a new socket cannot be had; what was listened on before still is.
         """
-        if server.state_dir != self._server.state_dir:
+        state_dir = self._given.server.state_dir
+        if given.server.state_dir != state_dir:
             _log.warning(kv(event="state_dir unchanged", why="a new state_dir takes a restart"))
-        self._settings, self._webhooks = settings, webhooks
+            given = replace(given, server=given.server.model_copy(update={"state_dir": state_dir}))
+        self._given = given
         if self._desk is not None and self._runner is not None:
-            store = self._desk.store
-            self._desk.mailing = await asyncio.to_thread(mailing, store) if mailing is not None else None
-            self._desk.store.set_policy(policy)
-            self._desk.settings, self._desk.hostname, self._desk.handed = settings, _hostname(server), handed
-            self._desk.webhooks = webhooks
-            await self._sender.reload(webhooks)
+            self._desk.mailing = await _mailing(given, self._desk.store)
+            self._desk.store.set_policy(given.policy)
+            self._desk.settings, self._desk.hostname = given.settings, _hostname(given.server)
+            self._desk.handed, self._desk.webhooks = given.handed, given.webhooks
+            await self._sender.reload(given.webhooks)
             await self._listen(self._runner)
 
     async def drain(self) -> None:
@@ -148,7 +121,7 @@ class ReportServer:
         await self._opened.aclose()
 
     async def _listen(self, runner: web.AppRunner) -> None:
-        wanted = self._settings.listen
+        wanted = self._given.settings.listen
         for endpoint in wanted:
             if endpoint not in self._listening:
                 site = web.TCPSite(runner, endpoint.host or None, endpoint.port, reuse_port=False)
@@ -156,6 +129,10 @@ class ReportServer:
                 self._listening[endpoint] = site
         for endpoint in [endpoint for endpoint in self._listening if endpoint not in wanted]:
             await self._listening.pop(endpoint).stop()
+
+
+async def _mailing(given: Given, store: Store) -> Mailing | None:
+    return None if given.mailing is None else await asyncio.to_thread(given.mailing, store)
 
 
 async def _enter_words(store: Store) -> None:

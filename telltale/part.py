@@ -17,8 +17,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from storage.kv import kv
-from storage.posting import Mailing
-from storage.store import Store
 from telltale.config import Config, parse
 from telltale.descriptors import raise_limit
 from telltale.errors import sentence_of
@@ -89,21 +87,25 @@ def _pixel(config: Config) -> Running:
 
 def _report(config: Config) -> Running:
     from relay.posting import Posting, PostingSettings
+    from report.given import Given
     from report.server import ReportServer
     from telltale.for_pages import handed
 
-    def mailing(config: Config) -> Callable[[Store], Mailing]:
+    def given(config: Config) -> Given:
         at = PostingSettings(
             config.server, config.submission, config.retry, config.tracking, config.broadcast, config.dkim
         )
-        return lambda store: Posting(store, at)
+        return Given(
+            settings=config.report,
+            server=config.server,
+            policy=config.policy,
+            mailing=lambda store: Posting(store, at),
+            webhooks=config.webhooks,
+            handed=handed(config),
+        )
 
-    server = ReportServer(config.report, config.server, config.policy, mailing(config), config.webhooks, handed(config))
-    return Running(
-        server.start,
-        lambda new: server.reload(new.report, new.server, new.policy, mailing(new), new.webhooks, handed(new)),
-        server.drain,
-    )
+    server = ReportServer(given(config))
+    return Running(server.start, lambda new: server.reload(given(new)), server.drain)
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ import aiohttp
 from relay.deliver.settings import DkimSettings, RetrySettings
 from relay.posting import Posting, PostingSettings
 from relay.receive.settings import SubmissionSettings
+from report.given import Given
 from report.server import ReportServer
 from report.settings import WEBHOOKS, WebhookSettings
 from storage.access import TOKEN_MARK, TOKEN_PREFIX_CHARS, ApiToken, Role, Scope, hashed
@@ -41,7 +42,7 @@ def mailing(state_dir: Path, **submission: Any) -> Callable[[Store], Posting]:
 async def serving(
     state_dir: Path, webhooks: WebhookSettings = WEBHOOKS, **submission: Any
 ) -> AsyncIterator[ReportServer]:
-    server = ReportServer(
+    given = Given(
         settings(),
         ServerSettings(state_dir=state_dir, hostname="mail.example"),
         POLICY,
@@ -49,6 +50,7 @@ async def serving(
         webhooks,
         handed(Config(server=ServerSettings(state_dir=state_dir))),
     )
+    server = ReportServer(given)
     await server.start()
     try:
         yield server

@@ -11,6 +11,7 @@ import aiohttp
 from argon2 import PasswordHasher
 from yarl import URL
 
+from report.given import Given
 from report.server import ReportServer
 from report.settings import ReportSettings
 from storage.access import Role
@@ -97,7 +98,7 @@ def settings(**more: Any) -> ReportSettings:
 async def served(state_dir: Path, **more: Any) -> AsyncIterator[ReportServer]:
     """A server on a store, with what the front door hands over."""
     own = ServerSettings(state_dir=state_dir, hostname="mail.example")
-    server = ReportServer(settings(**more), own, POLICY, handed=handed(Config(server=own)))
+    server = ReportServer(Given(settings(**more), own, POLICY, handed=handed(Config(server=own))))
     await server.start()
     try:
         yield server

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from report.given import Given
 from report.server import ReportServer
 from storage import stretch
 from storage.access import Role
@@ -109,17 +110,17 @@ async def test_a_reload_opens_and_closes_sockets(
     server: ReportServer, stranger: Browser, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     before = server.addresses[0]
-    same = ServerSettings(state_dir=server._server.state_dir, hostname="other.example")
-    await server.reload(settings(listen=("127.0.0.1:0", "[::1]:0")), same, POLICY)
+    same = ServerSettings(state_dir=server._given.server.state_dir, hostname="other.example")
+    await server.reload(Given(settings(listen=("127.0.0.1:0", "[::1]:0")), same, POLICY))
     assert server.addresses[0] == before
     assert len(server.addresses) == 2
     await stranger.get("/login", headers={"Host": "other.example"})
     assert stranger.status == 200
-    await server.reload(settings(listen=("[::1]:0",)), same, POLICY)
+    await server.reload(Given(settings(listen=("[::1]:0",)), same, POLICY))
     assert [endpoint.host for endpoint in server.addresses] == ["::1"]
     with pytest.raises(ConnectionRefusedError):
         await asyncio.open_connection(before.host, before.port)
-    await server.reload(settings(), ServerSettings(state_dir=tmp_path / "elsewhere"), POLICY)
+    await server.reload(Given(settings(), ServerSettings(state_dir=tmp_path / "elsewhere"), POLICY))
     assert "takes a restart" in caplog.text
 
 
@@ -139,12 +140,12 @@ async def test_a_socket_that_cannot_be_had_is_an_error_and_leaves_nothing_open(
 ) -> None:
     taken = settings(listen=(str(server.addresses[0]),))
     with pytest.raises(OSError, match="in use"):
-        await ReportServer(taken, ServerSettings(state_dir=tmp_path), POLICY).start()
+        await ReportServer(Given(taken, ServerSettings(state_dir=tmp_path), POLICY)).start()
 
 
 async def test_before_the_start_nothing_is_listened_on(tmp_path: Path) -> None:
-    server = ReportServer(settings(), ServerSettings(state_dir=tmp_path), POLICY)
-    await server.reload(settings(), ServerSettings(state_dir=tmp_path), POLICY)
+    server = ReportServer(Given(settings(), ServerSettings(state_dir=tmp_path), POLICY))
+    await server.reload(Given(settings(), ServerSettings(state_dir=tmp_path), POLICY))
     assert server.addresses == ()
     await server.drain()
     assert Endpoint("127.0.0.1", 0) not in server._listening
