@@ -1,4 +1,4 @@
-"""Contacts and entries of the Blocked Email list as they are written to files: CSV and JSON.
+"""Contacts, who unsubscribed, and entries of the Blocked Email list as they are written to files: CSV and JSON.
 
 Rule: pure; what is written, the import reads back as the same.
 """
@@ -10,9 +10,10 @@ from typing import Any, Final
 
 from storage import table
 from storage.contact_rows import header_of
-from storage.people import ALL_TYPES, Blocked, Contact, ContactAddress
+from storage.people import ALL_TYPES, Blocked, Contact, ContactAddress, Left
 
 BLOCKED_COLUMNS: Final = ("address", "source", "category", "reason", "created", "expires")
+UNSUBSCRIBED_COLUMNS: Final = ("address", "type", "at", "source", "broadcast")
 
 
 def contact_object(contact: Contact) -> dict[str, Any]:
@@ -69,6 +70,21 @@ def blocked_line(entry: Blocked) -> str:
 def _blocked(entry: Blocked) -> list[str | None]:
     expires = None if entry.expires_ms is None else iso(entry.expires_ms)
     return [entry.address, entry.source, entry.category, entry.reason, iso(entry.created_ms), expires]
+
+
+def unsubscribed_object(left: Left) -> dict[str, Any]:
+    """Return an unsubscription as a JSON object."""
+    return dict(zip(UNSUBSCRIBED_COLUMNS, _left(left), strict=True))
+
+
+def unsubscribed_line(left: Left) -> str:
+    """Return an unsubscription as a line of CSV with UNSUBSCRIBED_COLUMNS."""
+    return table.line([cell or "" for cell in _left(left)])
+
+
+def _left(left: Left) -> list[str | None]:
+    was = left.was
+    return [was.address, was.type, iso(was.at_ms), was.source, left.broadcast]
 
 
 def iso(at_ms: int) -> str:

@@ -1,4 +1,4 @@
-"""Questions about contacts, their lists, and what addresses do not want, as `Reader.contacts`.
+"""Questions about contacts and their lists, as `Reader.contacts`.
 
 Rule: a page is found by an index and begins where the one before ended (keyset), so that a million contacts
 cost a page what a hundred do.
@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from storage.address import Fault, address_key, parse_domain
 from storage.logquery import Query
-from storage.people import Contact, ContactAddress, Unsubscription
+from storage.people import Contact, ContactAddress
 from storage.statements import clean
 
 _PAGE: Final = 1000
@@ -112,11 +112,6 @@ class ContactReader:
         """Return whether there is a list of this name; letter case does not count."""
         return bool(await self._ask(Query("SELECT 1 FROM list WHERE name = ?", (clean(name),))))
 
-    async def unsubscribed(self, address: str) -> list[Unsubscription]:
-        """Return what an address does not want, in any letter case."""
-        sql = f"{_UNSUBSCRIBED} WHERE address = ? ORDER BY type"
-        return [Unsubscription(*row) for row in await self._ask(Query(sql, (clean(address_key(address)),)))]
-
 
 _CONTACTS: Final = f"SELECT id, key, name, fields, created_ms, updated_ms FROM contact WHERE id {_AMONG} ORDER BY id"
 _ADDRESSES: Final = (
@@ -136,7 +131,6 @@ _FIELD_NAMES: Final = (
     "SELECT DISTINCT f.key FROM contact CROSS JOIN json_each(contact.fields) f"
     " WHERE contact.fields <> '{}' ORDER BY f.key"
 )
-_UNSUBSCRIBED: Final = "SELECT address, type, at_ms, source, recipient_id FROM unsubscribed"
 _BY_KEY: Final = "SELECT id FROM contact WHERE key = ?"
 _BY_ADDRESS: Final = "SELECT contact_id FROM contact_address WHERE address = ?"
 _BEGINS: Final = (

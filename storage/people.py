@@ -123,6 +123,14 @@ class Unsubscription:
     """By whose copy, where it is known."""
 
 
+@dataclass(frozen=True, slots=True)
+class Left:
+    """An unsubscription, and the broadcast whose copy held the link, as long as the log knows it."""
+
+    was: Unsubscription
+    broadcast: str | None
+
+
 class Source(StrEnum):
     """What put an address on the Blocked Email list."""
 

@@ -26,6 +26,7 @@ from storage.statements import clean
 from storage.stats_reader import StatsReader
 from storage.status import PENDING, Status
 from storage.stretch import COUNTS
+from storage.unsubscribed_reader import UnsubscribedReader
 from storage.webhook_reader import WebhookReader
 
 __all__ = ["Reader", "StoreMissingError", "StoreVersionError"]
@@ -50,6 +51,7 @@ class Reader:
         self.contacts = ContactReader(self._all)
         self.blocked = BlockedReader(self._all)
         self.feed = FeedReader(self._all, self.among)
+        self.unsubscribed = UnsubscribedReader(self._all)
         self.webhooks = WebhookReader(self._all)
         self.stats = StatsReader(self._all)
 

@@ -188,7 +188,7 @@ async def _shown(reader: "Reader", one: "Contact") -> list[str]:
         lines.append(f"  {address.address}  takes {_taken(address.types)}")
         lines += [
             f"    unsubscribed from {'all' if left.type == '*' else left.type} ({left.source}, {iso(left.at_ms)})"
-            for left in await reader.contacts.unsubscribed(address.address)
+            for left in await reader.unsubscribed.of(address.address)
         ]
         lines += [f"    {entry.why}" for entry in await reader.blocked.find(address.address, now_ms())]
     lines += [f"  {name}: {value}" for name, value in one.fields.items()]
@@ -294,6 +294,37 @@ def unsubscribe(
         wanted = [Unsubscription(at, type_, now_ms(), "operator")]
         people.write(ctx, config, lambda store: store.contacts.unsubscribe(wanted))
     print(f"{at} {'takes' if undo else 'is unsubscribed from'} {'all broadcasts' if type_ == '*' else type_}")
+
+
+@contact.command()
+def unsubscribed(
+    ctx: typer.Context,
+    text: Annotated[
+        str | None, typer.Argument(metavar="[TEXT]", help='How an address begins, or "@example.org".')
+    ] = None,
+    *,
+    config: ConfigFile = None,
+    type_: Annotated[
+        str | None, typer.Option("--type", metavar="TYPE", help='Only from this type of broadcasts; "*": from all.')
+    ] = None,
+    csv: Annotated[bool, typer.Option("--csv", help="CSV, which is the default.")] = False,
+    json: Json = False,
+) -> None:
+    """Write who unsubscribed from what to standard output, the newest first."""
+    from storage.contact_forms import UNSUBSCRIBED_COLUMNS, json_line, unsubscribed_line, unsubscribed_object
+    from storage.table import line
+    from storage.unsubscribed_reader import UnsubscribedFilter
+
+    if csv and json:
+        raise UsageError("--json and --csv cannot both be meant")
+
+    async def written(reader: "Reader") -> None:
+        if not json:
+            sys.stdout.write(line(UNSUBSCRIBED_COLUMNS))
+        async for left in reader.unsubscribed.stream(UnsubscribedFilter(text, type_)):
+            sys.stdout.write(json_line(unsubscribed_object(left)) if json else unsubscribed_line(left))
+
+    people.ask(ctx, config, written)
 
 
 def _line(one: "Contact", *, json: bool) -> str:

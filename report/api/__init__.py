@@ -6,7 +6,7 @@ models, and the OpenAPI document is made of the very same.
 
 from typing import Final
 
-from report.api import blocked, broadcasts, contacts, document, events, log, messages, stats, webhooks
+from report.api import blocked, broadcasts, contacts, document, events, log, messages, stats, unsubscribed, webhooks
 from report.api.operation import Operation, route
 from report.asked import Route
 
@@ -16,6 +16,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     *events.OPERATIONS,
     *broadcasts.OPERATIONS,
     *contacts.OPERATIONS,
+    *unsubscribed.OPERATIONS,
     *blocked.OPERATIONS,
     *stats.OPERATIONS,
     *webhooks.OPERATIONS,

@@ -31,7 +31,8 @@ _MOST_ADDRESSES: Final = 50
 _MOST_IMPORT_BYTES: Final = 4 << 30
 
 
-def _address(text: str) -> str:
+def address_of(text: str) -> str:
+    """Return an address as the store has it; raises ValueError."""
     found = parsed_address(text)
     if isinstance(found, Fault):
         raise ValueError(f"expected an address: {found}")  # noqa: TRY004 - a fault of the value
@@ -47,7 +48,7 @@ def _list(name: str) -> str:
 class AddressIn(Taken):
     """An address of a contact."""
 
-    address: Annotated[str, Field(max_length=320), AfterValidator(_address)]
+    address: Annotated[str, Field(max_length=320), AfterValidator(address_of)]
     types: Annotated[tuple[TypeOf, ...] | None, Field(description="Types of broadcasts that it takes; null: all.")] = (
         None
     )

@@ -21,6 +21,7 @@ from report.pages import (
     overview,
     reading,
     send,
+    unsubscribed,
     users,
 )
 
@@ -35,6 +36,7 @@ _MODULES: Final = (
     addresses,
     imports,
     contacts,
+    unsubscribed,
     blocked,
     users,
     login,

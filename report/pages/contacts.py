@@ -125,7 +125,7 @@ async def _shown(
     facts = {
         "one": one,
         "code": queue_id(one.id),
-        "left": [left for each in one.addresses for left in await reader.contacts.unsubscribed(each.address)],
+        "left": [left for each in one.addresses for left in await reader.unsubscribed.of(each.address)],
         "blocked": [
             (each.address, entry) for each in one.addresses for entry in await reader.blocked.find(each.address, now_ms)
         ],

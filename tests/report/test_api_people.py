@@ -111,3 +111,26 @@ async def test_a_sender_sees_and_orders_its_own_broadcasts_only(
         assert (status, "@bob.test" in problem["detail"]) == (422, True)
         assert (await bob.post("/broadcasts", LETTER | {"list": "all"}))[0] == 403
         assert (await bob.get("/contacts"))[0] == 403
+
+
+async def test_who_wants_no_more_is_noted_listed_and_taken_back(prog: Program) -> None:
+    ask = {"addresses": ["Bob@example.test", "eve@other.test"], "type": "News"}
+    assert await prog.post("/unsubscribed", ask) == (200, {"added": 2})
+    assert await prog.post("/unsubscribed", ask | {"type": None}) == (200, {"added": 2})
+    seen, cursor = [], {}
+    while True:
+        _, page = await prog.get("/unsubscribed", limit=1, **cursor)
+        seen += [(one["address"], one["type"]) for one in page["unsubscribed"]]
+        if page["next"] is None:
+            break
+        cursor = {"cursor": page["next"]}
+    both = ("Bob@example.test", "eve@other.test")
+    assert (len(seen), set(seen)) == (4, {(address, type_) for address in both for type_ in (None, "news")})
+    assert len((await prog.get("/unsubscribed", q="@other.test", type="news"))[1]["unsubscribed"]) == 1
+    assert (await prog.ask("DELETE", "/unsubscribed/bob@example.test", params={"type": "news"}))[0] == 204
+    assert (await prog.ask("DELETE", "/unsubscribed/bob@example.test", params={"type": "news"}))[0] == 404
+    assert (await prog.ask("DELETE", "/unsubscribed/bob@example.test"))[0] == 204
+    assert (await prog.get("/unsubscribed", q="bob"))[1]["unsubscribed"] == []
+    assert (await prog.ask("DELETE", "/unsubscribed/nobody"))[0] == 404
+    assert (await prog.get("/unsubscribed", cursor="W10"))[0] == 400
+    assert (await prog.post("/unsubscribed", {"addresses": ["nobody"]}))[0] == 422

@@ -11,7 +11,7 @@ from storage.reader import Reader
 from tests.report.browsing import PASSWORD, Browser, browsing
 from tests.report.mailing import START, Mail
 
-PAGES = ("/contacts", "/lists", "/blocked")
+PAGES = ("/contacts", "/lists", "/unsubscribed", "/blocked")
 
 
 async def test_a_viewer_reads_and_a_sender_does_not(server: ReportServer) -> None:
@@ -29,7 +29,7 @@ async def test_a_viewer_reads_and_a_sender_does_not(server: ReportServer) -> Non
 
 
 async def test_a_form_of_another_session_changes_nothing(root: Browser, reader: Reader) -> None:
-    for path in ("/contacts/new", "/blocked/add", "/users", "/account/tokens", "/lists/remove"):
+    for path in ("/contacts/new", "/unsubscribed/add", "/blocked/add", "/users", "/account/tokens", "/lists/remove"):
         await root.post(path, {"form_token": "0" * 64, "name": "x", "addresses": "a@b.test", "address1": "a@b.test"})
         assert root.status == 403
     assert await reader.contacts.page(ContactFilter(), limit=5) == []
@@ -209,3 +209,33 @@ async def test_another_s_token_is_not_removed(server: ReportServer, root: Browse
         await ann.submit("/account/tokens/remove", prefix=token.prefix)
         assert ann.status == 404
     assert len(await reader.tokens("root")) == 1
+
+
+async def test_who_wants_no_more_is_noted_found_and_taken_back(root: Browser, reader: Reader) -> None:
+    await root.get("/unsubscribed")
+    assert "Nobody has unsubscribed." in root.text
+    await root.submit("/unsubscribed/add", addresses="nobody", type="a\x07")
+    assert root.status == 422
+    assert "one line of at most" in root.text
+    await root.submit("/unsubscribed/add", addresses="a@x.test", type="*")
+    addresses = "\n".join(f"p{number:02}@x.test" for number in range(60))
+    await root.submit("/unsubscribed/add", addresses=addresses, type=" News ")
+    assert "60 noted." in root.text
+    assert await reader.unsubscribed.of("A@x.test") != []
+    seen = set(re.findall(r"recipient=(\w+)%40x\.test|recipient=(\w+)@x\.test", root.text))
+    assert len(seen) == 50
+    (older,) = [link for link in root.links() if "before=" in link]
+    await root.get(older)
+    assert "broadcasts at all" in root.text
+    await root.get("/unsubscribed?q=P0&type=news")
+    assert root.text.count("Take back:") == 10
+    await root.get("/unsubscribed?q=@x.test&type=*")
+    await root.submit("/unsubscribed/undo", address="a@x.test", type="*")
+    assert "it gets these again" in root.text
+    assert await reader.unsubscribed.of("a@x.test") == []
+    await root.get("/unsubscribed.csv?q=@X.test")
+    head, *lines = root.text.splitlines()
+    assert head == "address,type,at,source,broadcast"
+    assert {line.split(",")[0] for line in lines} == set(addresses.split())
+    await root.get("/unsubscribed?before=W10")
+    assert root.status == 200

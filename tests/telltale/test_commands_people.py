@@ -96,6 +96,20 @@ def test_a_contact_is_added_changed_shown_and_removed(told: Told) -> None:
     assert "there is no contact" in told("contact", "show", "7", code=1)[1]
 
 
+def test_who_unsubscribed_is_written_the_newest_first(told: Told) -> None:
+    for address, type_ in (("a@x.example", "news"), ("b@y.example", "*")):
+        told("contact", "unsubscribe", address, type_)
+    head, newest, oldest = told("contact", "unsubscribed")[0].splitlines()
+    assert head == "address,type,at,source,broadcast"
+    assert newest.startswith("b@y.example,*,")
+    assert oldest.startswith("a@x.example,news,")
+    assert oldest.endswith(",operator,")
+    (one,) = [json.loads(line) for line in told("contact", "unsubscribed", "@Y.example", "--json")[0].splitlines()]
+    assert (one["address"], one["type"], one["broadcast"]) == ("b@y.example", "*", None)
+    assert len(told("contact", "unsubscribed", "--type", "News")[0].splitlines()) == 2
+    assert "cannot both" in told("contact", "unsubscribed", "--json", "--csv", code=2)[1]
+
+
 def test_lists(told: Told) -> None:
     told("contact", "add", "a@x.example", "--list", "One")
     told("contact", "add", "b@x.example")
