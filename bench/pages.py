@@ -86,6 +86,9 @@ STRETCHES = (
     f"INSERT INTO by_user SELECT {NUMBER}, m.user, r.id{FOUND} ORDER BY 1, 2, 3",
     f"INSERT INTO by_broadcast SELECT {NUMBER}, m.broadcast, r.id{FOUND} AND m.broadcast IS NOT NULL ORDER BY 1, 2, 3",
     f"INSERT INTO stretch SELECT {NUMBER}, max(m.received_ms), 1, min(r.id), max(r.id){FOUND} GROUP BY 1",
+    f"INSERT INTO stretch_of SELECT DISTINCT 'broadcast', m.broadcast, {NUMBER}{FOUND} AND m.broadcast IS NOT NULL",
+    f"INSERT INTO stretch_of SELECT DISTINCT 'user', m.user, {NUMBER}{FOUND}",
+    f"INSERT INTO stretch_of SELECT DISTINCT 'sender', m.sender_domain, {NUMBER}{FOUND}",
     HOURS,
 )
 
@@ -173,6 +176,8 @@ def pages(state_dir: Path) -> dict[str, str]:
         "a part of a subject that is none": "/log?subject=zzz",
         "a broadcast": "/log?broadcast=news-3",
         "a broadcast's failures": "/log?broadcast=news-3&status=failed",
+        "the oldest broadcast, its end": "/log?broadcast=news-0&status=opened",
+        "a broadcast that is none": "/log?broadcast=nothing",
         "the last day": "/log?range=24h",
         "an hour in the past": f"/log?since={quote(_ago(40))}&until={quote(_ago(39.95))}",
         "failures of a domain": "/log?status=failed&recipient=@d77.example",

@@ -102,22 +102,35 @@ class Pager:
 
     async def _by_window(self) -> tuple[list[LogRow], int | None]:
         """Look through windows that the stretches' first ids bound, from the page's beginning on."""
-        low, high = self._wanted.above or 0, self._wanted.below or _PAST_ALL
-        edges = sorted({e for _, e, _ in await self._ask(self._search().stretches()) if low < e < high})
-        if self._newest_first:
-            edges.reverse()
+        low, high = await self._span()
+        edges = [edge for (edge,) in await self._ask(self._search(low, high).edges()) if low < edge < high]
+        points = [high, *reversed(edges), low] if self._newest_first else [low, *edges, high]
         found: list[LogRow] = []
-        near, at, step = None, 0, _FIRST_STEP
+        near, step = 0, _FIRST_STEP
         while True:
             began = self._clock()
-            far = edges[at + step - 1] if at + step <= len(edges) else None
-            window = self._search(far, near) if self._newest_first else self._search(near, far)
+            far = min(near + step, len(points) - 1)
+            window = self._search(*sorted((points[near], points[far])))
             found += await self._rows(window.pages(self._more))
-            if far is None or len(found) >= self._more:
+            if far == len(points) - 1 or len(found) >= self._more:
                 return found, None
             if self._time_is_up(self._clock() - began):
-                return found, far
-            near, at, step = far, at + step, step * 2
+                return found, points[far]
+            near, step = far, step * 2
+
+    async def _span(self) -> tuple[int, int]:
+        """Return the ids between which rows may be: of a name that is known, those of its stretches."""
+        low, high = self._wanted.above or 0, self._wanted.below or _PAST_ALL
+        search = self._search()
+        # Who has rows in no stretch yet sends now: there is nothing to be passed over. These are asked for first:
+        # entered into a stretch meanwhile, they are in one that is met.
+        if not search.is_named or await self._ask(search.fresh(1)):
+            return low, high
+        stretches = await self._ask(search.stretches())
+        last = max((last_id for _, _, last_id in stretches), default=low)
+        # A message's id is below those of its recipients, by as much as it has recipients.
+        first = low if search.is_queue else min((first_id for _, first_id, _ in stretches), default=low)
+        return max(low, first), max(low, min(high, last + 1))
 
     async def _by_stretch(self, search: Search) -> tuple[list[LogRow], int | None]:
         """Look through stretches, the nearest first, until no other can hold a row of the page."""

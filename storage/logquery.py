@@ -136,6 +136,7 @@ class Search:
         self._bounds = bounds
         self._where = _where(wanted)
         self._probe = _probe(wanted)
+        self._named = _named(wanted)
         self._order = "DESC" if bounds.newest_first else "ASC"
 
     @staticmethod
@@ -162,6 +163,16 @@ class Search:
         if _is_queue(wanted):
             return not wanted.statuses or set(wanted.statuses) == PENDING
         return not _UNINDEXED & set(wanted.statuses)
+
+    @property
+    def is_named(self) -> bool:
+        """Whether `stretches` leaves out all but those that have somebody's rows (`stretch_of`)."""
+        return bool(self._named)
+
+    @property
+    def is_queue(self) -> bool:
+        """Whether the rows are those of the queue, whose windows are of message ids."""
+        return _is_queue(self._wanted)
 
     def pages(self, limit: int) -> list[Query]:
         """Return queries whose answers together hold the first `limit` rows, each in their order."""
@@ -223,6 +234,19 @@ class Search:
 
     def stretches(self) -> Query:
         """Return the query for (number, first id, last id) of stretches that may hold rows, the newest first."""
+        made = self._meeting()
+        for what, name in self._named:
+            made.add("number IN (SELECT stretch FROM stretch_of WHERE what = ? AND name = ?)", what, name)
+        sql = f"SELECT number, first_id, last_id FROM stretch WHERE {made.joined()} ORDER BY last_id DESC"
+        return Query(sql, tuple(made.values))
+
+    def edges(self) -> Query:
+        """Return the query for the first ids of the stretches within the bounds, whoever's they are."""
+        made = self._meeting()
+        return Query(f"SELECT DISTINCT first_id FROM stretch WHERE {made.joined()} ORDER BY 1", tuple(made.values))
+
+    def _meeting(self) -> _Where:
+        """Return the conditions on stretches that the bounds and the time leave."""
         made = _Where()
         for term, value in (
             ("first_id < ?", self._bounds.before_id),
@@ -236,8 +260,7 @@ class Search:
             made.add(f"last_id >= {_FIRST_SINCE}", self._wanted.since_ms // HOUR_MS)
         if self._wanted.until_ms is not None:
             made.add(f"first_id <= {_LAST_UNTIL}", self._wanted.until_ms // HOUR_MS)
-        sql = f"SELECT number, first_id, last_id FROM stretch WHERE {made.joined()} ORDER BY last_id DESC"
-        return Query(sql, tuple(made.values))
+        return made
 
     def within(self, stretches: Sequence[int], limit: int) -> Query:
         """Return the query for rows in some stretches."""
@@ -451,6 +474,18 @@ def _probe(wanted: LogFilter) -> Query | None:
     if wanted.pending_only or (wanted.statuses and Status.DELIVERED not in wanted.statuses):
         return None
     return _probe_sender(wanted)
+
+
+def _named(wanted: LogFilter) -> list[tuple[str, str]]:
+    """Return what of a filter `stretch_of` knows the stretches of."""
+    found = []
+    if wanted.broadcast is not None:
+        found.append(("broadcast", clean(wanted.broadcast)))
+    if wanted.user is not None:
+        found.append(("user", clean(wanted.user)))
+    if wanted.sender is not None and "@" in wanted.sender:
+        found.append(("sender", clean(wanted.sender).rpartition("@")[2].lower()))
+    return found
 
 
 def _probe_sender(wanted: LogFilter) -> Query | None:

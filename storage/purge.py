@@ -60,6 +60,7 @@ _LEAVE: Final = (
         for table in ("by_address", "by_sender", "by_user", "by_broadcast")
     ),
     f"DELETE FROM by_header WHERE stretch IN {_MET} AND message_id NOT IN (SELECT id FROM message)",
+    f"DELETE FROM stretch_of WHERE stretch IN (SELECT number FROM stretch WHERE number IN {_MET} AND {_NOBODY_LEFT})",
     f"DELETE FROM stretch WHERE number IN {_MET} AND {_NOBODY_LEFT}",
 )
 

@@ -45,6 +45,11 @@ _ENTER: Final = (
     f"INSERT INTO by_broadcast SELECT ?, m.broadcast, r.id{FRESH_MESSAGES} AND m.broadcast IS NOT NULL ORDER BY 2, 3",
     f"INSERT INTO by_header SELECT DISTINCT ?, m.message_id, m.id{FRESH_MESSAGES} AND m.message_id <> '' ORDER BY 2, 3",
 )
+_NAMED: Final = (
+    "INSERT INTO stretch_of SELECT DISTINCT 'broadcast', broadcast, stretch FROM by_broadcast WHERE stretch = ?1"
+    " UNION ALL SELECT DISTINCT 'user', user, stretch FROM by_user WHERE stretch = ?1"
+    " UNION ALL SELECT DISTINCT 'sender', sender_domain, stretch FROM by_sender WHERE stretch = ?1"
+)
 _MADE: Final = "INSERT INTO stretch (number, made_ms, serial, first_id, last_id) VALUES (?, ?, ?, ?, ?)"
 _FORGET: Final = (
     "DELETE FROM change WHERE serial <= (SELECT max(serial) FROM stretch WHERE made_ms < ?)"
@@ -99,6 +104,7 @@ def enter(connection: sqlite3.Connection, now_ms: int) -> None:
     (number,) = connection.execute("SELECT ifnull(max(number), 0) + 1 FROM stretch").fetchone()
     for sql in _ENTER:
         connection.execute(sql, (number,))
+    connection.execute(_NAMED, (number,))
     connection.execute(_MADE, (number, now_ms, serial, first_id, last_id))
     connection.execute(_FORGET, (now_ms - _KEPT_MS, _MOST_FORGOTTEN))
 

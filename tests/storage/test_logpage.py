@@ -18,6 +18,8 @@ from storage.store import Store
 from tests.storage.makers import result
 
 ROWS = 60
+OLD = range(3, 9)
+"""Messages of a user, a sender and a broadcast that nothing came from since."""
 FILTERS = [
     LogFilter(),
     LogFilter(recipient="r7@odd.test"),
@@ -30,6 +32,13 @@ FILTERS = [
     LogFilter(broadcast="spring"),
     LogFilter(user="ann"),
     LogFilter(user="ann", statuses=(Status.FAILED,)),
+    LogFilter(broadcast="winter"),
+    LogFilter(broadcast="winter", statuses=(Status.FAILED, Status.UNSENT)),
+    LogFilter(broadcast="winter", user="old"),
+    LogFilter(user="old", statuses=(Status.FAILED,)),
+    LogFilter(user="old", statuses=(Status.UNSENT,)),
+    LogFilter(user="old", pending_only=True),
+    LogFilter(sender="@old.test", recipient="r", statuses=(Status.FAILED,)),
     LogFilter(statuses=(Status.FAILED,)),
     LogFilter(statuses=(Status.FAILED, Status.BOUNCED)),
     LogFilter(statuses=(Status.UNSENT,)),
@@ -43,6 +52,10 @@ FILTERS = [
 ]
 
 
+def _sender(number: int) -> str:
+    return "n@old.test" if number in OLD else "n@news.test" if number % 3 else "x@y.test"
+
+
 @pytest.fixture
 async def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Reader]:
     """A log of many small stretches and some rows that are in none."""
@@ -51,9 +64,10 @@ async def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
     events = itertools.cycle([None, Event.DELIVER, Event.FAIL, Event.BOUNCE, Event.DEFER])
     for number in range(ROWS // 2):
         message = Message(
-            store.next_id(), number * 2000, ["x@y.test", "n@news.test"][number % 3 > 0], BodyType.SEVEN_BIT, False, 1,
-            b"", user="ann" if number % 2 else None, subject="The 100% Weekly" if number % 4 else "Hello",
-            broadcast="spring" if number % 5 else None,
+            store.next_id(), number * 2000, _sender(number), BodyType.SEVEN_BIT, False, 1,
+            b"", user="old" if number in OLD else "ann" if number % 2 else None,
+            subject="The 100% Weekly" if number % 4 else "Hello",
+            broadcast="winter" if number in OLD else "spring" if number % 5 else None,
         )  # fmt: skip
         domain = "odd.test" if number % 2 else "even.test"
         people = [
@@ -110,6 +124,44 @@ async def test_the_pages_hold_what_the_log_holds_in_both_directions(
     assert upwards == expected[::-1]
 
 
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        LogFilter(broadcast="winter"),
+        LogFilter(user="old"),
+        LogFilter(sender="@old.test"),
+        LogFilter(user="old", recipient="3@"),
+        LogFilter(user="old", statuses=(Status.FAILED,)),
+    ],
+    ids=str,
+)
+async def test_what_was_long_ago_is_found_at_once_and_nothing_newer_is_looked_through(
+    reader: Reader, wanted: LogFilter
+) -> None:
+    """However little time there is: the stretches of a broadcast, a user and a sender are known."""
+    ticks = itertools.count()
+    page = await Pager(reader._all, lambda: float(next(ticks)), Wanted(wanted, 2)).page()
+    assert page.rows == await reader.log(wanted, limit=2)
+    assert page.rows or wanted.recipient
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        LogFilter(broadcast="nothing"),
+        LogFilter(broadcast="spring", user="old"),
+        LogFilter(user="nobody", statuses=(Status.FAILED,)),
+        LogFilter(sender="n@nowhere.test"),
+    ],
+    ids=str,
+)
+async def test_what_was_never_is_known_not_to_be_there(reader: Reader, wanted: LogFilter) -> None:
+    ticks = itertools.count()
+    for after_id in (None, 0):
+        page = await Pager(reader._all, lambda: float(next(ticks)), Wanted(wanted, 2, after_id=after_id)).page()
+        assert (list(page.rows), page.more, page.reached) == ([], False, None)
+
+
 async def test_a_page_before_a_row_ends_above_the_page_after_it(reader: Reader) -> None:
     first = await reader.page(Wanted(LogFilter(), 10))
     second = await reader.page(Wanted(LogFilter(), 10, before_id=first.rows[-1].recipient_id))
@@ -120,7 +172,7 @@ async def test_a_page_before_a_row_ends_above_the_page_after_it(reader: Reader) 
 
 
 async def test_one_row_is_found_where_it_may_be_seen(reader: Reader) -> None:
-    (row,) = await reader.log(LogFilter(recipient="r7@odd.test"), limit=1)
+    (row,) = await reader.log(LogFilter(recipient="r17@odd.test"), limit=1)
     assert await reader.row(row.recipient_id, LogFilter()) == row
     assert await reader.row(row.recipient_id, LogFilter(user="ann")) == row
     assert await reader.row(row.recipient_id, LogFilter(user="bob")) is None

@@ -12,7 +12,18 @@ from storage.store import Store
 from tests.storage import makers
 from tests.storage.makers import DAY, NOW, accept, accept_due, hit, report, result
 
-_TABLES = ("message", "recipient", "content", "attempt", "event", "by_address", "by_sender", "by_header", "stretch")
+_TABLES = (
+    "message",
+    "recipient",
+    "content",
+    "attempt",
+    "event",
+    "by_address",
+    "by_sender",
+    "by_header",
+    "stretch",
+    "stretch_of",
+)
 
 
 def left(state_dir: Path) -> dict[str, int]:
