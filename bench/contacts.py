@@ -24,7 +24,8 @@ from pathlib import Path
 
 from storage.people import POLICY
 from storage.store import Store
-from telltale.contact_import import AT_ONCE, Wanted, run
+from telltale.contact_import import Wanted, run
+from telltale.file_import import AT_ONCE
 
 DOMAINS = ("gmail.example", "outlook.example", "web.example", *(f"d{number}.example" for number in range(5000)))
 
@@ -52,7 +53,7 @@ def imported(answer: Connection, state_dir: Path, path: Path | None) -> None:
         try:
             if path is None:
                 return {}
-            outcome = await run(Wanted(path, lists=("all",)), store.contacts, 1, lambda _: lambda _: None)
+            outcome = await run(Wanted(path, lists=("all",)), store.contacts, 1, lambda *_: None)
             return dict(outcome.counted)
         finally:
             await store.close()

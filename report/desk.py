@@ -17,6 +17,8 @@ from report.drafts import Drafts
 from report.given import Given
 from report.handed import Handed
 from report.hub import Hub
+from report.imports import Imports
+from report.jobs import Jobs
 from report.settings import WEBHOOKS, ReportSettings, WebhookSettings
 from report.static_files import StaticFiles
 from report.throttle import Throttle
@@ -49,9 +51,11 @@ class Desk:
     """Pages of words wait for each other alone: one of very common words takes its time."""
     hub: Hub
     drafts: Drafts
+    imports: Imports
     handed: Handed = field(default_factory=Handed)
     static: StaticFiles = field(default_factory=StaticFiles)
     throttle: Throttle = field(default_factory=Throttle)
+    jobs: Jobs = field(default_factory=Jobs)
     clock_ms: Callable[[], int] = _now_ms
     mailing: Mailing | None = None
     """What makes posted mail ready; None: no mail is taken here."""
@@ -78,6 +82,7 @@ class Desk:
             words,
             hub,
             Drafts(given.server.state_dir),
+            Imports(given.server.state_dir),
             given.handed,
             webhooks=given.webhooks,
         )

@@ -3,12 +3,13 @@
 Rule: values and promises only. What people gave and cannot be meant is answered with a Refusal, a sentence for them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from report.drafts import Draft
+from report.imports import Import, Standing
 from storage.broadcast_audience import Missing
 from storage.contact_rows import Bad
 from storage.status import Status
@@ -90,13 +91,33 @@ class Imported:
     first_bad: tuple[Bad, ...]
 
 
-class Importing(Protocol):
-    """Imports a file of contacts, as `telltale contact import`."""
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """How a CSV file of contacts begins."""
 
-    async def __call__(
-        self, file: Path, lists: tuple[str, ...], encoding: str | None, report: Path
-    ) -> Imported | Refusal:
-        """Store what is in a file; all lines that are left out are written to `report`, as CSV."""
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    """The first ones."""
+    guessed: Mapping[str, str]
+    """What each header probably means, as `Import.mapping`."""
+    clear: bool
+    """Whether the headers say so themselves."""
+
+
+class Importing(Protocol):
+    """Imports files, as `telltale contact import` and `telltale block import`."""
+
+    async def __call__(self, file: Path, lists: tuple[str, ...], encoding: str | None) -> Imported | Refusal:
+        """Store the contacts of a file, which has a folder of its own."""
+
+    def look(self, wanted: Import) -> Columns | Refusal | None:
+        """Return how a file begins; None: it has no columns that could be named. For a thread."""
+
+    def run(self, wanted: Import, standing: Standing, told: Callable[[Standing], object]) -> Standing:
+        """Import a file from where `standing` is, and tell how far it is after each step. For a thread.
+
+        What `told` raises ends it, and what was told by then stays stored.
+        """
 
 
 @dataclass(frozen=True, slots=True)

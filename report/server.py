@@ -85,6 +85,7 @@ class ReportServer:
                 max_line_size=_LINE_BYTES,
             )
             await runner.setup()
+            opened.push_async_callback(self._desk.jobs.close)
             opened.push_async_callback(runner.cleanup)
             opened.push_async_callback(hub.close)
             await self._listen(runner)

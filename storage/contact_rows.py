@@ -16,6 +16,8 @@ from storage.people import NewAddress, NewContact
 from storage.table import text_of
 
 MAX_RECORD_CHARS: Final = 1 << 20
+MOST_ADDRESSES: Final = 99
+"""Columns of addresses in a file: email, email2 … email99."""
 _CHUNK_CHARS: Final = 1 << 16
 _DELIMITERS: Final = ",;\t|"
 _NUMBERED: Final = re.compile(r"(email|types)([1-9]\d?)?")
@@ -106,17 +108,17 @@ def _columns(header: Sequence[str], mapping: Mapping[str, str]) -> _Columns:
         raise UnreadableError(f'there is no column "{unknown[0]}"; the columns are {_listed(header)}')
     columns = _Columns(header)
     for at, name in enumerate(header):
-        meant = mapping.get(name) or _meant(name)
-        numbered = _NUMBERED.fullmatch(meant)
-        if meant == IGNORED or not name:
+        meaning = mapping.get(name) or meant(name)
+        numbered = _NUMBERED.fullmatch(meaning)
+        if meaning == IGNORED or not name:
             continue
         if numbered:
             places = columns.emails if numbered[1] == "email" else columns.types
             places.setdefault(int(numbered[2] or 1), at)
-        elif meant in {"key", "name", "list"}:
-            columns.one.setdefault(meant, at)
+        elif meaning in {"key", "name", "list"}:
+            columns.one.setdefault(meaning, at)
         else:
-            columns.fields[at] = meant.removeprefix(FIELD)
+            columns.fields[at] = meaning.removeprefix(FIELD)
     columns.emails = dict(sorted(columns.emails.items()))
     if not columns.emails:
         raise UnreadableError(
@@ -137,11 +139,11 @@ def column_known(column: str) -> bool:
 
 def header_of(field: str) -> str:
     """Return a header that means a contact's own field of this name."""
-    return field if _meant(field) == FIELD + field else FIELD + field
+    return field if meant(field) == FIELD + field else FIELD + field
 
 
-def _meant(name: str) -> str:
-    """Return which column a header means by itself."""
+def meant(name: str) -> str:
+    """Return which column a header means by itself; a field of the contact, where it is none of ours."""
     if name.startswith(FIELD):
         return name
     plain = " ".join(name.lower().replace("_", " ").split())

@@ -1,11 +1,12 @@
-"""Reads files of addresses to block: one a line, or CSV with a header.
+"""Imports a file of addresses to block: one a line, or CSV with a header.
 
 Rule: in constant memory; a line that cannot be meant is told, and the others are read.
 """
 
 import csv
+import io
 import itertools
-import sys
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -13,11 +14,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final, TextIO
 
-from storage.contact_rows import sniffed
-from storage.people import Source
+from storage.blocklist import BlockedList
+from storage.contact_rows import Bad, sniffed
+from storage.people import Blocked, Source
 from storage.table import text_of
-from storage.typed import NotMeant, blockable
-from telltale.errors import FailureError
+from storage.typed import MAX_REASON_CHARS, NotMeant, blockable
+from telltale import file_import
+from telltale.file_import import Outcome, Report, Told
 
 _HEADERS: Final = ("address", "email", "e-mail", "recipient")
 _HEAD_CHARS: Final = 1 << 16
@@ -36,55 +39,84 @@ class Named:
     created_ms: int | None = None
 
 
-def read(file: str, bad: list[tuple[int, str]]) -> Iterator[Named]:
-    """Yield whom a file ("-": standard input) names; what cannot be meant is added to `bad` as (line, why)."""
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A file that is to be imported, and what is said of all that it names."""
+
+    path: Path | None
+    """None: standard input."""
+    actor: str
+    """Who does it."""
+    reason: str = ""
+    """Instead of what the file says."""
+    ends_ms: int | None = None
+    """As `reason`."""
+    report: Path | None = None
+
+
+async def run(wanted: Wanted, blocked: BlockedList, now_ms: int, told: Told, outcome: Outcome | None = None) -> Outcome:
+    """Block what a file names, from where `outcome` ends: "added", "known" (on the list, or past), "bad".
+
+    Raises FailureError where it cannot be read.
+    """
+    outcome = outcome or Outcome()
+
+    async def put(named: list[Named]) -> tuple[Counter[str], list[Bad]]:
+        entries = [_entry(wanted, one, now_ms) for one in named]
+        added = await blocked.add([one for one in entries if not _past(one, now_ms)], wanted.actor)
+        return Counter({"added": added, "known": len(named) - added}), []
+
     with ExitStack() as open_files:
-        if file == "-":
-            text: TextIO = sys.stdin
-        else:
-            try:
-                text = open_files.enter_context(Path(file).open(encoding="utf-8-sig", errors="replace", newline=""))
-            except OSError as error:
-                raise FailureError(f"{file}: cannot be read: {(error.strerror or str(error)).lower()}") from None
-        yield from _read(text, bad)
+        report = Report(wanted.report, open_files, outcome.report_bytes)
+        source = file_import.Source(file_import.opened(wanted.path, open_files))
+        text = io.TextIOWrapper(source.buffered, "utf-8-sig", "replace", newline="")
+        await file_import.store(read(text), put, outcome, report, lambda so_far: told(source, so_far))
+    return outcome
 
 
-def _read(text: TextIO, bad: list[tuple[int, str]]) -> Iterator[Named]:
+def _entry(wanted: Wanted, one: Named, now_ms: int) -> Blocked:
+    said = wanted.reason or one.reason[:MAX_REASON_CHARS]
+    since = now_ms if one.created_ms is None else min(one.created_ms, now_ms)
+    ends = one.expires_ms if wanted.ends_ms is None else wanted.ends_ms
+    return Blocked(one.address, one.source or Source.IMPORT, since, said, one.category, ends)
+
+
+def _past(entry: Blocked, now_ms: int) -> bool:
+    return entry.expires_ms is not None and entry.expires_ms <= now_ms
+
+
+def read(text: TextIO) -> Iterator[Named | Bad]:
+    """Yield whom a text names, and what in it cannot be meant."""
     head = text.readline(_HEAD_CHARS)
     delimiter = sniffed(head)
     names = [name.strip().lower() for name in next(csv.reader([head], delimiter=delimiter), [])]
     at = next((names.index(name) for name in _HEADERS if name in names), None)
     if at is None:
-        yield from _lines(itertools.chain([head], text), bad)
+        yield from _lines(itertools.chain([head], text))
         return
     reader = csv.reader(text, delimiter=delimiter)
     while True:
+        line = reader.line_num + 2  # the header is one, and what comes next another
         try:
             row = next(reader, None)
         except csv.Error as error:
-            bad.append((reader.line_num + 1, f"cannot be read: {error}"))
+            yield Bad(line, "", f"cannot be read: {error}")
             continue
         if row is None:
             return
         if any(cell.strip() for cell in row):
             cells = dict(zip(names, [text_of(cell.strip()) for cell in row], strict=False))
             named = _named(cells.get(names[at], ""), cells)
-            if isinstance(named, Named):
-                yield named
-            else:
-                bad.append((reader.line_num + 1, named.why))
+            yield named if isinstance(named, Named) else Bad(line, "", named.why)
 
 
-def _lines(lines: Iterator[str], bad: list[tuple[int, str]]) -> Iterator[Named]:
+def _lines(lines: Iterator[str]) -> Iterator[Named | Bad]:
     for number, line in enumerate(lines, 1):
         text = line.strip()
         if not text or text.startswith("#"):
             continue
         found = blockable(text)
-        if isinstance(found, str):
-            yield Named(found)
-        else:
-            bad.append((number, found.why))
+        yield Named(found) if isinstance(found, str) else Bad(number, "", found.why)
 
 
 def _named(address: str, cells: dict[str, str]) -> Named | NotMeant:

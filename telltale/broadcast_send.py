@@ -29,8 +29,8 @@ from storage.reader import Reader
 from storage.status import Status
 from storage.store import Store
 from storage.turn import Turn
-from telltale.contact_import import reporting
 from telltale.errors import FailureError, UsageError
+from telltale.file_import import Report
 from telltale.recipients import Recipients
 
 _RATE: Final = re.compile(r"(\d{1,9})\s*/\s*(s|sec|second|m|min|minute|h|hour|d|day)")
@@ -188,7 +188,8 @@ def pre_flight(
             without_address = audience.add_list(wanted.list, personal=letter.personal)
         if wanted.csv is not None:
             with ExitStack() as open_files:
-                recipients = Recipients(wanted.csv, wanted.type, reporting(wanted.report, open_files), progress)
+                report = Report(wanted.report, open_files)
+                recipients = Recipients(wanted.csv, wanted.type, report.add, progress)
                 audience.add(recipients.entries(), personal=letter.personal)
         counts = audience.judge(wanted.name, now_ms, wanted.owner)
         missing = audience.missing(letter.needs) if letter.personal else []

@@ -3,7 +3,8 @@
 import getpass
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from storage.people import Blocked, Source
     from storage.reader import Reader
     from storage.store import Store
-    from telltale.block_file import Named
 
 Json = Annotated[bool, typer.Option("--json", help="JSON Lines, an object an entry.")]
 Csv = Annotated[bool, typer.Option("--csv", help="CSV, which is the default.")]
@@ -87,40 +87,17 @@ def import_(
     for_: For = None,
 ) -> None:
     """Block what a file names: an address or @domain a line, or CSV as `block export` writes it."""
-    from storage.people import Blocked, Source
-    from storage.typed import MAX_REASON_CHARS
-    from telltale.block_file import read
+    from telltale.block_file import Wanted, run
 
     now = now_ms()
-    ends = _ends(for_, now)
-    bad: list[tuple[int, str]] = []
-
-    def entry(one: "Named") -> Blocked:
-        said = _reason(reason) or one.reason[:MAX_REASON_CHARS]
-        source, since = one.source or Source.IMPORT, now if one.created_ms is None else min(one.created_ms, now)
-        return Blocked(one.address, source, since, said, one.category, one.expires_ms if ends is None else ends)
-
-    async def verb(store: "Store") -> tuple[int, int]:
-        added = known = 0
-        for some in _chunks(read(file, bad)):
-            entries = [made for one in some if (made := entry(one)).expires_ms is None or made.expires_ms > now]
-            new = await store.blocked.add(entries, _actor())
-            added, known = added + new, known + len(some) - new
-        return added, known
-
-    added, known = people.write(ctx, config, verb)
-    print(f"{added:,} blocked, {known:,} were already or are past, {len(bad):,} left out")
-    for line, why in bad[:20]:
-        print(f"{'standard input' if file == '-' else file}, line {line}: {why}", file=sys.stderr)
-    if bad and not added and not known:
+    wanted = Wanted(None if file == "-" else Path(file), _actor(), _reason(reason), _ends(for_, now))
+    outcome = people.write(ctx, config, lambda store: run(wanted, store.blocked, now, lambda *_: None))
+    counted, bad = outcome.counted, outcome.counted["bad"]
+    print(f"{counted['added']:,} blocked, {counted['known']:,} were already or are past, {bad:,} left out")
+    for one in outcome.first_bad:
+        print(f"{'standard input' if file == '-' else file}, line {one.line}: {one.why}", file=sys.stderr)
+    if bad and bad == counted.total():
         raise FailureError("nothing was imported")
-
-
-def _chunks(named: Iterator["Named"]) -> Iterator[list["Named"]]:
-    from itertools import islice
-
-    while some := list(islice(named, _AT_ONCE)):
-        yield some
 
 
 @block.command()

@@ -1,7 +1,7 @@
 """`telltale contact …`: who broadcasts go to, and what they take."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, TextIO
 
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from storage.people import Contact, NewAddress
     from storage.reader import Reader
     from storage.store import Store
-    from telltale.contact_import import Outcome, Reading, Wanted
+    from telltale.contact_import import Wanted
+    from telltale.file_import import Outcome, Source
 
 Who = Annotated[str, typer.Argument(metavar="ADDRESS|KEY", help="One of the contact's addresses, or its key.")]
 Json = Annotated[bool, typer.Option("--json", help="JSON Lines, an object a contact.")]
@@ -77,12 +78,12 @@ async def _import(store: "Store", wanted: "Wanted") -> "Outcome":
     from telltale.contact_import import run
 
     with _bar() as bar:
+        task = bar.add_task("Importing", total=None)
 
-        def begin(reading: "Reading") -> Callable[[int], None]:
-            task = bar.add_task("Importing", total=reading.size)
-            return lambda done: bar.update(task, completed=done)
+        def told(source: "Source", _outcome: "Outcome") -> None:
+            bar.update(task, total=source.size, completed=source.bytes_read)
 
-        return await run(wanted, store.contacts, now_ms(), begin)
+        return await run(wanted, store.contacts, now_ms(), told)
 
 
 def _bar() -> "Progress":

@@ -1,4 +1,4 @@
-"""What the front door hands to the report server: sending broadcasts and importing contacts, as the command line does.
+"""What the front door hands to the report server: sending broadcasts as the command line does; importing files, too.
 
 Rules: what takes its time runs in a thread, with a store of its own, so that no page waits for it; and what a command
 would end with is told to people in the browser, without the paths of this machine.
@@ -19,18 +19,18 @@ from relay.broadcast.grammar import TemplateError
 from relay.broadcast.letter import Contact
 from relay.receive.senders import permits
 from report.drafts import Draft
-from report.handed import Handed, Imported, PreFlight, Preview, Refusal, When
+from report.handed import Handed, PreFlight, Preview, Refusal, When
 from report.words import size
 from storage.broadcast_audience import Audience, Entry, NoSuchListError
 from storage.broadcast_settings import parse_type
 from storage.status import Status
 from storage.store import Store, StoreFailedError, StoreFullError
-from telltale import broadcast_send, contact_import
+from telltale import broadcast_send
 from telltale.broadcast_send import Wanted, pre_flight, read_template, sender_of
 from telltale.config import Config
 from telltale.errors import FailureError
+from telltale.for_imports import FilesImport, sentence
 from telltale.recipients import Recipients
-from telltale.state import with_store
 
 # Each holds a thread, and a copy of the recipients on disk.
 _AT_ONCE: Final = 2
@@ -44,7 +44,7 @@ T = TypeVar("T")
 
 def handed(config: Config) -> Handed:
     """Return all that the pages ask of other rooms."""
-    return Handed(PagesBroadcasting(config), ContactsImport(config))
+    return Handed(PagesBroadcasting(config), FilesImport(config))
 
 
 class PagesBroadcasting:
@@ -104,7 +104,7 @@ class PagesBroadcasting:
             try:
                 return await asyncio.to_thread(work)
             except (FailureError, StoreFailedError, StoreFullError) as error:
-                return Refusal(_sentence(error, folder))
+                return Refusal(sentence(error, folder))
 
     def _wanted(self, draft: Draft, senders: tuple[str, ...]) -> Wanted:
         """Read a draft as `telltale broadcast send` is read; raises FailureError."""
@@ -204,42 +204,6 @@ def _pictures(message: EmailMessage) -> Mapping[str, str]:
             if isinstance(data, bytes) and len(data) <= _MOST_INLINE_BYTES:
                 found[name] = f"data:{part.get_content_type()};base64,{base64.b64encode(data).decode()}"
     return found
-
-
-class ContactsImport:
-    """Imports files of contacts."""
-
-    def __init__(self, config: Config) -> None:
-        """Take the configuration."""
-        self._config = config
-        self._room = asyncio.Semaphore(1)
-
-    async def __call__(
-        self, file: Path, lists: tuple[str, ...], encoding: str | None, report: Path
-    ) -> Imported | Refusal:
-        """Import a file."""
-        wanted = contact_import.Wanted(file, encoding=encoding, lists=lists, report=report)
-
-        def work() -> contact_import.Outcome:
-            return asyncio.run(with_store(self._config.server.state_dir, self._config.policy, run))
-
-        async def run(store: Store) -> contact_import.Outcome:
-            return await contact_import.run(wanted, store.contacts, _now_ms(), lambda _reading: lambda _done: None)
-
-        async with self._room:
-            try:
-                outcome = await asyncio.to_thread(work)
-            except (FailureError, StoreFailedError, StoreFullError) as error:
-                return Refusal(_sentence(error, file.parent))
-        return Imported(outcome.counted, tuple(outcome.first_bad))
-
-
-def _sentence(error: Exception, folder: Path) -> str:
-    """Return what to tell people: of the file, and not where it lies; of columns, and not of options."""
-    told = str(error).replace(f"{folder}/", "").partition(": name one, as --map")[0]
-    # The name of a file stays as it is.
-    first = told[:1] if "." in told.partition(" ")[0] else told[:1].upper()
-    return first + told[1:] + ("" if told.endswith((".", "!", "?")) else ".")
 
 
 def _now_ms() -> int:

@@ -248,7 +248,7 @@ async def _imported(asked: Asked, given: ImportQuery, importing: Importing, fold
                 raise ProblemError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "A file has at most 4 GB.")
             await asyncio.to_thread(out.write, part)
     encoding = None if given.encoding == "utf-8" else given.encoding
-    came = await importing(file, given.list, encoding, folder / "left-out.csv")
+    came = await importing(file, given.list, encoding)
     if isinstance(came, Refusal):
         raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, came.why)
     counted = {name: came.counted.get(name, 0) for name in ("added", "updated", "unchanged", "bad")}

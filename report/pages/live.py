@@ -33,7 +33,8 @@ _BEATS: Final = 15
 # A page that is made anew is not made more often than this.
 _WHOLE_SECONDS: Final = 1.5
 _WRITE_SECONDS: Final = 20.0
-_HEADERS: Final = {"Content-Type": "text/event-stream", "X-Accel-Buffering": "no"}
+HEADERS: Final = {"Content-Type": "text/event-stream", "X-Accel-Buffering": "no"}
+"""Of a stream of events."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ async def live(asked: Asked) -> web.StreamResponse:
         if not placed:
             detail = "Too many pages follow the log; close some."
             raise ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers={"Retry-After": "30"})
-        answer = web.StreamResponse(headers=_HEADERS)
+        answer = web.StreamResponse(headers=HEADERS)
         await answer.prepare(asked.request)
         with suppress(ConnectionError, TimeoutError):
             await _follow(asked, answer, view, serial)
@@ -77,32 +78,33 @@ def _serial(asked: Asked) -> int:
 
 
 async def _follow(asked: Asked, answer: web.StreamResponse, view: _View, serial: int) -> None:
-    await _write(answer, "retry: 2000\n\n")
+    await write(answer, "retry: 2000\n\n")
     looked = time.monotonic()
     while not asked.desk.hub.closed:
         changes = await _awaited(asked, serial)
         # However much happens: who may see less than before, or nothing any more, is not told further.
         if changes is None or time.monotonic() - looked >= _BEATS * _LOOK_SECONDS:
-            if asked.request.transport is None or not await _is_the_same(asked):
+            if asked.request.transport is None or not await is_the_same(asked):
                 return
             looked = time.monotonic()
         if changes is None:
-            await _write(answer, ": still here\n\n")
+            await write(answer, ": still here\n\n")
             continue
         serial = changes.serial
         if view.whole:
             # What happens while it waits is told with the rest; what comes after is told next.
             await asyncio.sleep(_WHOLE_SECONDS)
             serial = await asked.desk.hub.reader.serial()
-            await _write(answer, f"id: {serial}\nevent: change\ndata: {{}}\n\n")
+            await write(answer, f"id: {serial}\nevent: change\ndata: {{}}\n\n")
             continue
         if changes.torn:
-            await _write(answer, f"id: {serial}\nevent: anew\ndata: {{}}\n\n")
+            await write(answer, f"id: {serial}\nevent: anew\ndata: {{}}\n\n")
         elif told := await _told(asked, view, changes):
-            await _write(answer, f"id: {serial}\nevent: change\ndata: {json.dumps(told)}\n\n")
+            await write(answer, f"id: {serial}\nevent: change\ndata: {json.dumps(told)}\n\n")
 
 
-async def _is_the_same(asked: Asked) -> bool:
+async def is_the_same(asked: Asked) -> bool:
+    """Return whether who asked may still see what they saw."""
     now = await sessions.visitor_of(asked, noted=False)
     return now is not None and (now.user, now.role) == (asked.who.user, asked.who.role)
 
@@ -116,7 +118,8 @@ async def _awaited(asked: Asked, serial: int) -> Changes | None:
     return None
 
 
-async def _write(answer: web.StreamResponse, text: str) -> None:
+async def write(answer: web.StreamResponse, text: str) -> None:
+    """Send a piece of a stream; raises TimeoutError where the browser does not read."""
     async with asyncio.timeout(_WRITE_SECONDS):
         await answer.write(text.encode())
 

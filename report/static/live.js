@@ -84,12 +84,16 @@ export function follow(root) {
       }
       const focused = root.contains(document.activeElement) ? document.activeElement.closest("[id]")?.id : null;
       root.replaceChildren(...made.childNodes);
+      document.title = page.title;
       if (focused && focused !== root.id) document.getElementById(focused)?.focus();
       Object.assign(root.dataset, made.dataset);
+      if (made.dataset.live === undefined) delete root.dataset.live;
       serial = made.dataset.serial;
       fresh = 0;
       many = false;
       tellTimes(root);
+      const far = root.querySelector("[data-say]")?.dataset.say;
+      if (far && far !== said.textContent) say(far);
       listen();
       start();
     } finally {
@@ -118,7 +122,7 @@ export function follow(root) {
   const stop = () => { source?.close(); source = null; };
   const start = () => {
     stop();
-    if (document.hidden) return;
+    if (document.hidden || root.dataset.live === undefined) return;  // what is over is followed no more
     source = new EventSource(address());
     source.addEventListener("change", told);
     source.addEventListener("anew", renew);

@@ -1,4 +1,4 @@
-"""report/pages/send.py, imports.py, drafts.py, uploads.py and telltale/for_pages.py: broadcasts and files by forms."""
+"""report/pages/send.py, drafts.py, uploads.py and telltale/for_pages.py: broadcasts by forms."""
 
 import asyncio
 import re
@@ -200,27 +200,6 @@ async def test_no_form_of_others_and_no_more_bytes_than_allowed(root: Browser, m
         async with root.session.post(root.base + "/broadcasts/new", data=body, headers=head) as answer:
             assert answer.status in {400, 403}
     assert list((mail.state_dir / "drafts").iterdir()) == []
-
-
-async def test_contacts_are_imported_and_what_is_left_out_is_told(root: Browser, mail: Mail, reader: Reader) -> None:
-    await root.get("/contacts/import")
-    csv = b"email,name,city\nann@x.test,Ann,Ulm\nno address,,\nbob@x.test,Bob,\n" + b"bad,,\n" * 30
-    await root.upload("/contacts/import", {"file": ("../../people.csv", csv)}, list="all", encoding="")
-    assert re.findall(r"<dd>([\d,]+)</dd>", root.text) == ["2", "0", "0", "31"]
-    assert "Line 3" in root.text
-    (report,) = [link for link in root.links() if link.endswith(".csv")]
-    lines = (await root.get(report)).splitlines()
-    assert (len(lines), lines[0]) == (32, "line,column,why")
-    (one,) = await reader.contacts.find("ann@x.test")
-    assert (one.lists, one.fields) == (("all",), {"city": "Ulm"})
-    await root.get("/contacts/import")
-    await root.upload("/contacts/import", {"file": ("x.csv", b"nothing\nof use\n")}, list="", encoding="")
-    assert root.status == 422
-    assert str(mail.state_dir) not in root.text
-    assert "--map" not in root.text
-    await root.upload("/contacts/import", {}, list="a;b", encoding="?")
-    assert root.status == 422
-    assert (await root.get("/contacts/import/..%2F..%2Fsecret.csv"), root.status)[1] == 404
 
 
 def test_old_drafts_go_and_nobody_fills_the_disk_with_them(mail: Mail) -> None:

@@ -261,9 +261,9 @@ def test_an_incident_is_undone_from_the_command_line(told: Told, tmp_path: Path)
 _KILLED = """
 import asyncio, sys
 from pathlib import Path
-from telltale import contact_import
+from telltale import file_import
 from telltale.cli import run
-contact_import.AT_ONCE = 50
+file_import.AT_ONCE = 50
 sys.exit(run(["contact", "import", sys.argv[1], "--list", "All"]))
 """
 
