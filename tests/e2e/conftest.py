@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.peers import keeper, postfix
+from tests.peers import keeper, npm, postfix
 from tests.peers.smtp import free_port
 from tests.peers.telltale import Telltale, configured, listening, require, wait_for
 
@@ -87,10 +86,4 @@ def mailbox() -> Iterator[tuple[keeper.Keeper, int]]:
 @pytest.fixture(scope="session")
 def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The text of axe-core, fetched by npm into a folder of its own; skipped where that cannot be."""
-    npm, folder = shutil.which("npm"), tmp_path_factory.mktemp("axe")
-    command = [npm or "npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", str(folder), "axe-core@4"]
-    try:
-        subprocess.run(command, check=True, capture_output=True, timeout=120, cwd=folder)
-    except (OSError, subprocess.SubprocessError) as error:
-        pytest.skip(f"axe-core could not be fetched by npm: {error}")
-    return Path(folder, "node_modules/axe-core/axe.min.js").read_text()
+    return (npm.fetch("axe-core@4", tmp_path_factory.mktemp("axe")) / "axe.min.js").read_text()

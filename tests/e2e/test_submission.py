@@ -7,7 +7,7 @@ import re
 import smtplib
 import ssl
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,14 +17,6 @@ from tests.peers.smtp import free_port
 from tests.peers.telltale import HTML, Telltale, fetch, image_of, require, wait_for
 
 pytestmark = pytest.mark.e2e
-
-
-@pytest.fixture
-def mailbox() -> Iterator[tuple[keeper.Keeper, int]]:
-    box, port = keeper.Keeper(), free_port()
-    sink = keeper.start(box, "127.0.0.1", port)
-    yield box, port
-    sink.stop()
 
 
 def routed(port: int) -> str:
