@@ -23,6 +23,8 @@ from storage.token import TokenBox
 # Bounce messages parsed at once; each holds its bytes and a thread while it is read.
 _PARSED_AT_ONCE: Final = 4
 _WAITING_AT_ONCE: Final = 8
+# Taken and not settled yet, with their bytes in memory; what comes beyond waits in the store.
+_HELD_AT_ONCE: Final = 16
 # Of a bounce to postmaster, which anybody may send: what it reports stands before the message that it returns.
 _MOST_UNPROVEN_BYTES: Final = 256 * 1024
 
@@ -39,40 +41,75 @@ class Returns:
         self._box = returns
         self._slots = asyncio.Semaphore(_PARSED_AT_ONCE)
         self._under_way: set[asyncio.Task[None]] = set()
+        self._in_hand: set[int] = set()
+        """Bounce messages that are being settled here."""
+        self._behind = False
+        """Whether some were left in the store since the last look at what waits there."""
+        self._catching_up = False
         self._draining = False
 
     def open(self, local_part: str) -> int | None:
         """Return the recipient whose return path has this local part, None where it is not ours."""
         return self._box.open(local_part)
 
-    async def take(self, raw: bytes, recipient_id: int | None, sender: str) -> None:
-        """Store a bounce message; when this returns, answer 250.
+    async def take(self, raw: bytes, recipient_id: int | None, sender: str) -> bool:
+        """Store a bounce message; when this returns True, answer 250. False: enough of such is kept.
 
         `recipient_id` is whose signed return path it came to; None: it came to postmaster, and then what
         is past its first 256 KiB is not kept.
         """
         kept = raw if recipient_id is not None else raw[:_MOST_UNPROVEN_BYTES]
         dsn_id = await self._store.accept_dsn(kept, recipient_id, sender, time.time_ns() // 1_000_000)
-        self._begin(self._settle(dsn_id, recipient_id, kept))
+        if dsn_id is None:
+            return False
+        if len(self._in_hand) < _HELD_AT_ONCE:
+            self._settle_soon(dsn_id, recipient_id, kept)
+        else:
+            self._behind = True
+            await self.resume()
+        return True
 
     async def resume(self) -> None:
-        """Begin to settle what an earlier process stored and did not come to."""
-        self._begin(self._catch_up())
+        """Begin to settle what waits in the store: of an earlier process, or what came faster than it is understood."""
+        if not self._catching_up:
+            self._catching_up = True
+            self._begin(self._catch_up())
 
     async def _catch_up(self) -> None:
+        try:
+            self._behind = True
+            while self._behind and not self._draining:
+                self._behind = False
+                await self._settle_waiting()
+        finally:
+            self._catching_up = False
+
+    async def _settle_waiting(self) -> None:
         # Some at a time: what waits may be more than the memory holds.
         after_id = 0
         while not self._draining and (waiting := await self._store.waiting_dsns(_WAITING_AT_ONCE, after_id)):
             for dsn_id, recipient_id, raw in waiting:
-                self._begin(self._settle(dsn_id, recipient_id, raw))
-            await asyncio.wait(self._under_way - {asyncio.current_task()})
+                self._settle_soon(dsn_id, recipient_id, raw)
+            if others := self._under_way - {asyncio.current_task()}:
+                await asyncio.wait(others)
             after_id = waiting[-1][0]
 
     async def drain(self) -> None:
-        """Wait until all that was taken is settled; what an earlier process left may wait on."""
+        """Wait until all that is in hand is settled; what waits in the store is for the next start."""
         self._draining = True
         while self._under_way:
             await asyncio.wait(self._under_way)
+
+    def _settle_soon(self, dsn_id: int, recipient_id: int | None, raw: bytes) -> None:
+        if dsn_id not in self._in_hand:
+            self._in_hand.add(dsn_id)
+            self._begin(self._settled(dsn_id, recipient_id, raw))
+
+    async def _settled(self, dsn_id: int, recipient_id: int | None, raw: bytes) -> None:
+        try:
+            await self._settle(dsn_id, recipient_id, raw)
+        finally:
+            self._in_hand.discard(dsn_id)
 
     def _begin(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(work)

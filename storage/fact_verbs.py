@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from storage import block_verb, duty_rows, recipient
+from storage import block_verb, dsn_room, duty_rows, recipient
 from storage.duty import DutyKind, Owed, of_report
 from storage.model import Hit, Report, Settled, TimelineKind
 from storage.owners import ms_of
@@ -55,14 +55,17 @@ class Dsn:
 _DSN: Final = Rows.insert("dsn", "id,received_ms,recipient_id,sender,raw")
 
 
-def accept_dsns(transaction: Transaction, wanted: Sequence[Dsn]) -> list[int]:
-    """Store bounce messages as they came; the answers are their ids."""
-    ids = [transaction.ids.next() for _ in wanted]
-    values = [
-        (id_, dsn.received_ms, dsn.recipient_id, dsn.sender, dsn.raw) for id_, dsn in zip(ids, wanted, strict=True)
-    ]
-    _DSN.run(transaction.connection, values)
-    return ids
+def accept_dsns(transaction: Transaction, wanted: Sequence[Dsn]) -> list[int | None]:
+    """Store bounce messages as they came; the answers are their ids, None where no more is kept of such."""
+    return [_accept_dsn(transaction, dsn) for dsn in wanted]
+
+
+def _accept_dsn(transaction: Transaction, dsn: Dsn) -> int | None:
+    if not dsn_room.has_room(transaction.connection, dsn.recipient_id, len(dsn.raw)):
+        return None
+    id_ = transaction.ids.next()
+    _DSN.run(transaction.connection, [(id_, dsn.received_ms, dsn.recipient_id, dsn.sender, dsn.raw)])
+    return id_
 
 
 @dataclass(frozen=True, slots=True)

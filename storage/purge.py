@@ -20,8 +20,8 @@ from storage.words import forget_words
 # Recipients that one step deletes with their history, unless one message alone has more.
 _MOST_RECIPIENTS: Final = 2000
 
-# Bounce messages without a signed return path that are kept, whatever their age: postmaster takes mail from
-# anybody, and a flood of it must not fill the disk.
+# Bounce messages that speak of nobody that are kept, whatever their age: a flood must not fill the disk. What comes is
+# bounded already (storage/dsn_room.py), but for return paths of recipients that the log has forgotten.
 _MOST_UNMATCHED: Final = 10_000
 
 _OLD: Final = (

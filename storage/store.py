@@ -307,8 +307,11 @@ class Store:
         """
         await self._writer.call(fact_verbs.record_hits, hits)
 
-    async def accept_dsn(self, raw: bytes, recipient_id: int | None, sender: str, received_ms: int) -> int:
-        """Store a bounce message as it came and return its id; it waits until `settle_dsn`."""
+    async def accept_dsn(self, raw: bytes, recipient_id: int | None, sender: str, received_ms: int) -> int | None:
+        """Store a bounce message as it came and return its id; it waits until `settle_dsn`.
+
+        None: as many are kept of this return path, or without one, as may be.
+        """
         dsn = fact_verbs.Dsn(raw, recipient_id, sender, received_ms)
         return await self._writer.call(fact_verbs.accept_dsns, dsn, len(raw))
 

@@ -23,8 +23,8 @@ from storage.store import StoreFullError
 _log = logging.getLogger("telltale.receive")
 
 OpenReturnPath = Callable[[str], int | None]
-Take = Callable[[bytes, int | None, str], Awaitable[None]]
-"""Stores (content, recipient id or None for postmaster, sender)."""
+Take = Callable[[bytes, int | None, str], Awaitable[bool]]
+"""Stores (content, recipient id or None for postmaster, sender); False where enough of such is kept."""
 
 
 class BounceService(Service):
@@ -77,10 +77,19 @@ class BounceSession(SmtpSession):
         mail = self.transaction.mail
         sender = str(mail.sender) if mail and mail.sender else ""
         named = (self.service.open_return_path(one.address.local) for one in self.transaction.recipients)
+        refusal: Reply | None = None
+        kept = False
         try:
             for recipient_id in dict.fromkeys(named):
-                await self.service.take(content, recipient_id, sender)
+                if await self.service.take(content, recipient_id, sender):
+                    kept = True
+                else:
+                    # Who has met a return path can be told to stop; a flood to postmaster is others'.
+                    refusal = replies.NO_ROOM if recipient_id is None else replies.RETURN_PATH_FULL
         except StoreFullError:
             _log.error(kv(event="store-full", client=self.client))
             return replies.STORE_FULL
-        return replies.OK
+        if kept or refusal is None:
+            return replies.OK
+        _log.info(kv(event="bounce-refused", client=self.client, why=refusal.text))
+        return refusal

@@ -69,3 +69,4 @@ NOT_STORED: Final = Reply(451, "4.3.0", "Cannot store the message, try again lat
 
 # Return paths.
 NO_RETURN_PATH: Final = Reply(550, "5.1.1", "Only return paths of mail that we sent are taken here")
+RETURN_PATH_FULL: Final = Reply(552, "5.2.2", "Enough has come back to this address")

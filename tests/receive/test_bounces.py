@@ -28,11 +28,13 @@ class Desk:
     def __init__(self) -> None:
         self.taken: list[tuple[bytes, int | None, str]] = []
         self.failure: Exception | None = None
+        self.full = False
 
-    async def take(self, raw: bytes, recipient_id: int | None, sender: str) -> None:
+    async def take(self, raw: bytes, recipient_id: int | None, sender: str) -> bool:
         if self.failure:
             raise self.failure
         self.taken.append((raw, recipient_id, sender))
+        return not self.full
 
 
 @pytest.fixture
@@ -183,3 +185,18 @@ async def test_a_malformed_sender_is_refused_all_the_same(talk: Talk) -> None:
     await talk.greet()
     for argument in ("FROM:x", "FROM:<a\x01b>", "FROM:<> SIZE=x"):
         assert (await talk(f"MAIL {argument}")).startswith("501 5.5.4 ")
+
+
+@pytest.mark.parametrize(
+    ("local_part", "reply"),
+    [
+        (OURS, "552 5.2.2 Enough has come back to this address"),
+        ("postmaster", "452 4.3.1 Too much mail at once, try again later"),
+    ],
+)
+async def test_what_there_is_no_room_for_is_refused(talk: Talk, desk: Desk, local_part: str, reply: str) -> None:
+    desk.full = True
+    await talk.greet()
+    await talk("MAIL FROM:<>")
+    await talk(f"RCPT TO:<{local_part}@bounce.example>")
+    assert await talk.message(STUFFED) == reply

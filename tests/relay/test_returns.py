@@ -101,15 +101,21 @@ class Desk:
 
     async def bring(self, mail: str, local_part: str = "postmaster") -> None:
         """Send a bounce message, and wait until it is settled."""
+        assert (await self.answered(mail, local_part)).startswith("250 ")
+
+    async def answered(self, mail: str, *local_parts: str) -> str:
+        """Send a bounce message, wait until it is settled, and return the answer."""
         endpoint = self.listener.addresses[0]
         talk = Talk(*await asyncio.open_connection(endpoint.host, endpoint.port))
         await talk.greet()
         await talk("MAIL FROM:<>")
-        assert (await talk(f"RCPT TO:<{local_part}@{DOMAIN}>")).startswith("250 ")
-        assert (await talk.message(mail.replace("\n", "\r\n").encode())).startswith("250 ")
+        for local_part in local_parts:
+            assert (await talk(f"RCPT TO:<{local_part}@{DOMAIN}>")).startswith("250 ")
+        answer = await talk.message(mail.replace("\n", "\r\n").encode())
         await talk.close()
         while self.returns._under_way:
             await asyncio.wait(self.returns._under_way)
+        return answer
 
     async def sent(self, *addresses: str, **message: Any) -> list[Job]:
         jobs = await accept(self.store, *addresses, **{"received_ms": NOW, **message})
@@ -242,15 +248,49 @@ async def test_an_auto_reply_to_postmaster_is_nothing_to_show(desk: Desk) -> Non
 
 
 async def test_a_flood_to_postmaster_keeps_the_newest(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("storage.purge._MOST_UNMATCHED", 2)
+    monkeypatch.setattr("storage.dsn_room.MOST_UNSIGNED", 2)
     monkeypatch.setattr("relay.returns._MOST_UNPROVEN_BYTES", 100)
     for number in range(5):
         await desk.bring(f"Subject: flood {number}\n\n" + "x" * 500 + "\n")
-    while await desk.store.purge_dsns(0, limit=1):
-        continue
     kept = await desk.unmatched()
     assert [stored.raw[:16] for stored in kept] == [b"Subject: flood 4", b"Subject: flood 3"]
     assert {len(stored.raw) for stored in kept} == {100}
+
+
+async def test_who_has_met_a_return_path_cannot_fill_the_disk_by_it(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A return path takes a bounded number of bounce messages, others than it go on taking theirs."""
+    monkeypatch.setattr("storage.dsn_room.MOST_OF_ONE", 2)
+    ann, bob = await desk.sent("ann@there.example", "bob@there.example")
+    path = BOX.seal(ann.recipient_id)
+    for number in range(2):
+        await desk.bring(f"Subject: hello {number}\n\nhello\n", path)
+    assert await desk.answered("Subject: hello 2\n\nhello\n", path) == "552 5.2.2 Enough has come back to this address"
+    assert await desk.answered(dsn("bob@there.example"), path, BOX.seal(bob.recipient_id)) == "250 2.0.0 Ok"
+    assert (await desk.row(bob.recipient_id)).status is Status.FAILED
+
+
+async def test_what_comes_faster_than_it_is_understood_waits_in_the_store_and_not_in_memory(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("relay.returns._HELD_AT_ONCE", 2)
+    jobs = await desk.sent(*(f"{number}@there.example" for number in range(40)))
+    most, settle = 0, desk.returns._settle
+
+    async def counted(*given: Any) -> None:
+        nonlocal most
+        most = max(most, len(desk.returns._in_hand))
+        await settle(*given)
+
+    monkeypatch.setattr(desk.returns, "_settle", counted)
+    taken = [desk.returns.take(dsn(job.address).encode(), job.recipient_id, "") for job in jobs]
+    assert await asyncio.gather(*taken) == [True] * 40
+    while desk.returns._under_way:
+        await asyncio.wait(desk.returns._under_way)
+    assert {(await desk.row(job.recipient_id)).status for job in jobs} == {Status.FAILED}
+    assert most <= 10  # the two that were held, and a batch of those that waited
+    assert await desk.store.waiting_dsns(9) == []
 
 
 @pytest.mark.parametrize(
