@@ -11,6 +11,7 @@ from storage.access import ApiToken, Role, Session
 from storage.model import User
 from storage.statements import clean
 from storage.transaction import Transaction
+from storage.webhook_verbs import OF_ONE
 
 # Browsers that forget their cookies log in again and again: of one user's sessions the newest are kept.
 _MOST_SESSIONS: Final = 50
@@ -66,7 +67,8 @@ def _remove_user(transaction: Transaction, name: str) -> bool:
     run = transaction.connection.execute
     for table in ("session", "api_token", "webhook"):
         run(f"DELETE FROM {table} WHERE user=?", (name,))  # noqa: S608 - our own words
-    run("DELETE FROM webhook_retry WHERE webhook NOT IN (SELECT id FROM webhook)")
+    for table in OF_ONE:
+        run(f"DELETE FROM {table} WHERE webhook NOT IN (SELECT id FROM webhook)")  # noqa: S608 - our own words
     return run("DELETE FROM user WHERE name=?", (name,)).rowcount == 1
 
 

@@ -91,7 +91,7 @@ class FeedEvent:
     @property
     def id(self) -> str:
         """Its name for ever."""
-        return f"evt_{self.place}"
+        return id_of(self.place)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +105,11 @@ class FeedPage:
     """Whether there are more now."""
     torn: bool = False
     """Whether what was asked for is not kept any more: go on from `next`, and look at everything anew."""
+
+
+def id_of(place: Place) -> str:
+    """Return the name of the event of a place."""
+    return f"evt_{place}"
 
 
 def decided(recipient_id: int, status: Status) -> tuple[int, int]:

@@ -1,7 +1,5 @@
 """`telltale block …`: the Blocked Email list."""
 
-import getpass
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -58,7 +56,7 @@ def add(
     now = now_ms()
     ends = _ends(for_, now)
     entries = [Blocked(_blockable(one), Source.MANUAL, now, _reason(reason), expires_ms=ends) for one in address]
-    added = people.write(ctx, config, lambda store: store.blocked.add(entries, _actor()))
+    added = people.write(ctx, config, lambda store: store.blocked.add(entries, people.actor()))
     print(f"{added} blocked" if added == len(entries) else f"{added} blocked, {len(entries) - added} were already")
 
 
@@ -71,7 +69,7 @@ def remove(
 ) -> None:
     """Take addresses or domains off the list, whatever they were on it for."""
     wanted = [_blockable(one) for one in address]
-    removed = people.write(ctx, config, lambda store: store.blocked.remove(wanted, _actor(), now_ms()))
+    removed = people.write(ctx, config, lambda store: store.blocked.remove(wanted, people.actor(), now_ms()))
     if not removed:
         raise FailureError(f"{', '.join(address)}: not on the list; `telltale block search` shows who is")
     print(f"{removed} removed")
@@ -90,7 +88,7 @@ def import_(
     from telltale.block_file import Wanted, run
 
     now = now_ms()
-    wanted = Wanted(None if file == "-" else Path(file), _actor(), _reason(reason), _ends(for_, now))
+    wanted = Wanted(None if file == "-" else Path(file), people.actor(), _reason(reason), _ends(for_, now))
     outcome = people.write(ctx, config, lambda store: run(wanted, store.blocked, now, lambda *_: None))
     counted, bad = outcome.counted, outcome.counted["bad"]
     print(f"{counted['added']:,} blocked, {counted['known']:,} were already or are past, {bad:,} left out")
@@ -210,7 +208,7 @@ async def _show_all(reader: "Reader", incident: "BlockedFilter") -> int:
 
 async def _undo(store: "Store", incident: "BlockedFilter") -> int:
     undone, now = 0, now_ms()
-    while some := await store.blocked.undo(incident, _actor(), now, _AT_ONCE):
+    while some := await store.blocked.undo(incident, people.actor(), now, _AT_ONCE):
         undone += some
     return undone
 
@@ -278,15 +276,3 @@ def _ends(text: str | None, now: int) -> int | None:
     if now + seconds * 1000 >= LAST_MS:
         raise UsageError(f"--for {text} is longer than anything lasts; for ever is without --for")
     return now + seconds * 1000
-
-
-def _actor() -> str:
-    """Return who runs the command: the login behind sudo, where there is one."""
-    return os.environ.get("SUDO_USER") or _login()
-
-
-def _login() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a user without a name
-        return str(os.getuid())

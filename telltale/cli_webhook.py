@@ -13,19 +13,22 @@ import typer
 from telltale.cli_log import Json
 from telltale.errors import FailureError, UsageError
 from telltale.options import ConfigFile, load_config, now_ms, since_ms
+from telltale.people import actor
 from telltale.state import awaited, with_store
 
 if TYPE_CHECKING:
-    from storage.feed import EventType, Place
-    from storage.webhook_model import Webhook
-    from storage.webhooks import Webhooks
+    from report.hooks.order import Wrong
+    from storage.feed import EventType
+    from storage.reader import Reader
+    from storage.store import Store
+    from storage.webhook_model import HookAttempt, Waiting, Webhook
     from telltale.config import Config
 
 T = TypeVar("T")
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="As `telltale webhook list` shows it.")]
 
-webhook = typer.Typer(help="Events sent to endpoints of yours: add, list, test, replay, enable.")
+webhook = typer.Typer(help="Events sent to endpoints of yours: add, list, test, attempts, replay, rotate, enable.")
 
 
 def register(app: typer.Typer) -> None:
@@ -45,35 +48,47 @@ def add(
     config: ConfigFile = None,
 ) -> None:
     """Add a webhook, which is told of all that happens from now on; prints its id and its secret."""
-    from report.hooks.order import made
+    from report.hooks import order
 
     found = load_config(ctx, config)
-    hook = made(url, [_type(text) for text in types or ()], user, now_ms(), found.webhooks)
-    if isinstance(hook, str):
-        raise UsageError(f'"{url}": {hook}')
-    _told(found, lambda hooks: hooks.add(hook))
+    wanted = order.Wanted(url, [_type(text) for text in types or ()], user)
+
+    async def made(store: "Store", reader: "Reader") -> "Webhook | Wrong":
+        return await order.add(store, reader, wanted, actor(), now_ms(), found.webhooks)
+
+    hook = _told(found, made)
+    if isinstance(hook, order.Wrong):
+        told = f'"{url}": ' if hook.field == "url" else ""
+        raise (UsageError if hook.field else FailureError)(f"{told}{hook.words}")
     print(f"{hook.id}\n{hook.secret}")
 
 
 def _type(text: str) -> "EventType":
+    from report.hooks.order import event_type
     from storage.feed import EventType
 
-    word = text.lower().replace("-", "_")
-    word = word if word.startswith("recipient.") else f"recipient.{word}"
-    if word not in set(EventType):
-        there = ", ".join(one.value.removeprefix("recipient.") for one in EventType)
-        raise UsageError(f'--type "{text}" is no type of events; there are {there}')
-    return EventType(word)
+    found = event_type(text)
+    if isinstance(found, EventType):
+        return found
+    raise UsageError(f"--type {found}")
 
 
 @webhook.command("list")
 def list_(ctx: typer.Context, *, config: ConfigFile = None, json: Json = False) -> None:
-    """List the webhooks, with what went wrong last."""
-    for hook, waiting in awaited(state := load_config(ctx, config).server.state_dir, _all(state)):
+    """List the webhooks, with how it goes and what went wrong last."""
+    for hook, waiting in _asked(load_config(ctx, config), _all):
         print(jsonlib.dumps(_object(hook, waiting)) if json else _line(hook, waiting))
 
 
-def _object(hook: "Webhook", waiting: int) -> dict[str, object]:
+async def _all(reader: "Reader") -> "list[tuple[Webhook, Waiting]]":
+    hooks = await reader.webhooks.all()
+    return list(zip(hooks, await reader.webhooks.waiting([hook.id for hook in hooks]), strict=True))
+
+
+def _object(hook: "Webhook", waiting: "Waiting") -> dict[str, object]:
+    from report.hooks.plain import next_try_ms
+    from report.words import rfc3339
+
     return {
         "id": hook.id,
         "url": hook.url,
@@ -81,46 +96,123 @@ def _object(hook: "Webhook", waiting: int) -> dict[str, object]:
         "user": hook.user,
         "active": hook.active,
         "failing": hook.failing_ms is not None,
+        "failing_since": rfc3339(hook.failing_ms),
+        "next_try": rfc3339(next_try_ms(hook, waiting)),
+        "last_taken": rfc3339(hook.taken_ms),
         "note": hook.note or None,
-        "waiting": waiting,
+        "waiting": waiting.events,
+        "waiting_since": rfc3339(waiting.since_ms),
     }
 
 
-def _line(hook: "Webhook", waiting: int) -> str:
-    state = ("failing" if hook.failing_ms else "active") if hook.active else "stopped"
+def _line(hook: "Webhook", waiting: "Waiting") -> str:
+    from report.hooks.plain import next_try_ms
+
+    next_ms = next_try_ms(hook, waiting)
+    state = "stopped" if not hook.active else "active"
+    if hook.active and hook.failing_ms is not None:
+        state = f"failing since {_time(hook.failing_ms)}"
+        state += f", next try {_time(next_ms)}" if next_ms else ""
     types = " ".join(sorted(one.removeprefix("recipient.") for one in hook.types)) or "all events"
     of = f" of {hook.user}" if hook.user else ""
-    again = f"; {waiting} to be tried again" if waiting else ""
+    again = f"; {waiting.events} to be tried again" if waiting.events else ""
     return f"{hook.id}  {hook.url}  {types}{of}  {state}{again}{f': {hook.note}' if hook.note else ''}"
 
 
-async def _all(state_dir: Path) -> "list[tuple[Webhook, int]]":
-    from storage.reader import Reader
+def _time(at_ms: int) -> str:
+    from report.words import short_time
 
-    reader = await Reader.open(state_dir)
-    try:
-        return [(hook, await reader.webhooks.waiting(hook.id)) for hook in await reader.webhooks.all()]
-    finally:
-        await reader.close()
+    return short_time(at_ms, now_ms(), None)
+
+
+@webhook.command()
+def attempts(
+    ctx: typer.Context,
+    id_: Id,
+    *,
+    failed: Annotated[bool, typer.Option("--failed", help="Those alone that were not taken.")] = False,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, metavar="ROWS", help="At most so many rows.")] = 50,
+    config: ConfigFile = None,
+    json: Json = False,
+) -> None:
+    """Tell what was sent to a webhook lately, and what it answered; the newest last."""
+
+    async def asked(reader: "Reader") -> "list[HookAttempt]":
+        await _one(reader, id_)
+        return await reader.webhooks.attempts(id_, limit, failed=failed)
+
+    for one in reversed(_asked(load_config(ctx, config), asked)):
+        print(jsonlib.dumps(_attempt_object(one)) if json else _attempt_line(one))
+
+
+def _attempt_object(one: "HookAttempt") -> dict[str, object]:
+    from report.words import rfc3339
+    from storage.feed import id_of
+
+    return {
+        "at": rfc3339(one.at_ms),
+        "event": None if one.place is None else id_of(one.place),
+        "type": one.type,
+        "recipient": one.recipient,
+        "taken": one.taken,
+        "status": one.status or None,
+        "detail": one.words,
+        "duration_ms": one.duration_ms,
+        "tries": one.tries,
+        "next_try": rfc3339(one.next_ms),
+    }
+
+
+def _attempt_line(one: "HookAttempt") -> str:
+    again = f"; again {_time(one.next_ms)}" if one.next_ms else ""
+    of = f" of {one.recipient}" if one.recipient else ""
+    tries = f", try {one.tries}" if one.tries > 1 else ""
+    took = "taken" if one.taken else "not taken"
+    return (
+        f"{_time(one.at_ms)}  {one.type.removeprefix('recipient.')}{of}{tries}  {took} in {one.duration_ms} ms:"
+        f" {one.words}{again}"
+    )
+
+
+async def _one(reader: "Reader", id_: str) -> "Webhook":
+    hook = await reader.webhooks.one(id_)
+    if hook is None:
+        raise _nobody(id_)
+    return hook
 
 
 @webhook.command()
 def remove(ctx: typer.Context, id_: Id, *, config: ConfigFile = None) -> None:
     """Remove a webhook."""
-    _done(id_, "removed", yes=_told(load_config(ctx, config), lambda hooks: hooks.remove(id_)))
+    from report.hooks import order
+
+    yes = _told(load_config(ctx, config), lambda store, _: order.remove(store, id_, actor()))
+    _done(id_, "removed", yes=yes)
 
 
 @webhook.command()
 def stop(ctx: typer.Context, id_: Id, *, config: ConfigFile = None) -> None:
     """Send a webhook nothing more until it is enabled; events wait for four days."""
-    note = "stopped on the command line"
-    _done(id_, "stopped", yes=_told(load_config(ctx, config), lambda hooks: hooks.stop(id_, now_ms(), note)))
+    yes = _told(load_config(ctx, config), lambda store, _: store.webhooks.stop(id_, now_ms(), actor()))
+    _done(id_, "stopped", yes=yes)
 
 
 @webhook.command()
 def enable(ctx: typer.Context, id_: Id, *, config: ConfigFile = None) -> None:
     """Send a stopped webhook events again, from where it was."""
-    _done(id_, "enabled", yes=_told(load_config(ctx, config), lambda hooks: hooks.enable(id_)))
+    yes = _told(load_config(ctx, config), lambda store, _: store.webhooks.enable(id_, now_ms(), actor()))
+    _done(id_, "enabled", yes=yes)
+
+
+@webhook.command()
+def rotate(ctx: typer.Context, id_: Id, *, config: ConfigFile = None) -> None:
+    """Make a new secret and print it; for a day, events are signed with the former one, too."""
+    from report.hooks import order
+
+    secret = _told(load_config(ctx, config), lambda store, _: order.rotate(store, id_, actor(), now_ms()))
+    if secret is None:
+        raise _nobody(id_)
+    print(secret)
 
 
 @webhook.command()
@@ -133,6 +225,7 @@ def replay(
     config: ConfigFile = None,
 ) -> None:
     """Send a webhook events again from a time or a cursor on; they keep their ids."""
+    from report.hooks import order
     from storage.feed import Place
 
     if (since is None) == (after is None):
@@ -140,46 +233,64 @@ def replay(
     place = Place.read(after) if after is not None else None
     if after is not None and place is None:
         raise UsageError(f'--after "{after}" is no cursor such as 4711-0')
-    found = load_config(ctx, config)
     at_ms = since_ms(since, now_ms())
-    if at_ms is not None:
-        place = awaited(found.server.state_dir, _place(found.server.state_dir, at_ms))
-    at = place or Place(0, 0)
-    _done(id_, "goes on from there", yes=_told(found, lambda hooks: hooks.replay(id_, at)))
 
+    async def told(store: "Store", reader: "Reader") -> bool:
+        hook = await _one(reader, id_)
+        if place is not None:
+            return await order.replay_after(store, hook, place, actor(), now_ms())
+        return await order.replay_since(store, reader, hook, at_ms or 0, actor(), now_ms())
 
-async def _place(state_dir: Path, at_ms: int) -> "Place":
-    from storage.reader import Reader
-
-    reader = await Reader.open(state_dir)
-    try:
-        return await reader.feed.since(at_ms)
-    finally:
-        await reader.close()
-
-
-def _told(found: "Config", verb: "Callable[[Webhooks], Awaitable[T]]") -> T:
-    state_dir = found.server.state_dir
-    return awaited(state_dir, with_store(state_dir, found.policy, lambda store: verb(store.webhooks)))
+    _done(id_, "goes on from there", yes=_told(load_config(ctx, config), told))
 
 
 @webhook.command("test")
 def try_out(ctx: typer.Context, id_: Id, *, config: ConfigFile = None) -> None:
     """Send a webhook an event of type "test", and say what came of it."""
-    from report.hooks.order import tried_out
+    from report.hooks import order
 
     found = load_config(ctx, config)
+
+    async def tried(store: "Store", reader: "Reader") -> tuple[str, bool, str]:
+        hook = await _one(reader, id_)
+        answer = await order.try_out(store, hook, now_ms(), found.webhooks)
+        return hook.url, answer.taken, answer.words
+
+    url, taken, words = _told(found, tried)
+    if not taken:
+        raise FailureError(f"{url} did not take it: {words}")
+    print(f"{url} took it: {words}")
+
+
+def _told(found: "Config", order: "Callable[[Store, Reader], Awaitable[T]]") -> T:
+    """Run what orders something of the store and asks its reader."""
     state_dir = found.server.state_dir
-    hooks = {hook.id: hook for hook, _ in awaited(state_dir, _all(state_dir))}
-    if id_ not in hooks:
-        _done(id_, "", yes=False)
-    answer = awaited(state_dir, tried_out(hooks[id_], now_ms(), found.webhooks))
-    if not answer.taken:
-        raise FailureError(f"{hooks[id_].url} did not take it: {answer.words}")
-    print(f"{hooks[id_].url} took it: {answer.words}")
+
+    async def opened(store: "Store") -> T:
+        return await _reading(state_dir, lambda reader: order(store, reader))
+
+    return awaited(state_dir, with_store(state_dir, found.policy, opened))
+
+
+def _asked(found: "Config", question: "Callable[[Reader], Awaitable[T]]") -> T:
+    return awaited(found.server.state_dir, _reading(found.server.state_dir, question))
+
+
+async def _reading(state_dir: Path, question: "Callable[[Reader], Awaitable[T]]") -> T:
+    from storage.reader import Reader
+
+    reader = await Reader.open(state_dir)
+    try:
+        return await question(reader)
+    finally:
+        await reader.close()
+
+
+def _nobody(id_: str) -> FailureError:
+    return FailureError(f'there is no webhook "{id_}"; `telltale webhook list` names all')
 
 
 def _done(id_: str, what: str, *, yes: bool) -> None:
     if not yes:
-        raise FailureError(f'there is no webhook "{id_}"; `telltale webhook list` names all')
+        raise _nobody(id_)
     print(f"webhook {id_} {what}")

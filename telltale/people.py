@@ -3,6 +3,8 @@
 Rule: a name that nobody has is told in a sentence that says how to find the right one.
 """
 
+import getpass
+import os
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -20,6 +22,18 @@ if TYPE_CHECKING:
     from storage.store import Store
 
 T = TypeVar("T")
+
+
+def actor() -> str:
+    """Return who runs the command: the login behind sudo, where there is one."""
+    return os.environ.get("SUDO_USER") or _login()
+
+
+def _login() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a user without a name
+        return str(os.getuid())
 
 
 async def found(reader: "Reader", who: str) -> list["Contact"]:

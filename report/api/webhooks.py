@@ -5,26 +5,36 @@ from http import HTTPStatus
 from typing import Annotated, Final
 
 from aiohttp import web
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
-from report.api.model import Given, Line, Taken, Time, ms_of, time_of
+from report.api.model import Given, Limit, Line, Taken, Time, ms_of, time_of
 from report.api.operation import Operation
 from report.asked import Asked
 from report.hooks import order
+from report.hooks.plain import next_try_ms
 from report.problem import ProblemError
 from storage.access import Scope
-from storage.feed import EventType, Place
-from storage.webhook_model import Webhook
+from storage.feed import EventType, Place, id_of
+from storage.model import queue_id
+from storage.webhook_model import HookAttempt, Waiting, Webhook
 
-_MOST: Final = 100
+
+def _known(text: object) -> object:
+    if isinstance(text, str) and text not in set(EventType):
+        meant = order.event_type(text)
+        raise ValueError(f'did you mean "{meant}"?' if isinstance(meant, EventType) else meant)
+    return text
+
+
+Type = Annotated[EventType, BeforeValidator(_known)]
 
 
 class NewWebhook(Taken):
     """An endpoint to be told of events."""
 
     url: Annotated[Line, Field(max_length=2000)]
-    types: Annotated[tuple[EventType, ...], Field(description="What it is told of; none: all.")] = ()
-    user: Annotated[Line | None, Field(description="Whose mail alone it is told of; null: all mail.")] = None
+    types: Annotated[tuple[Type, ...], Field(description="What it is told of; none: all.")] = ()
+    user: Annotated[Line | None, Field(description="Whose mail alone it is told of; null: all that you see.")] = None
 
 
 class WebhookRecord(Given):
@@ -39,12 +49,53 @@ class WebhookRecord(Given):
     failing_since: datetime | None
     note: Annotated[str | None, Field(description="What went wrong last, or why it was stopped.")]
     waiting: Annotated[int, Field(description="Events that were not taken and are tried again.")]
+    last_taken: Annotated[datetime | None, Field(description="When it took an event last.")]
+    next_try: Annotated[datetime | None, Field(description="While it fails: when it is called next.")]
+    waiting_since: Annotated[
+        datetime | None, Field(description="Since when there is more that it was not sent at all; null: there is none.")
+    ]
 
 
 class WebhookMade(WebhookRecord):
     """A new endpoint with the secret that its events are signed with, which is not shown again."""
 
     secret: str
+
+
+class Secret(Given):
+    """What a webhook's events are signed with from now on, which is not shown again."""
+
+    secret: str
+    former_until: Annotated[datetime, Field(description="Until then the former secret signs along.")]
+
+
+class Attempts(Given):
+    """The last calls of an endpoint that are kept: some that it took, and more that it did not."""
+
+    attempts: list["AttemptRecord"]
+
+
+class AttemptRecord(Given):
+    """One call of an endpoint."""
+
+    at: datetime
+    event: Annotated[str | None, Field(description="The id of the event; null: a test.")]
+    type: str
+    recipient: str | None
+    recipient_id: str | None
+    taken: bool
+    status: Annotated[int | None, Field(description="HTTP status; null: there was no answer.")]
+    detail: str
+    duration_ms: int
+    tries: Annotated[int, Field(description="How often this event was tried, with this one.")]
+    next_try: datetime | None
+
+
+class AttemptsQuery(Taken):
+    """Which calls."""
+
+    failed: Annotated[bool, Field(description="Those alone that were not taken.")] = False
+    limit: Limit = 50
 
 
 class WebhookRecords(Given):
@@ -72,22 +123,23 @@ class Tried(Given):
 
 async def find(asked: Asked, _query: None, _body: None) -> WebhookRecords:
     """Return all endpoints."""
-    return WebhookRecords(webhooks=[await _record(asked, hook) for hook in await asked.desk.reader.webhooks.all()])
+    hooks = await asked.desk.reader.webhooks.all(asked.who.own)
+    waiting = await asked.desk.reader.webhooks.waiting([hook.id for hook in hooks])
+    return WebhookRecords(webhooks=list(map(_record, hooks, waiting)))
 
 
 async def add(asked: Asked, _query: None, body: NewWebhook) -> WebhookMade:
     """Add an endpoint."""
-    desk = asked.desk
-    if len(await desk.reader.webhooks.all()) >= _MOST:
-        raise ProblemError(HTTPStatus.CONFLICT, f"There are {_MOST} webhooks already; that is the most.")
-    if body.user is not None and await desk.reader.user(body.user) is None:
-        raise _wrong("/user", "there is no such user")
-    hook = order.made(body.url, body.types, body.user, desk.clock_ms(), desk.webhooks)
-    if isinstance(hook, str):
-        raise _wrong("/url", hook)
-    await desk.store.webhooks.add(hook)
-    record = await _record(asked, hook)
-    return WebhookMade(**record.model_dump(), secret=hook.secret)
+    desk, own = asked.desk, asked.who.own
+    if own is not None and body.user not in {None, own}:
+        raise _wrong("/user", f'expected "{own}": you are told of your own mail')
+    wanted = order.Wanted(body.url, body.types, own or body.user)
+    hook = await order.add(desk.store, desk.reader, wanted, asked.who.user, desk.clock_ms(), desk.webhooks)
+    if isinstance(hook, order.Wrong) and not hook.field:
+        raise ProblemError(HTTPStatus.CONFLICT, f"{hook.words[0].upper()}{hook.words[1:]}.")
+    if isinstance(hook, order.Wrong):
+        raise _wrong(f"/{hook.field}", hook.words)
+    return WebhookMade(**_record(hook, Waiting()).model_dump(), secret=hook.secret)
 
 
 def _wrong(pointer: str, detail: str) -> ProblemError:
@@ -95,7 +147,7 @@ def _wrong(pointer: str, detail: str) -> ProblemError:
     return ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, f"{pointer}: {detail}", errors=errors)
 
 
-async def _record(asked: Asked, hook: Webhook) -> WebhookRecord:
+def _record(hook: Webhook, waiting: Waiting) -> WebhookRecord:
     return WebhookRecord(
         id=hook.id,
         url=hook.url,
@@ -103,39 +155,75 @@ async def _record(asked: Asked, hook: Webhook) -> WebhookRecord:
         user=hook.user,
         created=time_of(hook.created_ms),
         active=hook.active,
-        failing_since=None if hook.failing_ms is None else time_of(hook.failing_ms),
+        failing_since=_time(hook.failing_ms),
         note=hook.note or None,
-        waiting=await asked.desk.reader.webhooks.waiting(hook.id),
+        waiting=waiting.events,
+        last_taken=_time(hook.taken_ms),
+        next_try=_time(next_try_ms(hook, waiting)),
+        waiting_since=_time(waiting.since_ms),
     )
 
 
+def _time(at_ms: int | None) -> datetime | None:
+    return None if at_ms is None else time_of(at_ms)
+
+
 async def _hook(asked: Asked) -> Webhook:
-    found = await asked.desk.reader.webhooks.one(asked.request.match_info["id"])
+    found = await order.found(asked.desk.reader, asked.request.match_info["id"], asked.who.own)
     if found is None:
-        raise ProblemError(HTTPStatus.NOT_FOUND, "There is no such webhook.")
+        raise _gone()
     return found
+
+
+def _gone() -> ProblemError:
+    return ProblemError(HTTPStatus.NOT_FOUND, "There is no such webhook.")
 
 
 async def show(asked: Asked, _query: None, _body: None) -> WebhookRecord:
     """Return an endpoint."""
-    return await _record(asked, await _hook(asked))
+    hook = await _hook(asked)
+    (waiting,) = await asked.desk.reader.webhooks.waiting([hook.id])
+    return _record(hook, waiting)
+
+
+async def attempts(asked: Asked, given: AttemptsQuery, _body: None) -> Attempts:
+    """Return the last calls of an endpoint, the newest first."""
+    hook = await _hook(asked)
+    found = await asked.desk.reader.webhooks.attempts(hook.id, given.limit, failed=given.failed)
+    return Attempts(attempts=list(map(_attempt, found)))
+
+
+def _attempt(one: HookAttempt) -> AttemptRecord:
+    return AttemptRecord(
+        at=time_of(one.at_ms),
+        event=None if one.place is None else id_of(one.place),
+        type=one.type,
+        recipient=one.recipient,
+        recipient_id=None if one.recipient_id is None else queue_id(one.recipient_id),
+        taken=one.taken,
+        status=one.status or None,
+        detail=one.words,
+        duration_ms=one.duration_ms,
+        tries=one.tries,
+        next_try=_time(one.next_ms),
+    )
 
 
 async def remove(asked: Asked, _query: None, _body: None) -> web.Response:
     """Forget an endpoint."""
-    await asked.desk.store.webhooks.remove((await _hook(asked)).id)
+    await order.remove(asked.desk.store, (await _hook(asked)).id, asked.who.user)
     return web.Response(status=HTTPStatus.NO_CONTENT)
 
 
 async def stop(asked: Asked, _query: None, _body: None) -> WebhookRecord:
     """Send an endpoint nothing more for now."""
-    await asked.desk.store.webhooks.stop((await _hook(asked)).id, asked.desk.clock_ms(), f"stopped by {asked.who.user}")
+    await asked.desk.store.webhooks.stop((await _hook(asked)).id, asked.desk.clock_ms(), asked.who.user)
     return await show(asked, None, None)
 
 
 async def enable(asked: Asked, _query: None, _body: None) -> WebhookRecord:
     """Send an endpoint events again."""
-    await asked.desk.store.webhooks.enable((await _hook(asked)).id)
+    await asked.desk.store.webhooks.enable((await _hook(asked)).id, asked.desk.clock_ms(), asked.who.user)
     return await show(asked, None, None)
 
 
@@ -144,19 +232,30 @@ async def replay(asked: Asked, _query: None, body: Replay) -> WebhookRecord:
     hook = await _hook(asked)
     if (body.since is None) == (body.after is None):
         raise _wrong("", "expected since, or after")
-    place = Place.read(body.after) if body.after is not None else None
+    desk, who = asked.desk, asked.who.user
     if body.since is not None:
-        place = await asked.desk.reader.feed.since(ms_of(body.since))
-    if place is None:
+        await order.replay_since(desk.store, desk.reader, hook, ms_of(body.since), who, desk.clock_ms())
+    elif place := Place.read(body.after or ""):
+        await order.replay_after(desk.store, hook, place, who, desk.clock_ms())
+    else:
         raise _wrong("/after", "expected a cursor of GET /events")
-    await asked.desk.store.webhooks.replay(hook.id, place)
     return await show(asked, None, None)
 
 
 async def test(asked: Asked, _query: None, _body: None) -> Tried:
     """Send an endpoint an event of type "test"."""
-    answer = await order.tried_out(await _hook(asked), asked.desk.clock_ms(), asked.desk.webhooks)
+    desk = asked.desk
+    answer = await order.try_out(desk.store, await _hook(asked), desk.clock_ms(), desk.webhooks)
     return Tried(taken=answer.taken, status=answer.status or None, detail=answer.words)
+
+
+async def rotate(asked: Asked, _query: None, _body: None) -> Secret:
+    """Give an endpoint another secret; the former one signs along for a day."""
+    hook, now_ms = await _hook(asked), asked.desk.clock_ms()
+    secret = await order.rotate(asked.desk.store, hook.id, asked.who.user, now_ms)
+    if secret is None:
+        raise _gone()
+    return Secret(secret=secret, former_until=time_of(now_ms + order.BOTH_SIGN_HOURS * 3_600_000))
 
 
 _ONE: Final = "/webhooks/{id}"
@@ -189,5 +288,16 @@ OPERATIONS: Final = (
         body=Replay,
         answer=WebhookRecord,
     ),
+    Operation(
+        "GET",
+        f"{_ONE}/attempts",
+        "getWebhookAttempts",
+        "Tell the last calls of a webhook.",
+        _NEEDS,
+        attempts,
+        AttemptsQuery,
+        answer=Attempts,
+    ),
+    Operation("POST", f"{_ONE}/secret", "rotateWebhookSecret", "Make a new secret.", _NEEDS, rotate, answer=Secret),
     Operation("POST", f"{_ONE}/test", "testWebhook", "Try a webhook out.", _NEEDS, test, answer=Tried),
 )

@@ -12,7 +12,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -26,7 +26,7 @@ from storage.model import LogFilter
 from storage.reader import Reader
 from storage.store import Store, StoreFailedError, StoreFullError
 from storage.turn import Turn
-from storage.webhook_model import Retry, Told, Webhook
+from storage.webhook_model import HookAttempt, Retry, Told, Webhook
 
 TURN_FILE: Final = "webhooks.lock"
 _LOOK_SECONDS: Final = 0.5
@@ -47,6 +47,17 @@ class _Course:
     """Rounds in a row of which nothing was taken."""
     rest_until: float = 0.0
     calls: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_CALLS_OF_ONE))
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """One call of an endpoint."""
+
+    event: FeedEvent
+    tries: int
+    """Made of it before."""
+    at_ms: int
+    answer: Answer
 
 
 class Sender:
@@ -146,53 +157,52 @@ class Sender:
         most = 1 if course.failures else _AT_ONCE
         if len(fresh) > most:
             page, fresh = FeedPage(page.events, fresh[most].place, more=True), fresh[:most]
-        tried = [(known[one.place], one.tries) for one in retries if one.place in known]
-        tried += [(event, 0) for event in fresh]
-        answers = await asyncio.gather(*[self._call(hook, course, event) for event, _ in tried])
+        wanted_calls = [(known[one.place], one.tries) for one in retries if one.place in known]
+        wanted_calls += [(event, 0) for event in fresh]
+        calls = await asyncio.gather(*[self._call(hook, course, event, tries) for event, tries in wanted_calls])
         gone = [one.place for one in retries if one.place not in known]
-        await self._write(hook, page, list(zip(tried, answers, strict=True)), gone)
+        await self._write(hook, page, calls, gone)
         return not resting and page.more and not (fresh and course.failures)
 
-    async def _call(self, hook: Webhook, course: _Course, event: FeedEvent) -> Answer:
+    async def _call(self, hook: Webhook, course: _Course, event: FeedEvent, tries: int) -> _Call:
         async with course.calls:
-            body = event_of(event).model_dump_json().encode()
-            return await self._wire.post(hook.url, hook.secret, event.id, body)
+            body, at_ms = event_of(event).model_dump_json().encode(), self._now_ms()
+            return _Call(event, tries, at_ms, await self._wire.post(hook.url, hook.secrets(at_ms), event.id, body))
 
-    async def _write(
-        self,
-        hook: Webhook,
-        page: FeedPage,
-        came: Sequence[tuple[tuple[FeedEvent, int], Answer]],
-        gone: Sequence[Place],
-    ) -> None:
+    async def _write(self, hook: Webhook, page: FeedPage, came: Sequence[_Call], gone: Sequence[Place]) -> None:
         if not came and not gone and page.next == hook.place:
             return
         now_ms, course = self._now_ms(), self._courses[hook.id]
-        taken = [answer for _, answer in came if answer.taken]
-        failing_ms, note = hook.failing_ms, hook.note
-        if taken:
-            course.failures, failing_ms, note = 0, None, ""
+        failing_ms, next_ms, note = hook.failing_ms, hook.next_ms, hook.note
+        if any(call.answer.taken for call in came):
+            course.failures, failing_ms, next_ms, note = 0, None, None, ""
         elif came:
             course.failures += 1
-            course.rest_until = self._clock() + min(_FIRST_REST * 2 ** (course.failures - 1), _LONGEST_REST)
-            failing_ms = failing_ms or now_ms
-        later, over = list[Retry](), list(gone)
-        for (event, tries), answer in came:
-            if answer.taken:
-                over += [event.place] if tries else []
-                continue
-            note = answer.words
-            wait = wait_ms(tries + 1, self._chance())
-            if wait is None:
-                over.append(event.place)
-                _log.warning(kv(event="webhook-given-up", webhook=hook.id, id=event.id, reason=note))
-            else:
-                later.append(Retry(event.place, now_ms + wait, tries + 1))
+            rest = min(_FIRST_REST * 2 ** (course.failures - 1), _LONGEST_REST)
+            course.rest_until = self._clock() + rest
+            failing_ms, next_ms = failing_ms or now_ms, now_ms + int(rest * 1000)
+        later, over = self._again(hook, came, now_ms)
+        note = next((call.answer.words for call in reversed(came) if not call.answer.taken), note)
         if page.torn:
             note = "was away for so long that some events are not kept any more"
-        stopped_ms, note = self._stopped(hook, [answer for _, answer in came], failing_ms, now_ms, note)
-        told = Told(hook.id, hook.place, page.next, failing_ms, note, later, over, stopped_ms)
-        await self._store.webhooks.tell(told)
+        stopped_ms, note = self._stopped(hook, [call.answer for call in came], failing_ms, now_ms, note)
+        taken_ms = max((call.at_ms for call in came if call.answer.taken), default=None)
+        told = Told(hook.id, hook.place, page.next, failing_ms, note, later, [*over, *gone], stopped_ms, taken_ms)
+        await self._store.webhooks.tell(replace(told, next_ms=next_ms, attempts=_attempts(came, later)))
+
+    def _again(self, hook: Webhook, came: Sequence[_Call], now_ms: int) -> tuple[list[Retry], list[Place]]:
+        """Return which events are to be sent again, and which retries came to an end."""
+        later, over = list[Retry](), list[Place]()
+        for call in came:
+            wait = None if call.answer.taken else wait_ms(call.tries + 1, self._chance())
+            if wait is not None:
+                later.append(Retry(call.event.place, now_ms + wait, call.tries + 1))
+            elif call.tries:
+                over.append(call.event.place)
+            if wait is None and not call.answer.taken:
+                reason = call.answer.words
+                _log.warning(kv(event="webhook-given-up", webhook=hook.id, id=call.event.id, reason=reason))
+        return later, over
 
     def _stopped(
         self, hook: Webhook, answers: Sequence[Answer], failing_ms: int | None, now_ms: int, note: str
@@ -206,6 +216,25 @@ class Sender:
             return None, note
         _log.warning(kv(event="webhook-stopped", webhook=hook.id, reason=why))
         return now_ms, why
+
+
+def _attempts(calls: Sequence[_Call], later: Sequence[Retry]) -> list[HookAttempt]:
+    """Return what people are shown of calls, in the order in which they were made."""
+    again = {retry.place: retry.due_ms for retry in later}
+    return [
+        HookAttempt(
+            call.at_ms,
+            call.answer.duration_ms,
+            call.event.type,
+            call.event.place,
+            call.event.row.recipient_id,
+            call.answer.status,
+            call.answer.words,
+            call.tries + 1,
+            again.get(call.event.place),
+        )
+        for call in sorted(calls, key=lambda call: call.at_ms)
+    ]
 
 
 def _wire(settings: WebhookSettings) -> Wire:

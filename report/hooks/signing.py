@@ -21,12 +21,19 @@ def new_secret(chance: bytes) -> str:
     return SECRET_MARK + b64encode(chance).decode()
 
 
-def headers(secret: str, id_: str, at_seconds: int, body: bytes) -> dict[str, str]:
-    """Return the header fields that say which message it is, when it was sent, and that it is ours."""
-    key = b64decode(secret.removeprefix(SECRET_MARK))
+def headers(secrets: tuple[str, ...], id_: str, at_seconds: int, body: bytes) -> dict[str, str]:
+    """Return the header fields that say which message it is, when it was sent, and that it is ours.
+
+    There is a signature for each secret: who verifies takes it where one of them is right.
+    """
     signed = b".".join((id_.encode(), str(at_seconds).encode(), body))
-    mac = b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
-    return {"webhook-id": id_, "webhook-timestamp": str(at_seconds), "webhook-signature": f"v1,{mac}"}
+    signatures = " ".join([_signature(secret, signed) for secret in secrets])
+    return {"webhook-id": id_, "webhook-timestamp": str(at_seconds), "webhook-signature": signatures}
+
+
+def _signature(secret: str, signed: bytes) -> str:
+    key = b64decode(secret.removeprefix(SECRET_MARK))
+    return f"v1,{b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()}"
 
 
 def wait_ms(tries: int, spread: float) -> int | None:

@@ -7,9 +7,10 @@ says is read to some bytes, and a call ends in its time.
 
 import asyncio
 import errno
+import os
 import socket
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import aiohttp
@@ -32,6 +33,7 @@ class Answer:
     status: int
     """0: there was no answer."""
     words: str
+    duration_ms: int = field(default=0, compare=False)
 
     @property
     def taken(self) -> bool:
@@ -92,12 +94,17 @@ class Wire:
             trust_env=False,
         )
 
-    async def post(self, url: str, secret: str, id_: str, body: bytes) -> Answer:
-        """Send a message, signed; whatever goes wrong is an answer."""
+    async def post(self, url: str, secrets: tuple[str, ...], id_: str, body: bytes) -> Answer:
+        """Send a message, signed with each secret; whatever goes wrong is an answer."""
+        began = time.monotonic()
+        answer = await self._post(url, secrets, id_, body)
+        return replace(answer, duration_ms=round((time.monotonic() - began) * 1000))
+
+    async def _post(self, url: str, secrets: tuple[str, ...], id_: str, body: bytes) -> Answer:
         target = URL(url)
         if not self._allow_private and not may_reach(target.raw_host or ""):
             return Answer(0, "the address is private")
-        signed = headers(secret, id_, int(time.time()), body)
+        signed = headers(secrets, id_, int(time.time()), body)
         try:
             async with self._session.post(target, data=body, headers=signed, allow_redirects=False) as answer:
                 said = (await answer.content.read(_MOST_SAID)).decode("utf-8", "replace")
@@ -105,11 +112,29 @@ class Wire:
         except TimeoutError:
             return Answer(0, "no answer in time")
         except (aiohttp.ClientError, OSError, ValueError, RuntimeError) as error:  # the last: it was closed meanwhile
-            return Answer(0, _line(str(error) or type(error).__name__))
+            return Answer(0, _line(_why(error)))
 
     async def close(self) -> None:
         """Hang up."""
         await self._session.close()
+
+
+def _why(error: Exception) -> str:
+    """Return what went wrong, in plain words."""
+    match error:
+        case aiohttp.ClientConnectorCertificateError():
+            reason = error.certificate_error
+            return f"its certificate is not valid: {getattr(reason, 'verify_message', '') or reason}"
+        case aiohttp.ClientConnectorSSLError():
+            return f"no TLS connection: {getattr(error.os_error, 'reason', '') or error.os_error}"
+        case aiohttp.ClientConnectorDNSError() if not isinstance(error.os_error, _Forbidden):
+            return f"the name {error.host} leads to no address"
+        case aiohttp.ClientConnectorError() if number := error.os_error.errno:
+            forbidden = isinstance(error.os_error, _Forbidden)
+            return f"no connection: {error.os_error.strerror if forbidden else os.strerror(number)}"
+        case aiohttp.ServerDisconnectedError():
+            return "it hung up without an answer"
+    return str(error) or type(error).__name__
 
 
 def _line(text: str) -> str:

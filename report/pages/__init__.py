@@ -23,6 +23,7 @@ from report.pages import (
     send,
     unsubscribed,
     users,
+    webhooks,
 )
 
 _MODULES: Final = (
@@ -39,9 +40,10 @@ _MODULES: Final = (
     unsubscribed,
     blocked,
     users,
+    webhooks,
     login,
     account,
 )
 ROUTES: Final[tuple[Route, ...]] = tuple(route for module in _MODULES for route in module.ROUTES)
-for module in (overview, log, broadcasts, reading, addresses, contacts, blocked, users):
+for module in (overview, log, broadcasts, reading, addresses, contacts, blocked, webhooks, users):
     NAV.extend(module.NAV)

@@ -13,7 +13,7 @@ from yarl import URL
 
 from report.given import Given
 from report.server import ReportServer
-from report.settings import ReportSettings
+from report.settings import WEBHOOKS, ReportSettings, WebhookSettings
 from storage.access import Role
 from storage.model import User
 from storage.people import POLICY
@@ -95,10 +95,10 @@ def settings(**more: Any) -> ReportSettings:
 
 
 @asynccontextmanager
-async def served(state_dir: Path, **more: Any) -> AsyncIterator[ReportServer]:
+async def served(state_dir: Path, webhooks: WebhookSettings = WEBHOOKS, **more: Any) -> AsyncIterator[ReportServer]:
     """A server on a store, with what the front door hands over."""
     own = ServerSettings(state_dir=state_dir, hostname="mail.example")
-    server = ReportServer(Given(settings(**more), own, POLICY, handed=handed(Config(server=own))))
+    server = ReportServer(Given(settings(**more), own, POLICY, webhooks=webhooks, handed=handed(Config(server=own))))
     await server.start()
     try:
         yield server

@@ -111,7 +111,7 @@ async def test_what_is_not_taken_comes_again_with_the_same_id(mail: Mail, monkey
 
 async def until_none_waits(reader: Reader, hook: Webhook) -> None:
     async with asyncio.timeout(5):
-        while await reader.webhooks.waiting(hook.id):  # noqa: ASYNC110 - another process's writing is seen by asking
+        while (await reader.webhooks.waiting([hook.id]))[0].events:  # noqa: ASYNC110 - another process's writing is seen by asking
             await asyncio.sleep(0.01)
 
 
@@ -132,7 +132,7 @@ async def hook_of(mail: Mail, end: Endpoint, url: str | None = None) -> Webhook:
     end.secret = signing.new_secret(b"s" * 32)
     reader = await Reader.open(mail.state_dir)
     hook = Webhook("wh_1", url or end.url, end.secret, frozenset(), None, 0, await reader.feed.end())
-    await mail.store.webhooks.add(hook)
+    await mail.store.webhooks.add(hook, "root")
     await reader.close()
     return hook
 
@@ -165,7 +165,7 @@ async def test_a_dead_endpoint_is_stopped_and_goes_on_where_it_was(mail: Mail, m
         assert "took nothing for 95 hours (503)" in one.note
         await mail.accept("d@x.test")
         end.answer = lambda _: 200
-        await mail.store.webhooks.enable(hook.id)
+        await mail.store.webhooks.enable(hook.id, now[0], "root")
         now[0] += 1000
         await end.until(lambda: {event["data"]["recipient"][0] for _, event in end.taken} == set("abcd"))
         await reader.close()
@@ -281,7 +281,7 @@ async def test_a_name_that_leads_to_a_private_address_is_not_called(
     called = Wire(allow_private=False, timeout_seconds=2)
     async with endpoint() as end:
         port = end.url.rpartition(":")[2]
-        answer = await called.post(f"http://{name}:{port}", signing.new_secret(b"s" * 32), "evt", b"{}")
+        answer = await called.post(f"http://{name}:{port}", (signing.new_secret(b"s" * 32),), "evt", b"{}")
         assert answer.status == 0
         assert "private" in answer.words
         assert not end.called
@@ -293,7 +293,7 @@ async def test_redirects_are_not_followed(mail: Mail) -> None:
     async with endpoint() as end, endpoint() as other:
         end.secret = other.secret = signing.new_secret(b"s" * 32)
         end.answer, end.headers = lambda _: 307, {"Location": other.url}
-        answer = await called.post(end.url, end.secret, "evt", b"{}")
+        answer = await called.post(end.url, (end.secret,), "evt", b"{}")
         assert (answer.status, answer.taken) == (307, False)
         assert not other.called
     await called.close()
@@ -303,8 +303,8 @@ async def test_an_endpoint_that_says_nothing_is_left_in_time(mail: Mail) -> None
     called = wire.Wire(allow_private=True, timeout_seconds=0.3)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/"
-        answer = await called.post(url, signing.new_secret(b"s" * 32), "evt", b"{}")
+        answer = await called.post(url, (signing.new_secret(b"s" * 32),), "evt", b"{}")
         assert answer == wire.Answer(0, "no answer in time")
-    answer = await called.post(url, signing.new_secret(b"s" * 32), "evt", b"{}")
+    answer = await called.post(url, (signing.new_secret(b"s" * 32),), "evt", b"{}")
     assert answer.status == 0
     await called.close()

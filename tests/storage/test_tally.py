@@ -161,7 +161,7 @@ def _fill_anew(state_dir: Path) -> None:
         for column in ("from_header", "subject", "domains"):
             db.execute(f"ALTER TABLE broadcast DROP COLUMN {column}")
         db.execute("ALTER TABLE recipient DROP COLUMN prefetched")
-        for table in ("posted", "webhook", "webhook_retry"):  # of later versions
+        for table in ("posted", "webhook", "webhook_retry", "webhook_attempt", "webhook_change"):  # of later versions
             db.execute(f"DROP TABLE {table}")
         for column in ("at_ms", "facts"):
             db.execute(f"ALTER TABLE change DROP COLUMN {column}")
