@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from storage import tally
+from storage import database, tally
 from storage.model import HitKind, Job, LogFilter
 from storage.reader import Reader
 from storage.status import Event, Status
@@ -154,19 +154,28 @@ async def _live(steps: list[tuple[Any, ...]], state_dir: Path) -> None:
 
 
 def _fill_anew(state_dir: Path) -> None:
-    """Bring the store back to the version without counters, and let it be migrated."""
-    with closing(sqlite3.connect(state_dir / "telltale.db")) as db:
-        for table in ("hour_count", "user_hour_count", "broadcast_count", "broadcast_share", "invalid_address"):
-            db.execute(f"DROP TABLE {table}")
-        for column in ("from_header", "subject", "domains"):
-            db.execute(f"ALTER TABLE broadcast DROP COLUMN {column}")
-        db.execute("ALTER TABLE recipient DROP COLUMN prefetched")
-        for table in ("posted", "webhook", "webhook_retry", "webhook_attempt", "webhook_change"):  # of later versions
-            db.execute(f"DROP TABLE {table}")
-        for column in ("at_ms", "facts"):
-            db.execute(f"ALTER TABLE change DROP COLUMN {column}")
+    """Bring the store back to the version without counters, and let it be migrated: what is younger is dropped."""
+    with closing(sqlite3.connect(state_dir / "telltale.db")) as db, closing(sqlite3.connect(":memory:")) as old:
+        for step, sql in database._migrations():
+            if step < 10:
+                old.executescript(sql)
+        for kind in ("index", "trigger", "view", "table"):
+            for name in _named(db, kind) - _named(old, kind):
+                db.execute(f"DROP {kind} {name}")
+        for table in _named(old, "table"):
+            for column in _columns(db, table) - _columns(old, table):
+                db.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
         db.execute("PRAGMA user_version = 9")
         db.commit()
+
+
+def _named(db: sqlite3.Connection, kind: str) -> set[str]:
+    sql = "SELECT name FROM sqlite_schema WHERE type = ? AND sql IS NOT NULL AND name NOT LIKE 'sqlite_%'"
+    return {name for (name,) in db.execute(sql, (kind,))}
+
+
+def _columns(db: sqlite3.Connection, table: str) -> set[str]:
+    return {row[1] for row in db.execute(f"PRAGMA table_info({table})")}
 
 
 @settings(max_examples=40, deadline=None)
