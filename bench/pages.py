@@ -255,7 +255,7 @@ async def log_in(session: aiohttp.ClientSession, base: str, name: str) -> None:
     assert found
     fields = {"form_token": found[1], "name": name, "password": PASSWORD}
     async with session.post(base + "/login", data=fields) as answer:
-        assert answer.url.path == "/log", answer.status
+        assert answer.url.path == "/", answer.status
 
 
 async def timed(session: aiohttp.ClientSession, url: str, times: int) -> tuple[float, float, int]:

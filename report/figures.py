@@ -19,16 +19,16 @@ WEEKDAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Satu
 TRUSTED_FROM: Final = 20
 """Fewer trackable recipients than these make no rate that tells anything."""
 WAITS: Final = (
-    ("1m", "within a minute"),
-    ("5m", "1 to 5 minutes"),
-    ("15m", "5 to 15 minutes"),
-    ("1h", "15 to 60 minutes"),
-    ("4h", "1 to 4 hours"),
-    ("12h", "4 to 12 hours"),
-    ("1d", "12 to 24 hours"),
-    ("3d", "1 to 3 days"),
-    ("7d", "3 to 7 days"),
-    (">7d", "after more than 7 days"),
+    ("1 min", "within a minute"),
+    ("5 min", "1 to 5 minutes"),
+    ("15 min", "5 to 15 minutes"),
+    ("1 h", "15 to 60 minutes"),
+    ("4 h", "1 to 4 hours"),
+    ("12 h", "4 to 12 hours"),
+    ("1 day", "12 to 24 hours"),
+    ("3 days", "1 to 3 days"),
+    ("7 days", "3 to 7 days"),
+    ("later", "after more than 7 days"),
 )
 """What `Shares.waits` counts, in words."""
 
@@ -37,13 +37,15 @@ _GROUPS: Final = MappingProxyType(
         Part("opened", "fill-opened"): (Status.OPENED,),
         Part("delivered", "fill-delivered"): (Status.DELIVERED,),
         Part("sent", "fill-sent"): (Status.SENT,),
-        Part("waiting", "fill-unsent"): (Status.UNSENT, Status.SOFT_BOUNCED),
+        Part("not tried yet", "fill-unsent"): (Status.UNSENT,),
+        Part("tried again", "fill-soft-bounced"): (Status.SOFT_BOUNCED,),
         Part("bounced", "fill-bounced"): (Status.BOUNCED,),
         Part("failed", "fill-failed"): (Status.FAILED,),
         Part("not sent", "fill-blocked"): (Status.BLOCKED, Status.DUPLICATE, Status.NO_EMAIL_SELECTED),
     }
 )
 _OPENS: Final = (Part("first opens", "fill-opened"),)
+_FIRST: Final = "Recipients by when they first opened it; each counts once."
 
 
 def total(counts: Iterable[Counts]) -> Counts:
@@ -63,8 +65,12 @@ def mail_over_time(hours: Mapping[int, Counts], days: int, now_ms: int, zone: tz
         key = _begin(local(hour * HOUR_MS, zone), hourly=hourly)
         found[key] = found[key].plus(counts) if key in found else counts
     columns = [_mail_column(step, found.get(_begin(step, hourly=hourly), Counts({})), hourly=hourly) for step in steps]
-    title = "Mail accepted by hour, and what became of it" if hourly else "Mail accepted by day, and what became of it"
-    return plot("mail", title, "Hour" if hourly else "Day", tuple(_GROUPS), columns)
+    unit = "hour" if hourly else "day"
+    note = (
+        f"A column is all mail accepted in that {unit}, and its colours are what has become of it by now:"
+        " earlier columns still change while people read."
+    )
+    return plot("mail", f"Mail by the {unit} it was accepted", note, unit.capitalize(), tuple(_GROUPS), columns)
 
 
 def of_last(hours: Mapping[int, Counts], days: int, now_ms: int, zone: tzinfo | None) -> Counts:
@@ -88,7 +94,7 @@ def _begin(at: datetime, *, hourly: bool) -> datetime:
 def _mail_column(at: datetime, counts: Counts, *, hourly: bool) -> Column:
     values = tuple(counts.of(*statuses) for statuses in _GROUPS.values())
     if hourly:
-        return Column(f"{at:%H}", f"{at:%H}:00", values)
+        return Column(f"{at:%H}:00", f"{at:%H}:00", values)
     return Column(f"{at.day} {at:%b}", f"{at:%A}, {at.day} {at:%B}", values)
 
 
@@ -97,12 +103,12 @@ def opens_over_time(opens: Mapping[int, int], zone: tzinfo | None) -> Plot:
     first, last = min(opens, default=0), max(opens, default=-1)
     if last - first < 3 * 24:
         columns = [_open_hour(hour, opens.get(hour, 0), zone) for hour in range(first, last + 1)]
-        return plot("opens", "First opens by hour", "Hour", _OPENS, columns)
+        return plot("opens", "When it was opened", _FIRST, "Hour", _OPENS, columns)
     days = dict.fromkeys(_days(_day(first, zone), _day(last, zone)), 0)
     for hour, number in opens.items():
         days[_day(hour, zone)] += number
     columns = [_open_day(day, number) for day, number in days.items()]
-    return plot("opens", "First opens by day", "Day", _OPENS, columns)
+    return plot("opens", "When it was opened", _FIRST, "Day", _OPENS, columns)
 
 
 def _day(hour: int, zone: tzinfo | None) -> datetime:
@@ -126,7 +132,8 @@ def time_to_open(waits: tuple[int, ...]) -> Plot:
     """Return how long recipients took from delivery to the first open."""
     named = zip(WAITS, waits, strict=True)
     columns = [Column(label, title, (number,)) for (label, title), number in named]
-    return plot("waits", "Time from delivery to the first open", "Time", _OPENS, columns)
+    note = "From delivery to the first open; \"15 min\" counts those who took 5 to 15 minutes."
+    return plot("waits", "How soon it was opened", note, "Time", _OPENS, columns)
 
 
 def opens_by_hour(opens: Mapping[int, int], zone: tzinfo | None) -> Plot:
@@ -135,7 +142,7 @@ def opens_by_hour(opens: Mapping[int, int], zone: tzinfo | None) -> Plot:
     for hour, number in opens.items():
         found[local(hour * HOUR_MS, zone).hour] += number
     columns = [Column(f"{hour:02}", f"{hour:02}:00 to {hour:02}:59", (number,)) for hour, number in enumerate(found)]
-    return plot("day", "First opens by hour of the day", "Hour", _OPENS, columns)
+    return plot("day", "At which hour of the day", _FIRST, "Hour", _OPENS, columns)
 
 
 def opens_by_weekday(opens: Mapping[int, int], zone: tzinfo | None) -> Plot:
@@ -144,7 +151,7 @@ def opens_by_weekday(opens: Mapping[int, int], zone: tzinfo | None) -> Plot:
     for hour, number in opens.items():
         found[local(hour * HOUR_MS, zone).weekday()] += number
     columns = [Column(name[:3], name, (number,)) for name, number in zip(WEEKDAYS, found, strict=True)]
-    return plot("week", "First opens by weekday", "Weekday", _OPENS, columns)
+    return plot("week", "On which weekday", _FIRST, "Weekday", _OPENS, columns)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,17 +1,17 @@
 """Plots as templates draw them: columns of stacked parts, with an axis that ends at a round number.
 
 Rules: pure. A plot is drawn on the server, as SVG: it needs no script, obeys the page's colours, and its numbers
-stand in a table below it for who cannot see it. Widths and heights are in the plot's own units; it stretches.
+stand in a table below it for who cannot see it. Places and sizes are in percent of its own, so that it stretches and
+its patterns and letters do not.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-STEP: Final = 10
-"""Units from one column to the next."""
-_WIDE: Final = 8
-HEIGHT: Final = 100
+WHOLE: Final = 100.0
+"""The width and the height of a plot."""
+_FEW: Final = 10
 _MOST_LABELS: Final = 7
 
 
@@ -40,9 +40,9 @@ class Column:
 class Rect:
     """A part of a column as it is drawn."""
 
-    x: int
+    x: float
     y: float
-    width: int
+    width: float
     height: float
     css: str
 
@@ -53,15 +53,17 @@ class Plot:
 
     id: str
     title: str
+    note: str
+    """A sentence: what a column and its colours mean."""
     first: str
     """The head of the table's first column."""
     parts: tuple[Part, ...]
     columns: tuple[Column, ...]
 
     @property
-    def width(self) -> int:
-        """Of all of it."""
-        return STEP * len(self.columns)
+    def step(self) -> float:
+        """From one column to the next."""
+        return WHOLE / len(self.columns)
 
     @property
     def top(self) -> int:
@@ -79,13 +81,15 @@ class Plot:
         return tuple(at for at, number in enumerate(self.totals) if number)
 
     def rects(self, at: int) -> list[Rect]:
-        """Return what column `at` looks like."""
+        """Return what column `at` looks like: slim where there are few, since wide ones look like walls."""
+        share = 0.5 if len(self.columns) <= _FEW else 0.8
+        x, width = self.step * (at + (1 - share) / 2), self.step * share
         made, below = [], 0
         for part, value in zip(self.parts, self.columns[at].values, strict=True):
             if value > 0:
-                height = value / self.top * HEIGHT
-                y = HEIGHT - below / self.top * HEIGHT - height
-                made.append(Rect(at * STEP + 1, round(y, 3), _WIDE, round(height, 3), part.css))
+                height = value / self.top * WHOLE
+                y = WHOLE - below / self.top * WHOLE - height
+                made.append(Rect(round(x, 3), round(y, 3), round(width, 3), round(height, 3), part.css))
                 below += value
         return made
 
@@ -96,13 +100,18 @@ class Plot:
         words = [f"{value:,} {part.name}" for part, value in named if value]
         return f"{column.title}: {', '.join(words) or 'none'}"
 
-    def labels(self) -> list[str]:
-        """Return what stands below the axis: each column's label where there is room for all, else some, evenly."""
-        labels = [column.label for column in self.columns]
-        if len(labels) <= _MOST_LABELS + 5:
-            return labels
-        every = -(-len(labels) // _MOST_LABELS)
-        return labels[::every]
+    @property
+    def gist(self) -> str:
+        """All of it in words: "1,234 in all, most at 14:00 (320)"."""
+        sums = [sum(column.values) for column in self.columns]
+        highest = sums.index(max(sums))
+        return f"{sum(sums):,} in all, most: {self.columns[highest].title} ({sums[highest]:,})"
+
+    def labels(self) -> list[tuple[float, str]]:
+        """Return what stands below the axis, and where: each column's label where there is room, else some, evenly."""
+        every = 1 if len(self.columns) <= _MOST_LABELS + 5 else -(-len(self.columns) // _MOST_LABELS)
+        placed = [(round(self.step * (at + 0.5), 3), column.label) for at, column in enumerate(self.columns)]
+        return placed[::every]
 
 
 def round_top(most: int) -> int:
@@ -115,6 +124,6 @@ def round_top(most: int) -> int:
         top *= 10
 
 
-def plot(id_: str, title: str, first: str, parts: Sequence[Part], columns: Iterable[Column]) -> Plot:
+def plot(id_: str, title: str, note: str, first: str, parts: Sequence[Part], columns: Iterable[Column]) -> Plot:
     """Put a plot together."""
-    return Plot(id_, title, first, tuple(parts), tuple(columns))
+    return Plot(id_, title, note, first, tuple(parts), tuple(columns))

@@ -37,6 +37,7 @@ async def show(asked: Asked) -> web.Response:
     runs = await asked.desk.reader.broadcasts.runs(ROWS)
     facts = {
         "rows": found[:ROWS],
+        "together": figures.total(one.counts for one in found[:ROWS]),
         "older": queue_id(found[ROWS - 1].id) if len(found) > ROWS else None,
         "first": before is None,
         # Of several runs of one broadcast, the newest counts: they come newest first.

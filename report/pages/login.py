@@ -21,7 +21,8 @@ from storage.kv import kv
 from storage.model import User
 from storage.passwords import MAX_NAME_CHARS, MAX_PASSWORD_CHARS, Unproven
 
-HOME: Final = "/log"
+HOME: Final = "/"
+"""Where people land who named no page: what they come for is how their mail fares, and then one row of it."""
 _WRONG: Final = "The name or the password is not right."
 _LATER: Final = "Too many tries. Wait a while, then try again."
 _GONE: Final = (

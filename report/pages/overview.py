@@ -34,6 +34,7 @@ async def show(asked: Asked) -> web.Response:
     hours = await stats.hours(now_ms // HOUR_MS - 24 * (days + 1), own)
     mail = figures.mail_over_time(hours, days, now_ms, None)
     sites = None if own else await sites_now(asked.desk.state_dir, asked.desk.reader, _COUNTED_AT_MOST)
+    broadcasts = await stats.broadcasts(own, limit=_MOST_BROADCASTS)
     facts = {
         "range": chosen,
         "choices": RANGES,
@@ -41,7 +42,9 @@ async def show(asked: Asked) -> web.Response:
         "counts": figures.of_last(hours, days, now_ms, None),
         "sites": sites,
         "busiest": _busiest(sites),
-        "broadcasts": await stats.broadcasts(own, limit=_MOST_BROADCASTS),
+        "untouched": own is None and not any((await asked.desk.reader.status_counts()).values()),
+        "broadcasts": broadcasts,
+        "newest": figures.total(one.counts for one in broadcasts),
         "code_of": queue_id,
         "serial": await asked.desk.reader.serial(),
     }

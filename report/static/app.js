@@ -1,7 +1,9 @@
 // What makes the pages livelier; each of them works without.
+import { tellPlots } from "./plots.js";
 import { tellTimes } from "./times.js";
 
 tellTimes(document);
+tellPlots(document);
 setInterval(() => tellTimes(document), 30_000);
 
 // A menu closes when something else is clicked, or by Escape.

@@ -1,4 +1,5 @@
 // Live updates: rows that the page shows change in place, new ones are announced, and shown when asked for.
+import { tellPlots } from "./plots.js";
 import { tellTimes } from "./times.js";
 
 const said = document.getElementById("said");
@@ -94,6 +95,7 @@ export function follow(root) {
       tellTimes(root);
       const far = root.querySelector("[data-say]")?.dataset.say;
       if (far && far !== said.textContent) say(far);
+      tellPlots(root);
       listen();
       start();
     } finally {

@@ -132,7 +132,7 @@ def test_a_broadcast_goes_from_its_form_to_opened_before_the_sender_s_eyes(
     assert page.evaluate("window.same") is True
     numbers.bring_to_front()
     numbers.locator(".tile", has_text="Open rate").get_by_text("1 of 2").wait_for()
-    numbers.get_by_text("Time from delivery to the first open", exact=True).wait_for()
+    numbers.get_by_text("How soon it was opened", exact=True).wait_for()
     assert numbers.evaluate("window.same") is True
     check_numbers(numbers, axe)
     # The browser says that the mail's own script did not run, since its frame is sandboxed.

@@ -205,7 +205,8 @@ async def test_an_empty_log_says_what_to_do_next(mail: Mail) -> None:
     await add_user(mail.store, "root")
     async with served(mail.state_dir) as server, browsing(server) as browser:
         await browser.log_in("root")
-        assert "Send a message to Telltale" in browser.text
+        for path in ("/", "/log"):
+            assert "Send a message to Telltale" in await browser.get(path)
 
 
 async def test_a_soft_bounced_one_says_when_it_is_tried_next(browser: Browser) -> None:

@@ -24,7 +24,7 @@ async def test_who_is_not_logged_in_is_led_to_the_form_and_back(browser: Browser
     await browser.submit("/login", name="ann", password=PASSWORD, next="/account?x=1")
     assert browser.url == "/account?x=1"
     await browser.get("/login")
-    assert browser.url == "/log"
+    assert browser.url == "/"
 
 
 @pytest.mark.parametrize("path", ["/log", "/account", "/"])
@@ -36,7 +36,7 @@ async def test_a_program_without_a_session_is_told_so(browser: Browser, path: st
 @pytest.mark.parametrize("elsewhere", ["https://evil.example/", "//evil.example", "/\\evil.example", "x", "/a\nb"])
 async def test_a_log_in_leads_nowhere_else(browser: Browser, elsewhere: str) -> None:
     await browser.log_in("ann", next_=elsewhere)
-    assert browser.url == "/log"
+    assert browser.url == "/"
 
 
 async def test_wrong_names_and_wrong_passwords_get_one_answer(browser: Browser) -> None:
@@ -116,7 +116,7 @@ async def test_who_guesses_has_to_wait_and_no_one_else(browser: Browser, server:
     await browser.get("/login")
     fields = {"form_token": browser.form_token(), "name": "ann", "password": PASSWORD}
     await browser.post("/login", fields, headers={"X-Forwarded-For": "192.0.2.7"})
-    assert browser.url == "/log"
+    assert browser.url == "/"
 
 
 async def test_a_form_counts_only_with_its_token_and_from_our_own_pages(browser: Browser) -> None:
@@ -174,7 +174,7 @@ async def test_a_password_is_changed_by_who_knows_it_and_ends_all_other_sessions
         assert other.url == "/login?next=/log"
     async with browsing(server) as again:
         await again.log_in("ann", new)
-        assert again.url == "/log"
+        assert again.url == "/"
 
 
 async def test_a_user_who_is_removed_is_out_at_once(browser: Browser, mail: Mail) -> None:
@@ -202,7 +202,7 @@ async def test_the_first_admin_is_made_by_a_link_once(mail: Mail) -> None:
         html = await browser.submit(f"/setup/{secret}", name="taken", password=PASSWORD, again=PASSWORD)
         assert "already" in html
         await browser.submit(f"/setup/{secret}", name="root", password=PASSWORD, again=PASSWORD)
-        assert browser.url == "/log"
+        assert browser.url == "/"
         assert server._desk
         assert (await server._desk.reader.user("root")).role is Role.ADMIN  # type: ignore[union-attr]
         await browser.get(f"/setup/{secret}")

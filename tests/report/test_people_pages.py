@@ -163,7 +163,7 @@ async def test_users_are_made_changed_and_removed(root: Browser, server: ReportS
     await root.submit("/users/new%2Fer/password", password="another long one", again="another long one")
     async with browsing(server) as other:
         await other.log_in("new/er", "another long one")
-        assert other.url == "/log"
+        assert other.url == "/"
         await root.submit("/users/new%2Fer/remove")
         await other.get("/log")
         assert other.url.startswith("/login")

@@ -4,13 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from report.plot import HEIGHT, Column, Part, Plot, plot, round_top
+from report.plot import WHOLE, Column, Part, Plot, plot, round_top
 
 PARTS = (Part("opened", "fill-opened"), Part("failed", "fill-failed"))
 
 
 def made(*values: tuple[int, int]) -> Plot:
-    return plot("x", "Mail", "Hour", PARTS, [Column(f"{at:02}", f"{at:02}:00", one) for at, one in enumerate(values)])
+    return plot("x", "Mail", "All of it.", "Hour", PARTS, [Column(f"{at:02}", f"{at:02}:00", one) for at, one in enumerate(values)])
 
 
 @given(st.integers(0, 10**12))
@@ -28,13 +28,14 @@ def test_columns_are_as_high_as_their_numbers(values: list[tuple[int, int]]) -> 
     """Parts lie on each other without a gap, from the axis up, and none leaves the plot."""
     it = made(*values)
     for at, one in enumerate(values):
-        floor = float(HEIGHT)
+        floor = WHOLE
         rects = it.rects(at)
         for rect in rects:
             assert rect.y + rect.height == pytest.approx(floor, abs=0.01)
+            assert at * it.step < rect.x < rect.x + rect.width < (at + 1) * it.step
             floor = rect.y
         assert len(rects) == sum(value > 0 for value in one)
-        assert HEIGHT - floor == pytest.approx(sum(one) / it.top * HEIGHT, abs=0.01)
+        assert WHOLE - floor == pytest.approx(sum(one) / it.top * WHOLE, abs=0.01)
         assert floor >= -0.01
     assert it.totals == tuple(map(sum, zip(*values, strict=True)))
     assert it.present == tuple(at for at, total in enumerate(it.totals) if total)
@@ -44,7 +45,7 @@ def test_a_column_is_told_in_words() -> None:
     it = made((1200, 3), (0, 0))
     assert it.told(0) == "00:00: 1,200 opened, 3 failed"
     assert it.told(1) == "01:00: none"
-    assert it.width == 20
+    assert it.gist == "1,203 in all, most: 00:00 (1,203)"
 
 
 def test_a_plot_of_nothing_is_none() -> None:
@@ -53,5 +54,8 @@ def test_a_plot_of_nothing_is_none() -> None:
 
 
 def test_some_labels_stand_for_all_where_there_are_many() -> None:
-    assert made(*[(1, 1)] * 12).labels() == [f"{at:02}" for at in range(12)]
-    assert made(*[(1, 1)] * 24).labels() == ["00", "04", "08", "12", "16", "20"]
+    """Each stands below the middle of its column."""
+    assert [label for _, label in made(*[(1, 1)] * 12).labels()] == [f"{at:02}" for at in range(12)]
+    assert made(*[(1, 1)] * 24).labels() == [
+        (2.083, "00"), (18.75, "04"), (35.417, "08"), (52.083, "12"), (68.75, "16"), (85.417, "20"),
+    ]  # fmt: skip

@@ -91,8 +91,9 @@ async def test_the_overview_adds_up(mail: Mail, root: Browser) -> None:
     for range_ in ("24h", "7d", "30d", "nonsense"):
         html = await root.get(f"/?range={range_}")
         assert tiles(html) == {
-            "Accepted": "9 recipients", "Delivered": "3 60 %", "Sent": "0 handed over, not confirmed",
-            "Opened": "1 33 %", "Bounced or Failed": "1 20 %", "Waiting": "1 in the queue",
+            "Accepted": "9 recipients", "Delivered": "3 60 % of what was to be sent",
+            "Opened": "1 33 % of what arrived", "Did not arrive": "1 20 % bounced or failed",
+            "Waiting": "1 tried again by itself",
         }  # fmt: skip
         (line,) = rows(html, "plot-mail")
         assert line[1:] == ["1", "2", "1", "1", "4"]
