@@ -132,7 +132,7 @@ def time_to_open(waits: tuple[int, ...]) -> Plot:
     """Return how long recipients took from delivery to the first open."""
     named = zip(WAITS, waits, strict=True)
     columns = [Column(label, title, (number,)) for (label, title), number in named]
-    note = "From delivery to the first open; \"15 min\" counts those who took 5 to 15 minutes."
+    note = 'From delivery to the first open; "15 min" counts those who took 5 to 15 minutes.'
     return plot("waits", "How soon it was opened", note, "Time", _OPENS, columns)
 
 

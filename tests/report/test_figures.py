@@ -49,7 +49,8 @@ def test_columns_tell_what_became_of_the_mail() -> None:
     it = mail_over_time({NOW_HOUR: counts}, 1, START, UTC)
     assert it.columns[-1].title == "14:00"
     assert dict(zip([part.name for part in it.parts], it.columns[-1].values, strict=True)) == {
-        "opened": 1, "delivered": 1, "sent": 1, "not tried yet": 1, "tried again": 1, "bounced": 1, "failed": 1, "not sent": 3,
+        "opened": 1, "delivered": 1, "sent": 1, "not tried yet": 1, "tried again": 1, "bounced": 1,
+        "failed": 1, "not sent": 3,
     }  # fmt: skip
     assert it.columns[-1].values == it.totals
     assert mail_over_time({}, 7, START, UTC).columns[-1].title == "Monday, 23 November"

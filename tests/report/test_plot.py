@@ -10,7 +10,8 @@ PARTS = (Part("opened", "fill-opened"), Part("failed", "fill-failed"))
 
 
 def made(*values: tuple[int, int]) -> Plot:
-    return plot("x", "Mail", "All of it.", "Hour", PARTS, [Column(f"{at:02}", f"{at:02}:00", one) for at, one in enumerate(values)])
+    columns = [Column(f"{at:02}", f"{at:02}:00", one) for at, one in enumerate(values)]
+    return plot("x", "Mail", "All of it.", "Hour", PARTS, columns)
 
 
 @given(st.integers(0, 10**12))
