@@ -5,6 +5,7 @@ and has it before the page is called.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from functools import cached_property
 from http import HTTPStatus
@@ -15,11 +16,16 @@ from aiohttp import hdrs, web
 
 from report.desk import Desk
 from report.problem import ProblemError
-from storage.access import Scope, Visitor
+from storage.access import SCOPES, Scope, Visitor
 from storage.forwarded import origin, parse_address, within
 from storage.model import LogFilter
 
+API: Final = "/api/v1"
+"""Where programs ask, below the base path."""
+REQUEST: Final[ContextVar[str]] = ContextVar("request", default="")
+"""The name of the request that is answered, in its answer and in the log."""
 _AGENT_CHARS: Final = 200
+_REALM: Final = 'Bearer realm="telltale"'
 
 
 @dataclass(frozen=True)
@@ -36,8 +42,29 @@ class Asked:
     def who(self) -> Visitor:
         """Who asks; for pages behind a scope."""
         if self.visitor is None:
-            raise ProblemError(HTTPStatus.UNAUTHORIZED, "Log in first.", headers={"WWW-Authenticate": "Bearer"})
+            raise self.unknown()
         return self.visitor
+
+    def unknown(self) -> ProblemError:
+        """Return what is told to those whom we do not know, as RFC 6750, 3 has it."""
+        detail, challenge = "Log in first.", _REALM
+        if hdrs.AUTHORIZATION in self.request.headers:
+            detail = "This token is not known here, or its time is over; `telltale token list` names all."
+            challenge += ', error="invalid_token"'
+        elif self.is_api:
+            detail = "The API takes API tokens: Authorization: Bearer tt_…; `telltale token add` makes one."
+        return ProblemError(HTTPStatus.UNAUTHORIZED, detail, headers={hdrs.WWW_AUTHENTICATE: challenge})
+
+    def forbidden(self, needs: Scope) -> ProblemError:
+        """Return what is told to those who may not do what takes this scope."""
+        who = self.who
+        detail = f"{who.user} may not do this: it takes {needs.value}."
+        if who.session is not None:
+            return ProblemError(HTTPStatus.FORBIDDEN, detail)
+        if needs in SCOPES[who.role]:
+            detail = f"This token may not do this: it takes the scope {needs.value}."
+        challenge = f'{_REALM}, error="insufficient_scope", scope="{needs.value}"'
+        return ProblemError(HTTPStatus.FORBIDDEN, detail, headers={hdrs.WWW_AUTHENTICATE: challenge})
 
     def seen(self, wanted: LogFilter) -> LogFilter:
         """Return what of `wanted` the visitor may see: a sender sees own mail only."""
@@ -68,10 +95,15 @@ class Asked:
         trusted = peer is not None and within(peer, self.desk.settings.trusted_proxies)
         return trusted and self.request.headers.get("X-Forwarded-Proto", "").strip().lower() == "https"
 
+    @cached_property
+    def is_api(self) -> bool:
+        """Whether an operation of the API is meant."""
+        return self.request.path.startswith(f"{self.desk.base.path}{API}/")
+
     @property
     def wants_html(self) -> bool:
         """Whether it is a browser that shows what it gets to somebody."""
-        return "text/html" in self.request.headers.get(hdrs.ACCEPT, "")
+        return not self.is_api and "text/html" in self.request.headers.get(hdrs.ACCEPT, "")
 
 
 Handler = Callable[[Asked], Awaitable[web.StreamResponse]]

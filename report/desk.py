@@ -6,9 +6,10 @@ Rule: one object a server; a page gets everything through it, and keeps nothing 
 import asyncio
 import time
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from pathlib import Path
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
@@ -19,6 +20,7 @@ from report.handed import Handed
 from report.hub import Hub
 from report.imports import Imports
 from report.jobs import Jobs
+from report.problem import ProblemError
 from report.settings import WEBHOOKS, ReportSettings, WebhookSettings
 from report.static_files import StaticFiles
 from report.throttle import Throttle
@@ -27,6 +29,8 @@ from storage.posting import Mailing
 from storage.reader import Reader
 from storage.store import Store
 
+MOST_UPLOADS: Final = 4
+"""Of one user, at once."""
 _LARGE_OF_ONE: Final = 2
 
 
@@ -92,6 +96,18 @@ class Desk:
         """Wait for room for a large body of `user`, who never has all of it: one may be slow to send."""
         async with self.large_of[user], self.large:
             yield
+
+    @contextmanager
+    def uploading(self, user: str) -> Iterator[None]:
+        """Count a file that is on its way, and raise ProblemError where a user has too many: they lie on the disk."""
+        if self.uploads[user] >= MOST_UPLOADS:
+            detail = f"{MOST_UPLOADS} files of yours are on their way already; wait for them."
+            raise ProblemError(HTTPStatus.TOO_MANY_REQUESTS, detail, headers={"Retry-After": "30"})
+        self.uploads[user] += 1
+        try:
+            yield
+        finally:
+            self.uploads[user] -= 1
 
     @asynccontextmanager
     async def own_reader(self) -> AsyncIterator[Reader]:

@@ -24,7 +24,7 @@ class ProblemError(Exception):
         self.headers = dict(headers or {})
         self.more = more
 
-    def as_json(self) -> str:
-        """Return the body of RFC 9457."""
+    def as_json(self, request: str) -> str:
+        """Return the body of RFC 9457, with the name of the request."""
         known = {"type": "about:blank", "title": self.status.phrase, "status": self.status.value, "detail": self.detail}
-        return json.dumps(known | self.more)
+        return json.dumps(known | self.more | {"request_id": request})

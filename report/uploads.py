@@ -18,8 +18,6 @@ from report.forms import FIELD, MAX_BYTES, check_site, check_token
 from report.problem import ProblemError
 from report.words import size
 
-MOST_OF_ONE: Final = 4
-"""What is on its way lies on the disk already: one user has so many at once."""
 _MOST_FIELDS: Final = 50
 
 
@@ -40,15 +38,8 @@ async def uploaded(asked: Asked, files: Mapping[str, str], make_folder: Callable
     check_site(asked)
     if asked.request.content_type != "multipart/form-data":
         raise ProblemError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Expected a form of this server.")
-    sending, user = asked.desk.uploads, asked.who.user
-    if sending[user] >= MOST_OF_ONE:
-        detail = f"{MOST_OF_ONE} files of yours are on their way already; wait for them."
-        raise ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers={"Retry-After": "30"})
-    sending[user] += 1
-    try:
+    with asked.desk.uploading(asked.who.user):
         return await _read(asked, files, make_folder)
-    finally:
-        sending[user] -= 1
 
 
 async def _read(asked: Asked, files: Mapping[str, str], make_folder: Callable[[], Path]) -> Upload:

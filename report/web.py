@@ -8,6 +8,7 @@ that is asked here, before the page is called.
 import ipaddress
 import json
 import logging
+import secrets
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 from http import HTTPStatus
@@ -17,11 +18,13 @@ from urllib.parse import quote
 from aiohttp import hdrs, web
 
 from report import api, html, sessions
-from report.asked import Asked, Route
+from report.asked import API, REQUEST, Asked, Route
 from report.desk import Desk
 from report.forms import MAX_BYTES
 from report.pages import ROUTES
 from report.problem import JSON, ProblemError
+from storage.access import Visitor
+from storage.kv import kv
 
 _HEADERS: Final = {
     "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self';"
@@ -47,7 +50,7 @@ class Site:
 
     def application(self) -> web.Application:
         """Return the application to be served."""
-        made = web.Application(middlewares=[self._problems, self._own_names], client_max_size=MAX_BYTES)
+        made = web.Application(middlewares=[self._named, self._problems, self._own_names], client_max_size=MAX_BYTES)
         base = self._desk.base.path
         made.router.add_get("/healthz", self._health)
         made.router.add_get(f"{base}/static/{{version}}/{{name}}", self._file)
@@ -60,6 +63,8 @@ class Site:
         for route in routes:
             resource = self._desk.base.path + route.path
             made.router.add_route(route.method, resource, self._entered(route))
+            if route.tokens and route.method == hdrs.METH_GET:
+                made.router.add_head(resource, self._entered(route))
 
     def _entered(self, route: Route) -> _Handler:
         async def enter(request: web.Request) -> web.StreamResponse:
@@ -67,7 +72,12 @@ class Site:
             asked = replace(asked, key=sessions.key_of(asked))
             asked = replace(asked, visitor=await sessions.visitor_of(asked))
             refusal = _refused(asked, route)
-            return refusal or await route.handler(asked)
+            try:
+                return refusal or await route.handler(asked)
+            except ProblemError as problem:
+                if route.tokens and asked.visitor is not None:
+                    _tell(asked, asked.visitor, problem)
+                raise
 
         return enter
 
@@ -84,27 +94,45 @@ class Site:
         return web.Response(text=json.dumps({"status": "ok", "store": True}), content_type="application/json")
 
     @web.middleware
+    async def _named(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
+        REQUEST.set(secrets.token_hex(8))
+        return await handler(request)
+
+    @web.middleware
     async def _problems(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
         try:
             return await handler(request)
         except ProblemError as error:
             return self._told(request, error)
         except web.HTTPException as error:
-            allowed = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
-            return self._told(request, ProblemError(HTTPStatus(error.status), error.reason, headers=allowed))
+            return self._not_here(request, error)
         except ConnectionError:
             raise  # who asked is gone
         except Exception:  # noqa: BLE001 - whatever it is, the client gets a problem and the log the cause
-            _log.exception("a page could not be made")
-            detail = "The page could not be made; the log says why."
+            _log.exception(kv(event="failed", request=REQUEST.get(), method=request.method, path=request.path))
+            detail = f"This could not be done, by a fault of ours; the log says why, at request={REQUEST.get()}."
             return self._told(request, ProblemError(HTTPStatus.INTERNAL_SERVER_ERROR, detail))
+
+    def _not_here(self, request: web.Request, error: web.HTTPException) -> web.Response:
+        """Return what is told of an address or a method that there is not."""
+        detail, headers = f"{error.reason}.", dict[str, str]()
+        if isinstance(error, web.HTTPMethodNotAllowed):
+            headers[hdrs.ALLOW] = allow = ", ".join(sorted({*error.allowed_methods, hdrs.METH_OPTIONS}))
+            if request.method == hdrs.METH_OPTIONS:
+                return web.Response(status=HTTPStatus.NO_CONTENT, headers=headers)
+            detail = f"{request.method[:20]} is nothing that can be done here; there are {allow}."
+        elif isinstance(error, web.HTTPNotFound):
+            detail = "There is nothing at this address."
+            if Asked(request, self._desk).is_api:
+                detail = f"There is no such operation; {self._desk.base.path}{API}/docs lists all."
+        return self._told(request, ProblemError(HTTPStatus(error.status), detail, headers=headers))
 
     def _told(self, request: web.Request, problem: ProblemError) -> web.Response:
         asked = Asked(request, self._desk)
         if asked.wants_html and problem.status is not HTTPStatus.MISDIRECTED_REQUEST:
             answer = html.page(asked, "problem.html", {"problem": problem}, status=problem.status)
         else:
-            answer = web.Response(status=problem.status, text=problem.as_json(), content_type=JSON)
+            answer = web.Response(status=problem.status, text=problem.as_json(REQUEST.get()), content_type=JSON)
         answer.headers.update(problem.headers)
         return answer
 
@@ -130,16 +158,25 @@ def _refused(asked: Asked, route: Route) -> web.Response | None:
         if asked.request.method == hdrs.METH_GET and asked.wants_html:
             path = asked.request.raw_path.removeprefix(asked.desk.base.path)
             return html.see_other(asked, "/login" if path == "/" else f"/login?next={quote(path, safe='')}")
-        return _unauthorized(asked)
+        raise asked.unknown()
     if not visitor.may(route.needs):
-        detail = f"{visitor.user} may not do this: it takes {route.needs.value}."
-        raise ProblemError(HTTPStatus.FORBIDDEN, detail)
+        raise asked.forbidden(route.needs)
     return None
 
 
-def _unauthorized(asked: Asked) -> web.Response:
-    asked = replace(asked, visitor=None)
-    raise ProblemError(HTTPStatus.UNAUTHORIZED, "Log in first.", headers={"WWW-Authenticate": "Bearer"})
+def _tell(asked: Asked, visitor: Visitor, problem: ProblemError) -> None:
+    """Log what was refused to somebody whom we know, so that the one and the operator speak of the same."""
+    request = asked.request
+    told = kv(
+        event="refused",
+        request=REQUEST.get(),
+        status=problem.status.value,
+        user=visitor.user,
+        method=request.method,
+        path=request.path,
+        why=problem.detail,
+    )
+    _log.info(told)
 
 
 def _is_address(name: str) -> bool:
@@ -151,6 +188,7 @@ def _is_address(name: str) -> bool:
 
 
 async def _add_headers(_request: web.BaseRequest, response: web.StreamResponse) -> None:
+    response.headers["X-Request-Id"] = REQUEST.get()
     for name, value in _HEADERS.items():
         response.headers.setdefault(name, value)
     response.headers["Server"] = "Telltale"

@@ -1,9 +1,11 @@
-"""What people type, on the command line and into forms: whom to block, names of lists, reasons.
+"""What people type, on the command line, into forms and files: whom to block, names of lists, reasons, words of ours.
 
 Rule: pure; what cannot be meant is answered with a sentence of why, and nothing raises.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Final
 
 from storage.address import Fault, parse_domain
@@ -44,3 +46,9 @@ def wrong_reason(text: str) -> str | None:
     if len(text) <= MAX_REASON_CHARS and text.isprintable():
         return None
     return f"A reason is one line of at most {MAX_REASON_CHARS} printable characters."
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """Return the known name that `name` was most likely meant to be; None where none is like it."""
+    found = get_close_matches(name.lower(), list(known), n=1, cutoff=0.5)
+    return found[0] if found else None

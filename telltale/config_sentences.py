@@ -5,11 +5,12 @@ Rule: pure; the reader of a sentence has the file at hand, but not the code.
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from difflib import get_close_matches
 from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
+
+from storage.typed import nearest
 
 M = TypeVar("M", bound=BaseModel)
 Where = tuple[int | str, ...]
@@ -63,12 +64,6 @@ def without(raw: Mapping[str, Any], wrong: Iterable[Where]) -> dict[str, Any]:
         for section, keys in raw.items()
         if (section,) not in gone
     }
-
-
-def nearest(name: str, known: Iterable[str]) -> str | None:
-    """Return the known name that `name` was most likely meant to be; None where none is like it."""
-    found = get_close_matches(name.lower(), list(known), n=1, cutoff=0.5)
-    return found[0] if found else None
 
 
 def _loose(model: type[BaseModel], raw: Mapping[str, Any]) -> Iterator[tuple[Where, str]]:

@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from relay.deliver.shaping import Shaping, build, laid_over, parts, problems, shipped, shipped_raw
+from storage.typed import nearest
 from telltale.config_file import read_text, read_toml
-from telltale.config_sentences import nearest, validated_section
+from telltale.config_sentences import validated_section
 from telltale.errors import ConfigError
 
 

@@ -1,19 +1,19 @@
 """The Blocked Email list by the API."""
 
-from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, Final
 
 from aiohttp import web
 from pydantic import AfterValidator, FailFast, Field
 
-from report.api.model import CODE, Given, Limit, Taken, Time, ms_of, time_of
+from report.api.model import CODE, At, Given, Limit, Taken, Time, ms_of, time_of
 from report.api.operation import Operation
+from report.api.reading import cursor_id
 from report.asked import Asked
 from report.problem import ProblemError
 from storage.access import Scope
 from storage.blocked_query import BlockedFilter
-from storage.model import message_id_of, queue_id
+from storage.model import queue_id
 from storage.people import Blocked, Source
 from storage.typed import NotMeant, blockable, wrong_reason
 
@@ -50,8 +50,8 @@ class BlockedRecord(Given):
     source: Source
     reason: str
     category: str | None
-    created: datetime
-    expires: datetime | None
+    created: At
+    expires: At | None
     recipient: Annotated[str | None, Field(description="By whose copy.")]
 
 
@@ -80,9 +80,7 @@ class Added(Given):
 
 async def find(asked: Asked, given: BlockedQuery, _body: None) -> BlockedRecords:
     """Return entries."""
-    before = None if given.cursor is None else message_id_of(given.cursor)
-    if given.cursor is not None and before is None:
-        raise ProblemError(HTTPStatus.BAD_REQUEST, "The cursor is none of ours: expected `next` of an answer.")
+    before = cursor_id(given.cursor)
     wanted = BlockedFilter(given.q, given.source, given.category)
     # What has no index of its own takes its time: nobody else waits for it.
     reader = asked.desk.words if given.q or given.source or given.category else asked.desk.reader

@@ -6,7 +6,6 @@ Rule: what is sent goes the way of a draft in the browser, by what the front doo
 import asyncio
 import json
 import time
-from datetime import datetime
 from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated, Final
@@ -14,8 +13,9 @@ from typing import Annotated, Final
 from pydantic import FailFast, Field, model_validator
 
 from report.api.messages import MailboxText
-from report.api.model import Given, Line, Taken, Time, ms_of, time_of
-from report.api.operation import Call, Operation, parsed, read
+from report.api.model import At, Given, Line, Taken, Time, ms_of, time_of
+from report.api.operation import Call, Operation
+from report.api.reading import cursor_id, parsed, read
 from report.asked import Asked
 from report.drafts import Draft
 from report.handed import Broadcasting, Refusal, When
@@ -24,8 +24,11 @@ from storage.access import Scope
 from storage.broadcast_model import Run, RunOrder, RunState
 from storage.broadcast_settings import TypeOf
 from storage.model import message_id_of, queue_id
+from storage.status import Status
 
 _MOST_BYTES: Final = 16 << 20
+# Some 300,000 recipients with a field or two.
+_MOST_VALUES: Final = 1_500_000
 _MESSAGE: Final = "message.html"
 _RECIPIENTS: Final = "recipients.jsonl"
 
@@ -70,10 +73,10 @@ class BroadcastRecord(Given):
     owner: str | None
     sender: str
     subject: str
-    created: datetime
-    start: datetime | None
-    started: datetime | None
-    ended: datetime | None
+    created: At
+    start: At | None
+    started: At | None
+    ended: At | None
     per_hour: int | None
     total: int
     done: Annotated[int, Field(description="Recipients decided on, of the total.")]
@@ -86,7 +89,9 @@ class BroadcastRecord(Given):
 class BroadcastStory(BroadcastRecord):
     """A broadcast with what became of its recipients."""
 
-    statuses: Annotated[dict[str, int], Field(description="Of all mail of this name and owner, however it was sent.")]
+    statuses: Annotated[
+        dict[Status, int], Field(description="Of all mail of this name and owner, however it was sent.")
+    ]
     opened: int
     trackable: Annotated[int, Field(description="Taken with an image in it: of whom an open would be seen.")]
 
@@ -107,7 +112,7 @@ class BroadcastsQuery(Taken):
 
 async def find(asked: Asked, given: BroadcastsQuery, _body: None) -> BroadcastRecords:
     """Return broadcasts."""
-    before = None if given.cursor is None else _id(given.cursor)
+    before = cursor_id(given.cursor)
     runs = await asked.desk.reader.broadcasts.runs(given.limit + 1, owner=asked.who.own, before_id=before)
     more = queue_id(runs[given.limit - 1].id) if len(runs) > given.limit else None
     return BroadcastRecords(
@@ -153,7 +158,7 @@ async def _story(asked: Asked, run: Run) -> BroadcastStory:
     found = await asked.desk.reader.stats.broadcast(run.broadcast_id)
     counted: dict[str, object] = {"statuses": {}, "opened": 0, "trackable": 0}
     if found is not None:
-        statuses = {status.value: number for status, number in found.counts.by_status.items() if number}
+        statuses = {status: number for status, number in found.counts.by_status.items() if number}
         counted = {"statuses": statuses, "opened": found.reading.opened, "trackable": found.reading.trackable}
     return BroadcastStory.model_validate(_values(run) | counted)
 
@@ -163,7 +168,7 @@ async def send(asked: Asked, _query: None, _body: None) -> BroadcastStory:
     rooms = asked.desk.handed.broadcasting
     if rooms is None:
         raise ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, "Nothing is sent from here.")
-    body = await asyncio.to_thread(parsed, NewBroadcast, await read(asked, _MOST_BYTES))
+    body = await asyncio.to_thread(parsed, NewBroadcast, await read(asked, _MOST_BYTES), _MOST_VALUES)
     if body.list is not None and not asked.who.may(Scope.CONTACTS_READ):
         raise ProblemError(HTTPStatus.FORBIDDEN, f"A list takes {Scope.CONTACTS_READ.value}; or name recipients.")
     user = await asked.desk.reader.user(asked.who.user)

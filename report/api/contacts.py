@@ -5,7 +5,6 @@ Rule: the same verbs and the same readers of files as on the command line and in
 
 import asyncio
 import time
-from datetime import datetime
 from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated, Final, Literal
@@ -13,8 +12,9 @@ from typing import Annotated, Final, Literal
 from aiohttp import web
 from pydantic import AfterValidator, Field, model_validator
 
-from report.api.model import CODE, Given, Limit, Line, Taken, time_of
-from report.api.operation import Operation
+from report.api.model import CODE, At, Given, Limit, Line, Taken, time_of
+from report.api.operation import BYTES, Operation
+from report.api.reading import JSON, cursor_id, pieces
 from report.asked import Asked
 from report.handed import Importing, Refusal
 from report.problem import ProblemError
@@ -91,8 +91,8 @@ class ContactRecord(Given):
     addresses: list[AddressOut]
     fields: dict[str, str]
     lists: list[str]
-    created: datetime
-    updated: datetime
+    created: At
+    updated: At
 
 
 class ContactRecords(Given):
@@ -115,7 +115,7 @@ class ContactsQuery(Taken):
 
 async def find(asked: Asked, given: ContactsQuery, _body: None) -> ContactRecords:
     """Return contacts."""
-    after = 0 if given.cursor is None else _id(given.cursor)
+    after = cursor_id(given.cursor) or 0
     text = parsed_address(given.q) if given.q else None
     wanted = ContactFilter(given.q if isinstance(text, Fault) else text, given.list or None)
     # A beginning of very many takes its time: nobody else waits for it.
@@ -201,10 +201,6 @@ class ImportQuery(Taken):
     encoding: Literal["utf-8", "cp1252", "latin-1"] = "utf-8"
 
 
-class FileIn(Taken):
-    """A file of contacts: CSV with a header, or JSON; not an object of fields."""
-
-
 class BadRow(Given):
     """A record that was left out."""
 
@@ -223,6 +219,7 @@ class ImportRecord(Given):
     first_bad: list[BadRow]
 
 
+_OBJECTS: Final = {"type": "array", "items": {"type": "object"}}
 _FORMS: Final = {"text/csv": "csv", "application/json": "json", "application/jsonl": "jsonl"}
 
 
@@ -231,21 +228,18 @@ async def take(asked: Asked, given: ImportQuery, _body: None) -> ImportRecord:
     importing = asked.desk.handed.importing
     if importing is None:
         raise ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, "Nothing is imported from here.")
-    folder = await asyncio.to_thread(asked.desk.drafts.new_folder, time.time())
-    try:
-        return await _imported(asked, given, importing, folder)
-    finally:
-        await asyncio.to_thread(asked.desk.drafts.remove, folder)
+    with asked.desk.uploading(asked.who.user):
+        folder = await asyncio.to_thread(asked.desk.drafts.new_folder, time.time())
+        try:
+            return await _imported(asked, given, importing, folder)
+        finally:
+            await asyncio.to_thread(asked.desk.drafts.remove, folder)
 
 
 async def _imported(asked: Asked, given: ImportQuery, importing: Importing, folder: Path) -> ImportRecord:
     file = folder / f"contacts.{_FORMS[asked.request.content_type]}"
-    size = 0
     with file.open("wb") as out:
-        async for part in asked.request.content.iter_any():
-            size += len(part)
-            if size > _MOST_IMPORT_BYTES:
-                raise ProblemError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "A file has at most 4 GB.")
+        async for part in pieces(asked, _MOST_IMPORT_BYTES):
             await asyncio.to_thread(out.write, part)
     encoding = None if given.encoding == "utf-8" else given.encoding
     came = await importing(file, given.list, encoding)
@@ -280,9 +274,9 @@ OPERATIONS: Final = (
         _WRITE,
         take,
         ImportQuery,
-        FileIn,
-        ImportRecord,
-        media=("text/csv", "application/jsonl"),
+        answer=ImportRecord,
+        problems=(HTTPStatus.TOO_MANY_REQUESTS,),
+        media={"text/csv": BYTES, "application/jsonl": BYTES, JSON: _OBJECTS},
         reads=True,
         streams=True,
     ),

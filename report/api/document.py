@@ -1,21 +1,24 @@
 """The OpenAPI 3.1 document of the API, and a page that shows it.
 
-Rule: made of the models that validate, at the start; nothing is written twice.
+Rule: made of the models that validate, at the first request for it; nothing is written twice.
 """
 
+import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
+from hashlib import sha256
 from http import HTTPStatus
 from typing import Any, Final
 
-from aiohttp import web
+from aiohttp import hdrs, web
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from report import html
-from report.api.model import Problem
-from report.api.operation import BASE, JSON, Operation
-from report.asked import Asked, Route
+from report.api.model import Problem, Taken
+from report.api.operation import Operation, packed
+from report.api.reading import JSON
+from report.asked import API, Asked, Route
 from report.problem import JSON as PROBLEM
 
 _REF: Final = "#/components/schemas/{model}"
@@ -24,9 +27,9 @@ _OF_ALL: Final = (
     HTTPStatus.BAD_REQUEST,
     HTTPStatus.UNAUTHORIZED,
     HTTPStatus.FORBIDDEN,
-    HTTPStatus.NOT_FOUND,
     HTTPStatus.SERVICE_UNAVAILABLE,
 )
+_RETRIED: Final = frozenset({HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS})
 _OF_BODIES: Final = (
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
@@ -35,21 +38,37 @@ _OF_BODIES: Final = (
 )
 
 
+_TAGS: Final = {
+    "messages": "Mail of one's own.",
+    "log": "The Email Log.",
+    "events": "What happens, in order.",
+    "broadcasts": "Mail to many.",
+    "contacts": "People and their addresses.",
+    "blocked": "The Blocked Email list.",
+    "stats": "What was counted.",
+    "webhooks": "Where events are sent to.",
+    "token": "What a token may do.",
+}
+
+
 def openapi(operations: Sequence[Operation]) -> dict[str, Any]:
     """Return the document."""
     schemas, shared = _schemas(operations)
+    queries = {one.query: shared.pop(one.query.__name__) for one in operations if one.query is not None}
     paths: dict[str, dict[str, Any]] = {}
     for one in operations:
         path = _PARAMETER.sub(r"{\1}", one.path)
-        paths.setdefault(path, {})[one.method.lower()] = _operation(one, path, schemas, shared)
+        paths.setdefault(path, {})[one.method.lower()] = _operation(one, path, schemas, queries)
     return {
         "openapi": "3.1.0",
         "info": {
             "title": "Telltale",
             "version": "1",
-            "description": "Send mail, and learn what became of it. Errors are problems (RFC 9457).",
+            "summary": "Send mail, and learn what became of it.",
+            "description": "Programs come with an API token. Errors are problems (RFC 9457). docs/api.md has examples.",
         },
-        "servers": [{"url": BASE}],
+        "tags": [{"name": name, "description": text} for name, text in _TAGS.items()],
+        "servers": [{"url": API}],
         "security": [{"token": []}],
         "paths": paths,
         "components": {
@@ -76,56 +95,78 @@ def _schemas(operations: Sequence[Operation]) -> tuple[dict[_Key, dict[str, Any]
     return {(model, mode): schema for (model, mode), schema in found.items()}, shared["$defs"]
 
 
-def _operation(
-    one: Operation, path: str, schemas: dict[_Key, dict[str, Any]], shared: dict[str, Any]
-) -> dict[str, Any]:
+_Queries = Mapping[type[Taken], dict[str, Any]]
+
+
+def _operation(one: Operation, path: str, schemas: dict[_Key, dict[str, Any]], queries: _Queries) -> dict[str, Any]:
     parameters = [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
-        for name in _PARAMETER.findall(path)
+        {"name": name, "in": "path", "required": True, "description": text, "schema": schema}
+        for name, text, schema in (_OF_PATHS[name] for name in _PARAMETER.findall(path))
     ]
     if one.query is not None:
-        parameters += _query_parameters(shared[one.query.__name__])
+        parameters += _query_parameters(queries[one.query])
     parameters += [
         {"name": name, "in": "header", "required": False, "description": text, "schema": _HEADER}
         for name, text in one.headers
     ]
+    needs = "Any token may." if one.scope is None else f"Needs the scope `{one.scope.value}`."
     made: dict[str, Any] = {
         "operationId": one.name,
+        "tags": [path.split("/")[1]],
         "summary": one.summary,
-        "description": f"Needs the scope `{one.scope.value}`.",
+        "description": f"{one.about} {needs}".strip(),
         "parameters": parameters,
-        "responses": _responses(one, schemas),
+        "responses": _responses(one, path, schemas),
     }
-    if one.body is not None:
-        content: dict[str, Any] = {JSON: {"schema": schemas[one.body, "validation"]}}
-        content |= {media: {"schema": {"type": "string"}} for media in one.media}
+    if one.body is not None or one.media:
+        content: dict[str, Any] = {} if one.body is None else {JSON: {"schema": schemas[one.body, "validation"]}}
+        content |= {media: {"schema": dict(schema)} for media, schema in one.media.items()}
         made["requestBody"] = {"required": True, "content": content}
     return made
 
 
 _HEADER: Final = {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"}
+_OF_PATHS: Final = {
+    "id": ("id", "As answers name it.", {"type": "string", "minLength": 1, "maxLength": 100}),
+    "address": ("address", "An address, or @domain.", {"type": "string", "minLength": 1, "maxLength": 320}),
+}
 
 
 def _query_parameters(schema: dict[str, Any]) -> list[dict[str, Any]]:
     needed = schema.get("required", ())
     return [
-        {"name": name, "in": "query", "required": name in needed, "schema": about}
+        {"name": name, "in": "query", "required": name in needed, "schema": _given(about)}
         | ({"description": about["description"]} if "description" in about else {})
         for name, about in schema.get("properties", {}).items()
     ]
 
 
-def _responses(one: Operation, schemas: dict[_Key, dict[str, Any]]) -> dict[str, Any]:
+def _given(about: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of a parameter that is there: None is one that is not."""
+    kept = {name: value for name, value in about.items() if name not in {"title", "description"}}
+    others = [one for one in kept.get("anyOf", ()) if one != {"type": "null"}]
+    if len(others) == 1:
+        kept = {name: value for name, value in kept.items() if name not in {"anyOf", "default"}} | others[0]
+    return kept
+
+
+def _responses(one: Operation, path: str, schemas: dict[_Key, dict[str, Any]]) -> dict[str, Any]:
     schema = schemas[one.answer, "serialization"] if one.answer is not None else None
-    content = {one.gives: {"schema": schema or {"type": "string"}}}
-    made: dict[str, Any] = {str(one.status.value): {"description": one.status.phrase}}
+    good: dict[str, Any] = {"description": one.status.phrase, "headers": {"X-Request-Id": _REQUEST_ID}}
     if one.status is not HTTPStatus.NO_CONTENT:
-        made[str(one.status.value)]["content"] = content
+        good["content"] = {one.gives: {"schema": schema or {"type": "string"}}}
+    made = {str(one.status.value): good}
     problem = {PROBLEM: {"schema": schemas[Problem, "serialization"]}}
-    bodies = _OF_BODIES if one.body is not None else ()
-    for status in sorted({*_OF_ALL, *bodies, *one.problems}):
-        made[str(status.value)] = {"description": status.phrase, "content": problem}
+    bodies = _OF_BODIES if one.body is not None or one.media else ()
+    named = (HTTPStatus.NOT_FOUND,) if "{" in path else ()
+    for status in sorted({*_OF_ALL, *bodies, *named, *one.problems}):
+        headers = {"X-Request-Id": _REQUEST_ID} | ({"Retry-After": _RETRY_AFTER} if status in _RETRIED else {})
+        made[str(status.value)] = {"description": status.phrase, "headers": headers, "content": problem}
     return made
+
+
+_REQUEST_ID: Final = {"description": "The name of the request in the log.", "schema": {"type": "string"}}
+_RETRY_AFTER: Final = {"description": "Seconds after which to try again.", "schema": {"type": "integer"}}
 
 
 def routes(operations: Sequence[Operation]) -> tuple[Route, ...]:
@@ -136,12 +177,19 @@ def routes(operations: Sequence[Operation]) -> tuple[Route, ...]:
         return openapi(operations)
 
     async def as_document(asked: Asked) -> web.Response:
-        return web.json_response(made() | {"servers": [{"url": asked.desk.base.path + BASE}]})
+        text = json.dumps(made() | {"servers": [{"url": asked.desk.base.path + API}]}, separators=(",", ":"))
+        tag = f'"{sha256(text.encode()).hexdigest()[:16]}"'
+        headers = {hdrs.ETAG: tag, hdrs.CACHE_CONTROL: "no-cache"}
+        if tag in asked.request.headers.get(hdrs.IF_NONE_MATCH, ""):
+            return web.Response(status=HTTPStatus.NOT_MODIFIED, headers=headers)
+        answer = web.Response(text=text, content_type=JSON, headers=headers)
+        packed(asked, answer)
+        return answer
 
     async def as_page(asked: Asked) -> web.Response:
-        return html.page(asked, "api.html", {"document": made(), "base": asked.desk.base.path + BASE})
+        return html.page(asked, "api.html", {"document": made(), "base": asked.desk.base.path + API})
 
     return (
-        Route("GET", f"{BASE}/openapi.json", as_document, None, tokens=True),
-        Route("GET", f"{BASE}/docs", as_page, None, tokens=True),
+        Route("GET", f"{API}/openapi.json", as_document, None, tokens=True),
+        Route("GET", f"{API}/docs", as_page, None, tokens=True),
     )

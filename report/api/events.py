@@ -5,13 +5,12 @@ is told (410), with where to go on.
 """
 
 import time
-from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, Final
 
 from pydantic import Field
 
-from report.api.model import Given, Taken, Time, ms_of, time_of
+from report.api.model import At, Given, Taken, Time, ms_of, time_of
 from report.api.operation import Operation
 from report.api.records import Fact, fact_of
 from report.asked import Asked
@@ -42,7 +41,7 @@ class Event(Given):
 
     id: Annotated[str, Field(description="The same whenever it is told.")]
     type: EventType
-    timestamp: datetime
+    timestamp: At
     data: "EventData"
 
 
@@ -97,8 +96,8 @@ async def events(asked: Asked, given: EventsQuery, _body: None) -> Events:
         return _answer(*await _some(asked, given, place))
     with asked.desk.hub.place(asked.who.user) as free:
         if not free:
-            detail = "Too many follow already; ask without `wait`, or later."
-            raise ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers={"Retry-After": "5"})
+            detail = "Too many requests of yours wait already; ask without `wait`, or later."
+            raise ProblemError(HTTPStatus.TOO_MANY_REQUESTS, detail, headers={"Retry-After": "5"})
         return await _awaited(asked, given, place)
 
 
@@ -154,6 +153,6 @@ OPERATIONS: Final = (
         events,
         EventsQuery,
         answer=Events,
-        problems=(HTTPStatus.GONE,),
+        problems=(HTTPStatus.GONE, HTTPStatus.TOO_MANY_REQUESTS),
     ),
 )

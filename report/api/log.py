@@ -1,13 +1,14 @@
 """The Email Log by the API: recipients by filters, a message's, and one with its story."""
 
 from http import HTTPStatus
-from typing import Annotated, Final, Literal, get_args
+from typing import Annotated, Final, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from report import query
 from report.api.model import Code, Given, Limit, Taken, Time, ms_of
 from report.api.operation import Operation
+from report.api.reading import cursor_id
 from report.api.records import Recipient, Story, recipient_of, story_of
 from report.asked import Asked
 from report.problem import ProblemError
@@ -16,19 +17,14 @@ from storage.logpage import Wanted
 from storage.model import LogFilter, message_id_of, queue_id
 from storage.status import Status
 
-StatusSlug = Literal[
-    "unsent",
-    "soft-bounced",
-    "sent",
-    "delivered",
-    "opened",
-    "bounced",
-    "failed",
-    "blocked",
-    "duplicate",
-    "no-email-selected",
-]
-_STATUSES: Final = dict(zip(get_args(StatusSlug), Status, strict=True))
+_BY_SLUG: Final = {query.slug(status): status for status in Status}
+
+
+def _status(text: object) -> object:
+    """Return a status by its name in answers, or in addresses of the log page: "soft-bounced"."""
+    return _BY_SLUG.get(text.lower().replace(" ", "-").replace("_", "-"), text) if isinstance(text, str) else text
+
+
 _Text = Annotated[str, Field(min_length=1, max_length=500)]
 
 
@@ -41,7 +37,9 @@ class LogQuery(Taken):
     subject: Annotated[_Text | None, Field(description="A part of it.")] = None
     broadcast: Annotated[_Text | None, Field(description="Exactly this one.")] = None
     queue_id: Code | None = None
-    status: Annotated[tuple[StatusSlug, ...], Field(max_length=10, description="Any of these.")] = ()
+    status: Annotated[
+        tuple[Annotated[Status, BeforeValidator(_status)], ...], Field(max_length=10, description="Any of these.")
+    ] = ()
     range: Annotated[
         Literal["1h", "24h", "7d", "30d"] | None, Field(description="Messages that came in so long a time till now.")
     ] = None
@@ -76,7 +74,7 @@ def _filter(given: LogQuery, now_ms: int) -> LogFilter:
     times = [ms_of(given.since)] if given.since else []
     times += [now_ms - query.RANGES[given.range] * 1000] if given.range else []
     return LogFilter(
-        statuses=tuple(dict.fromkeys(_STATUSES[slug] for slug in given.status)),
+        statuses=tuple(dict.fromkeys(given.status)),
         recipient=given.recipient,
         sender=given.sender,
         since_ms=max(times, default=None),
@@ -92,10 +90,7 @@ def _cursor(text: str | None) -> dict[str, int]:
     if text is None:
         return {}
     name, _, code = text.partition(".")
-    id_ = message_id_of(code)
-    if id_ is None:
-        raise ProblemError(HTTPStatus.BAD_REQUEST, "The cursor is none of ours: expected `next` of an answer.")
-    return {"before_id" if name == "before" else "below": id_}
+    return {"before_id" if name == "before" else "below": cursor_id(code) or 0}
 
 
 _NONE: Final = "The log knows no such recipient; its time in the log may be over."

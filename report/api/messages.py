@@ -18,7 +18,8 @@ from pydantic import AfterValidator, FailFast, Field, StringConstraints, model_v
 
 from report.api.compose import File, Letter, Mailbox, compose
 from report.api.model import Given, Line, Taken
-from report.api.operation import Operation, as_json, parsed, read
+from report.api.operation import BYTES, Operation, as_json
+from report.api.reading import parsed, read
 from report.asked import Asked
 from report.problem import ProblemError
 from storage.access import Scope
@@ -26,6 +27,7 @@ from storage.address import Address, parse_mailbox
 from storage.broadcast_settings import parse_type
 from storage.model import Reply, User, queue_id
 from storage.posting import KeyUsedError, Mailing, Post, Posted, PostKey
+from storage.status import Status
 from storage.store import StoreFailedError, StoreFullError
 
 RFC822: Final = "message/rfc822"
@@ -144,7 +146,7 @@ class SentRecipient(Given):
 
     id: str
     address: str
-    status: str
+    status: Status
     why: str | None
 
 
@@ -231,7 +233,7 @@ def _key(asked: Asked, whole: bytes) -> PostKey | None:
 
 def _accepted(posted: Posted) -> web.Response:
     recipients = [
-        SentRecipient(id=queue_id(one.id), address=one.address, status=one.status.value, why=one.why or None)
+        SentRecipient(id=queue_id(one.id), address=one.address, status=one.status, why=one.why or None)
         for one in posted.recipients
     ]
     code = queue_id(posted.message_id)
@@ -266,7 +268,7 @@ OPERATIONS: Final = (
         NewMessage,
         Accepted,
         HTTPStatus.ACCEPTED,
-        media=(RFC822,),
+        media={RFC822: BYTES},
         headers=(("Idempotency-Key", "A request that comes again with it within a day is answered, not repeated."),),
         reads=True,
     ),

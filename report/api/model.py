@@ -3,12 +3,12 @@
 Rule: a field that is not known is refused; texts that end up in headers or lines hold no control characters.
 """
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Final
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer, StringConstraints, WithJsonSchema
 
-from report.words import LAST_MS
+from report.words import LAST_MS, rfc3339
 
 CODE: Final = r"^[0-9A-Za-z]{1,20}$"
 
@@ -28,7 +28,8 @@ class Given(BaseModel):
 class Cause(Given):
     """One thing that is wrong with a request."""
 
-    pointer: Annotated[str, Field(description="Where: a JSON pointer (RFC 6901), or the name of a parameter.")]
+    pointer: Annotated[str | None, Field(description="Where in the body: a JSON pointer (RFC 6901).")] = None
+    parameter: Annotated[str | None, Field(description="Or which parameter.")] = None
     detail: str
 
 
@@ -39,10 +40,11 @@ class Problem(Given):
     title: str
     status: int
     detail: str
-    errors: tuple[Cause, ...] = ()
-    next: str | None = None
-    code: int | None = None
-    enhanced_status: str | None = None
+    errors: Annotated[tuple[Cause, ...], Field(description="Each thing that is wrong, twenty at most.")] = ()
+    next: Annotated[str | None, Field(description="Of 410: where to go on.")] = None
+    code: Annotated[int | None, Field(description="What submission would have answered (RFC 5321).")] = None
+    enhanced_status: Annotated[str | None, Field(description="The same by RFC 3463.")] = None
+    request_id: Annotated[str, Field(description="Tell it to the operator, whose log names it.")]
 
 
 def _printable(text: str) -> str:
@@ -70,11 +72,19 @@ Time = Annotated[datetime, AfterValidator(_zoned)]
 """A point in time (RFC 3339)."""
 
 
+At = Annotated[
+    datetime,
+    PlainSerializer(lambda at: rfc3339(ms_of(at)), str, "json"),
+    WithJsonSchema({"type": "string", "format": "date-time"}),
+]
+"""A point in time of an answer: in UTC, with its milliseconds (RFC 3339)."""
+
+
 def ms_of(at: datetime) -> int:
     """Return a time as the store has it."""
-    return int(at.timestamp() * 1000)
+    return (at - datetime.fromtimestamp(0, UTC)) // timedelta(milliseconds=1)
 
 
 def time_of(at_ms: int) -> datetime:
     """Return a time of the store."""
-    return datetime.fromtimestamp(at_ms / 1000, UTC)
+    return datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=at_ms)

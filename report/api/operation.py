@@ -1,32 +1,35 @@
 """One operation of the API: how it is asked, what it takes and gives, and the way of a request through it.
 
 Rules: programs come with a token, and never with a browser's session, so that no page elsewhere can ask in somebody's
-name. Nothing is read from a request but by a model. Bodies are bounded before they are read.
+name. What an answer says of more is a link too (RFC 8288).
 """
 
-import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Any, Final, TypeVar, get_origin
+from types import MappingProxyType
+from typing import Any, Final
 
-from aiohttp import web
-from pydantic import BaseModel, ValidationError
+from aiohttp import hdrs, web
+from pydantic import BaseModel
 
+from report.api import reading
 from report.api.model import Taken
-from report.asked import Asked, Route
-from report.problem import ProblemError
+from report.api.reading import JSON, MOST_BYTES, read
+from report.asked import API, Asked, Route
 from storage.access import Scope
 
-BASE: Final = "/api/v1"
-JSON: Final = "application/json"
-MOST_BYTES: Final = 1 << 20
+BYTES: Final = MappingProxyType({"type": "string", "format": "binary"})
+"""The schema of a body that is no JSON."""
 _LARGE_BYTES: Final = 256 * 1024
-_READ_SECONDS: Final = 120
-_MOST_WRONG: Final = 1000
+# What fits into a packet is not worth packing.
+_PACKED_BYTES: Final = 1400
+_REFUSED: Final = re.compile(r";q=0(\.0*)?$")
+# Parameters that say where a list goes on.
+_PLACES: Final = ("cursor", "after")
 
-M = TypeVar("M", bound=BaseModel)
 Answer = BaseModel | web.StreamResponse
 Call = Callable[[Asked, Any, Any], Awaitable[Answer]]
 """Takes the request, its parameters and its body, as their models."""
@@ -41,14 +44,15 @@ class Operation:
     name: str
     """The operationId."""
     summary: str
-    scope: Scope
+    scope: Scope | None
+    """None: any token may."""
     call: Call
     query: type[Taken] | None = None
     body: type[Taken] | None = None
     answer: type[BaseModel] | None = None
     status: HTTPStatus = HTTPStatus.OK
-    media: Sequence[str] = ()
-    """Further types of bodies."""
+    media: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Further types of bodies, with their schemas."""
     reads: bool = False
     """Whether it reads the body itself, by `read` and `parsed`, and gets None for one."""
     streams: bool = False
@@ -56,8 +60,10 @@ class Operation:
     gives: str = JSON
     headers: Sequence[tuple[str, str]] = ()
     """Header fields that it reads, with what they are for."""
-    problems: Sequence[HTTPStatus] = field(default=())
+    problems: Sequence[HTTPStatus] = ()
     """Of its own, beside those that all have."""
+    about: str = ""
+    """More sentences, for the document."""
 
 
 def route(operation: Operation) -> Route:
@@ -65,14 +71,16 @@ def route(operation: Operation) -> Route:
 
     async def handler(asked: Asked) -> web.StreamResponse:
         if asked.who.session is not None:
-            detail = "The API takes API tokens: Authorization: Bearer tt_…; `telltale token add` makes one."
-            raise ProblemError(HTTPStatus.UNAUTHORIZED, detail, headers={"WWW-Authenticate": "Bearer"})
-        query = _query(asked, operation.query)
+            raise asked.unknown()
+        query = reading.query(asked, operation.query)
         async with asked.desk.room_for_large(asked.who.user) if _is_large(asked, operation) else nullcontext():
             answer = await operation.call(asked, query, await _body(asked, operation))
-        return answer if isinstance(answer, web.StreamResponse) else as_json(answer, operation.status)
+        if not isinstance(answer, web.StreamResponse):
+            answer = _linked(asked, operation, answer, as_json(answer, operation.status))
+        packed(asked, answer)
+        return answer
 
-    return Route(operation.method, BASE + operation.path, handler, operation.scope, tokens=True)
+    return Route(operation.method, API + operation.path, handler, operation.scope, tokens=True)
 
 
 def _is_large(asked: Asked, operation: Operation) -> bool:
@@ -86,79 +94,34 @@ def as_json(answer: BaseModel, status: HTTPStatus = HTTPStatus.OK) -> web.Respon
     return web.Response(status=status, text=answer.model_dump_json(), content_type=JSON)
 
 
-def _query(asked: Asked, model: type[Taken] | None) -> Taken | None:
-    given = asked.request.query
-    known = model.model_fields if model is not None else {}
-    for name in given:
-        if name not in known:
-            there = f"; there are {', '.join(known)}" if known else ""
-            raise ProblemError(HTTPStatus.BAD_REQUEST, f'There is no parameter "{name[:50]}"{there}.')
-    values: dict[str, object] = {}
-    for name, about in known.items():
-        some = given.getall(name, [])
-        if get_origin(about.annotation) is tuple:
-            values |= {name: some} if some else {}
-        elif len(some) > 1:
-            raise ProblemError(HTTPStatus.BAD_REQUEST, f'The parameter "{name}" was given more than once.')
-        elif some:
-            values[name] = some[0]
-    try:
-        return model.model_validate(values) if model is not None else None
-    except ValidationError as error:
-        raise _wrong(HTTPStatus.BAD_REQUEST, "A parameter cannot be read.", error) from None
+def packed(asked: Asked, answer: web.StreamResponse) -> None:
+    """Let an answer that is worth it travel as gzip, to those who take that."""
+    if not isinstance(answer, web.Response) or not isinstance(answer.body, bytes) or len(answer.body) < _PACKED_BYTES:
+        return
+    answer.headers[hdrs.VARY] = hdrs.ACCEPT_ENCODING
+    taken = asked.request.headers.get(hdrs.ACCEPT_ENCODING, "").lower().replace(" ", "").split(",")
+    if any(one.partition(";")[0] == "gzip" and not _REFUSED.search(one) for one in taken):
+        answer.enable_compression(web.ContentCoding.gzip)
+
+
+def _linked(asked: Asked, operation: Operation, answer: BaseModel, made: web.Response) -> web.Response:
+    next_ = getattr(answer, "next", None)
+    known = operation.query.model_fields if operation.query is not None else {}
+    place = next((name for name in _PLACES if name in known), None)
+    if next_ is not None and place is not None:
+        pairs = [(name, value) for name, value in asked.request.query.items() if name not in {place, "since"}]
+        at = asked.url(asked.request.path.removeprefix(asked.desk.base.path), (*pairs, (place, next_)))
+        made.headers["Link"] = f'<{at}>; rel="next"'
+    return made
 
 
 async def _body(asked: Asked, operation: Operation) -> BaseModel | None:
-    if operation.body is None:
+    media = (*((JSON,) if operation.body is not None else ()), *operation.media)
+    if not media:
         return None
-    if asked.request.content_type not in (JSON, *operation.media):
-        there = " or ".join((JSON, *operation.media))
-        raise ProblemError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"The Content-Type must be {there}.")
-    return None if operation.reads else parsed(operation.body, await read(asked, MOST_BYTES))
-
-
-def parsed(model: type[M], raw: bytes) -> M:
-    """Return a body as its model; raises ProblemError."""
-    try:
-        return model.model_validate_json(raw)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0] if error.error_count() == 1 else None
-        if first is not None and first["type"] == "json_invalid":
-            detail = f"The body is no JSON: {first['msg'].removeprefix('Invalid JSON: ')}."
-            raise ProblemError(HTTPStatus.BAD_REQUEST, detail) from None
-        raise _wrong(HTTPStatus.UNPROCESSABLE_ENTITY, "The body is not as expected.", error) from None
-
-
-async def read(asked: Asked, most: int) -> bytes:
-    """Return a body of at most so many bytes; raises ProblemError where it is larger."""
-    length = asked.request.content_length
-    if length is not None and length > most:
-        raise _too_large(most)
-    parts, size = [], 0
-    try:
-        async with asyncio.timeout(_READ_SECONDS):
-            async for part in asked.request.content.iter_any():
-                size += len(part)
-                if size > most:
-                    raise _too_large(most)
-                parts.append(part)
-    except TimeoutError:
-        raise ProblemError(HTTPStatus.REQUEST_TIMEOUT, f"The body took more than {_READ_SECONDS} seconds.") from None
-    return b"".join(parts)
-
-
-def _too_large(most: int) -> ProblemError:
-    return ProblemError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"A body has at most {most} bytes here.")
-
-
-def _wrong(status: HTTPStatus, detail: str, error: ValidationError) -> ProblemError:
-    if error.error_count() > _MOST_WRONG:  # a list of them would take a thousand times what the body did
-        return ProblemError(status, f"{detail} There are {error.error_count()} faults in it.")
-    found = error.errors(include_url=False, include_input=False, include_context=False)
-    errors = [{"pointer": _pointer(one["loc"]), "detail": one["msg"].removeprefix("Value error, ")} for one in found]
-    first = errors[0]
-    return ProblemError(status, f"{detail} {first['pointer']}: {first['detail']}", errors=errors[:20])
-
-
-def _pointer(where: Sequence[int | str]) -> str:
-    return "".join([f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in where])
+    reading.check_type(asked, media)
+    return (
+        None
+        if operation.reads or operation.body is None
+        else reading.parsed(operation.body, await read(asked, MOST_BYTES))
+    )

@@ -4,13 +4,13 @@ Rule: made of `report.rows`, so that a file and an answer say the same.
 """
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any
 
-from report.api.model import Given, time_of
+from report.api.model import At, Given, time_of
 from report.rows import as_object, event_object
 from report.why import why
-from storage.model import LogRow, TimelineEntry, queue_id
+from storage.model import HitKind, LogRow, Phase, TimelineEntry, TimelineKind, queue_id
+from storage.status import Status
 
 
 class Recipient(Given):
@@ -18,23 +18,23 @@ class Recipient(Given):
 
     id: str
     queue_id: str
-    received: datetime
+    received: At
     recipient: str
     sender: str
     subject: str
     broadcast: str | None
-    status: str
+    status: Status
     why: str
     attempts: int
-    last_attempt: datetime | None
-    next_attempt: datetime | None
+    last_attempt: At | None
+    next_attempt: At | None
     code: int | None
     enhanced_status: str | None
     diagnostic: str | None
     mx: str | None
     opens: int
     machine_hits: int
-    first_open: datetime | None
+    first_open: At | None
     tracked: bool
     untracked_reason: str | None
     category: str | None
@@ -44,11 +44,11 @@ class Recipient(Given):
 class Fact(Given):
     """One thing that happened to a recipient."""
 
-    at: datetime
-    kind: str
+    at: At
+    kind: TimelineKind
     text: str
-    status: str | None
-    phase: str | None
+    status: Status | None
+    phase: Phase | None
     code: int | None
     enhanced_status: str | None
     reply: str | None
@@ -56,7 +56,7 @@ class Fact(Given):
     address: str | None
     tls: str | None
     duration_ms: int | None
-    hit: str | None
+    hit: HitKind | None
     category: str | None
     bounce: str | None
     source: str | None

@@ -3,12 +3,11 @@
 Rule: made of counters only, so that it costs the same however long the log is; senders are told of their own mail.
 """
 
-from datetime import datetime
 from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
-from report.api.model import Given, Taken, time_of
+from report.api.model import At, Given, Taken, time_of
 from report.api.operation import Operation
 from report.asked import Asked
 from report.query import RANGES
@@ -28,15 +27,15 @@ class StatsQuery(Taken):
 class Hour(Given):
     """What became of the recipients that were accepted in an hour."""
 
-    hour: Annotated[datetime, Field(description="Its beginning.")]
-    statuses: dict[str, int]
+    hour: Annotated[At, Field(description="Its beginning.")]
+    statuses: dict[Status, int]
 
 
 class Stats(Given):
     """How many recipients stand how."""
 
     recipients: int
-    statuses: Annotated[dict[str, int], Field(description="How many of them are in each status now.")]
+    statuses: Annotated[dict[Status, int], Field(description="How many of them are in each status now.")]
     hours: Annotated[list[Hour], Field(description="The same hour by hour; hours without any are left out.")]
 
 
@@ -49,13 +48,13 @@ async def stats(asked: Asked, given: StatsQuery, _body: None) -> Stats:
         total = total.plus(counts)
     return Stats(
         recipients=total.recipients,
-        statuses={status.value: total[status] for status in Status},
+        statuses={status: total[status] for status in Status},
         hours=[Hour(hour=time_of(hour * _HOUR_MS), statuses=_some(counts)) for hour, counts in hours.items()],
     )
 
 
-def _some(counts: Counts) -> dict[str, int]:
-    return {status.value: number for status, number in counts.by_status.items() if number}
+def _some(counts: Counts) -> dict[Status, int]:
+    return {status: number for status, number in counts.by_status.items() if number}
 
 
 OPERATIONS: Final = (

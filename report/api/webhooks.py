@@ -1,13 +1,12 @@
 """Webhooks by the API: where events are sent to."""
 
-from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, Final
 
 from aiohttp import web
 from pydantic import BeforeValidator, Field
 
-from report.api.model import Given, Limit, Line, Taken, Time, ms_of, time_of
+from report.api.model import At, Given, Limit, Line, Taken, Time, ms_of, time_of
 from report.api.operation import Operation
 from report.asked import Asked
 from report.hooks import order
@@ -44,15 +43,15 @@ class WebhookRecord(Given):
     url: str
     types: list[EventType]
     user: str | None
-    created: datetime
+    created: At
     active: bool
-    failing_since: datetime | None
+    failing_since: At | None
     note: Annotated[str | None, Field(description="What went wrong last, or why it was stopped.")]
     waiting: Annotated[int, Field(description="Events that were not taken and are tried again.")]
-    last_taken: Annotated[datetime | None, Field(description="When it took an event last.")]
-    next_try: Annotated[datetime | None, Field(description="While it fails: when it is called next.")]
+    last_taken: Annotated[At | None, Field(description="When it took an event last.")]
+    next_try: Annotated[At | None, Field(description="While it fails: when it is called next.")]
     waiting_since: Annotated[
-        datetime | None, Field(description="Since when there is more that it was not sent at all; null: there is none.")
+        At | None, Field(description="Since when there is more that it was not sent at all; null: there is none.")
     ]
 
 
@@ -78,7 +77,7 @@ class Attempts(Given):
 class AttemptRecord(Given):
     """One call of an endpoint."""
 
-    at: datetime
+    at: At
     event: Annotated[str | None, Field(description="The id of the event; null: a test.")]
     type: str
     recipient: str | None
@@ -88,7 +87,7 @@ class AttemptRecord(Given):
     detail: str
     duration_ms: int
     tries: Annotated[int, Field(description="How often this event was tried, with this one.")]
-    next_try: datetime | None
+    next_try: At | None
 
 
 class AttemptsQuery(Taken):
@@ -164,7 +163,7 @@ def _record(hook: Webhook, waiting: Waiting) -> WebhookRecord:
     )
 
 
-def _time(at_ms: int | None) -> datetime | None:
+def _time(at_ms: int | None) -> At | None:
     return None if at_ms is None else time_of(at_ms)
 
 

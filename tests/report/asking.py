@@ -1,7 +1,7 @@
 """A program's side of the API: a token, a real server whose mail takes the relay's own way, and plain questions."""
 
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -80,13 +80,13 @@ class Program:
         self.session = session
         self.base = base
         self.token = token
-        self.headers: dict[str, str] = {}
+        self.headers: Mapping[str, str] = {}
 
     async def ask(self, method: str, path: str, **options: Any) -> tuple[int, Any]:
         """Return the status and what the answer says."""
         headers = {"Authorization": f"Bearer {self.token}"} | options.pop("headers", {})
         async with self.session.request(method, f"{self.base}/api/v1{path}", headers=headers, **options) as answer:
-            self.headers = dict(answer.headers)
+            self.headers = answer.headers
             return answer.status, await answer.json(content_type=None) if answer.status != 204 else None
 
     async def get(self, path: str, **params: Any) -> tuple[int, Any]:

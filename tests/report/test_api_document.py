@@ -9,6 +9,7 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, settings
 from schemathesis import checks, openapi
+from schemathesis.transport.serialization import Binary
 
 from report import api
 from report.api.document import openapi as document
@@ -24,7 +25,7 @@ LEFT_OUT = {"testWebhook"}
 
 @schemathesis.serializer("message/rfc822", "application/jsonl")
 def as_bytes(_context: object, value: object) -> bytes:
-    return str(value).encode("utf-8", "replace")
+    return value.data if isinstance(value, Binary) else str(value).encode("utf-8", "replace")
 
 
 class Served:

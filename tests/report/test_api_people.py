@@ -1,9 +1,12 @@
 """report/api: contacts, the Blocked list and broadcasts, by the verbs of all other ways."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
 
+from report.api import reading
+from report.desk import MOST_UPLOADS
 from report.server import ReportServer
 from storage.access import Role
 from tests.report.asking import Program, add_token, program, serving
@@ -68,6 +71,27 @@ async def test_a_file_is_imported_as_it_streams_in(prog: Program) -> None:
         "POST", "/contacts/import", data=b"a,b\n1,2\n", headers={"Content-Type": "text/csv"}
     )
     assert status == 422, problem
+
+
+async def test_a_file_that_stops_coming_is_given_up(
+    prog: Program, server: ReportServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And its place, of the few that a user has, is free again."""
+    monkeypatch.setattr(reading, "_IDLE_SECONDS", 0.2)
+    stalled = asyncio.Event()
+
+    async def lines() -> AsyncIterator[bytes]:
+        yield b"email\n"
+        await stalled.wait()
+
+    assert server._desk
+    async with asyncio.timeout(10):
+        status, problem = await prog.ask("POST", "/contacts/import", data=lines(), headers={"Content-Type": "text/csv"})
+    assert (status, "Nothing more of the body came" in problem["detail"]) == (408, True)
+    assert server._desk.uploads["prog"] == 0
+    server._desk.uploads["prog"] = MOST_UPLOADS
+    status, _ = await prog.ask("POST", "/contacts/import", data=b"email\n", headers={"Content-Type": "text/csv"})
+    assert (status, prog.headers["Retry-After"]) == (429, "30")
 
 
 async def test_addresses_are_blocked_and_unblocked(prog: Program) -> None:

@@ -30,7 +30,7 @@ async def test_who_is_not_logged_in_is_led_to_the_form_and_back(browser: Browser
 @pytest.mark.parametrize("path", ["/log", "/account", "/"])
 async def test_a_program_without_a_session_is_told_so(browser: Browser, path: str) -> None:
     async with browser.session.get(browser.base + path) as answer:
-        assert (answer.status, answer.headers["WWW-Authenticate"]) == (401, "Bearer")
+        assert (answer.status, answer.headers["WWW-Authenticate"]) == (401, 'Bearer realm="telltale"')
 
 
 @pytest.mark.parametrize("elsewhere", ["https://evil.example/", "//evil.example", "/\\evil.example", "x", "/a\nb"])

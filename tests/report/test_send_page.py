@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 
-from report import uploads
+from report import desk
 from report.drafts import KEPT_SECONDS, MOST_A_USER, Draft, Drafts
 from report.pages import export
 from report.server import ReportServer
@@ -257,12 +257,12 @@ async def test_one_user_has_some_uploads_and_exports_at_once(
     """Others go on meanwhile: a connection that is slow costs its user a place, and nobody else."""
     assert server._desk
     monkeypatch.setitem(export._of_users, "root", export.MOST_OF_ONE)
-    server._desk.uploads["root"] = uploads.MOST_OF_ONE
+    server._desk.uploads["root"] = desk.MOST_UPLOADS
     await root.get("/log.csv")
     assert (root.status, root.headers["Retry-After"]) == (503, "30")
     await root.get("/broadcasts/new")
     await root.upload("/broadcasts/new", {"recipients": ("people.csv", CSV)}, **WRITTEN)
-    assert (root.status, root.headers["Retry-After"]) == (503, "30")
+    assert (root.status, root.headers["Retry-After"]) == (429, "30")
     async with browsing(server) as ann:
         await ann.log_in("ann")
         await ann.get("/log.csv")

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -72,7 +73,8 @@ async def test_a_page_that_cannot_be_made_says_so_without_details(
     assert browser.status == 500
     assert "the log says why" in html
     assert "sqlite" not in html.lower()
-    assert "could not be made" in caplog.text
+    (name,) = re.findall(r"request=(\w{16})\.", html)
+    assert f"event=failed request={name} method=GET path=/healthz" in caplog.text
 
 
 async def test_a_foreign_name_gets_nothing(stranger: Browser) -> None:

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from storage.settings import Endpoint
+from storage.typed import nearest
 from telltale.config import EMBEDDED, Config, load, locate, parse, with_names
-from telltale.config_sentences import nearest
 from telltale.config_toml import dump, without_passwords
 from telltale.errors import ConfigError
 
