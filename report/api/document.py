@@ -45,6 +45,7 @@ _TAGS: Final = {
     "broadcasts": "Mail to many.",
     "contacts": "People and their addresses.",
     "blocked": "The Blocked Email list.",
+    "unsubscribed": "Who left which types of broadcasts.",
     "stats": "What was counted.",
     "webhooks": "Where events are sent to.",
     "token": "What a token may do.",

@@ -3,7 +3,6 @@
 Rule: an unsubscription is an address's, whether a contact has it or not.
 """
 
-from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, Final
 
@@ -11,7 +10,7 @@ from aiohttp import web
 from pydantic import AfterValidator, FailFast, Field
 
 from report.api.contacts import address_of
-from report.api.model import Given, Limit, Taken, time_of
+from report.api.model import At, Given, Limit, Taken, time_of
 from report.api.operation import Operation
 from report.asked import Asked
 from report.left import mark_of, marked
@@ -43,7 +42,7 @@ class UnsubscriptionRecord(Given):
 
     address: str
     type: Type
-    at: datetime
+    at: At
     source: Annotated[str, Field(description="How it came: one-click, operator, import …")]
     recipient: Annotated[str | None, Field(description="By whose copy.")]
     broadcast: Annotated[str | None, Field(description="Of which broadcast, as long as the log knows it.")]
