@@ -65,7 +65,7 @@ class Secret(Given):
     """What a webhook's events are signed with from now on, which is not shown again."""
 
     secret: str
-    former_until: Annotated[datetime, Field(description="Until then the former secret signs along.")]
+    former_until: Annotated[At, Field(description="Until then the former secret signs along.")]
 
 
 class Attempts(Given):

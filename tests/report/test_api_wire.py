@@ -1,11 +1,13 @@
 """report/api on the wire: methods, types, parameters, packed answers, links, and the names of requests."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import aiohttp
 import pytest
+from pydantic import BaseModel
 
+from report.api.model import Given
 from report.server import ReportServer
 from storage.access import Role, Scope
 from storage.status import Event
@@ -163,3 +165,19 @@ async def test_a_status_is_asked_for_as_answers_name_it(prog: Program, mail: Mai
 async def test_a_cursor_of_nobody_is_refused(prog: Program, path: str) -> None:
     status, problem = await prog.get(path)
     assert (status, problem["detail"]) == (400, "The cursor is none of ours: expected `next` of an answer.")
+
+
+def _answers(model: type[BaseModel] = Given) -> Iterator[type[BaseModel]]:
+    for one in model.__subclasses__():
+        yield one
+        yield from _answers(one)
+
+
+def test_no_answer_writes_a_time_in_another_way() -> None:
+    plain = [
+        f"{model.__name__}.{name}"
+        for model in _answers()
+        for name, about in model.model_fields.items()
+        if "datetime" in repr(about) and "PlainSerializer" not in repr(about)
+    ]
+    assert plain == []
