@@ -82,19 +82,25 @@ def _lives(desk: Desk, session: Session, now_ms: int) -> bool:
     return idle_ms < at.session_idle * 1000 and old_ms < at.session_lifetime * 1000
 
 
-async def begin(asked: Asked, user: User, answer: web.StreamResponse) -> None:
-    """Log `user` in: end the session that the browser had, make a new one, and put its secret into `answer`."""
+async def begin(asked: Asked, user: User, answer: web.StreamResponse) -> bool:
+    """Log `user` in: end the session that the browser had, make a new one, and put its secret into `answer`.
+
+    False where the password that `user` has proven is not that user's any more.
+    """
     desk = asked.desk
     if asked.visitor is not None and asked.visitor.session is not None:
         await desk.store.end_session(asked.visitor.session.hash)
     now_ms = desk.clock_ms()
     secret = secrets.token_urlsafe(_SECRET_BYTES)
-    await desk.store.begin_session(
+    begun = await desk.store.begin_session(
         Session(hashed(secret), user.name, now_ms, now_ms, asked.client, asked.agent),
+        user.password_hash,
         made_before_ms=now_ms - desk.settings.session_lifetime * 1000,
         seen_before_ms=now_ms - desk.settings.session_idle * 1000,
     )
-    set_cookie(asked, answer, secret, max_age=desk.settings.session_lifetime)
+    if begun:
+        set_cookie(asked, answer, secret, max_age=desk.settings.session_lifetime)
+    return begun
 
 
 def set_cookie(asked: Asked, answer: web.StreamResponse, value: str, *, max_age: int | None = None) -> None:

@@ -72,25 +72,40 @@ def _remove_user(transaction: Transaction, name: str) -> bool:
     return run("DELETE FROM user WHERE name=?", (name,)).rowcount == 1
 
 
-def begin_sessions(transaction: Transaction, wanted: Sequence[tuple[Session, int, int]]) -> list[None]:
-    """Insert sessions, and forget those made or last seen before the times given, and a user's oldest."""
+Begun = tuple[Session, str, int, int]
+"""A session, the hash of the password that was proven, and before when sessions made or last seen are forgotten."""
+
+
+def begin_sessions(transaction: Transaction, wanted: Sequence[Begun]) -> list[bool]:
+    """Insert sessions, and forget old ones and a user's oldest.
+
+    False where the user has another password by now, or is gone: whoever changed it ended all sessions, and none that
+    was being made then may outlive that.
+    """
+    return [_begin_session(transaction, *begun) for begun in wanted]
+
+
+def _begin_session(
+    transaction: Transaction, session: Session, password_hash: str, made_before_ms: int, seen_before_ms: int
+) -> bool:
     run = transaction.connection.execute
-    for session, made_before_ms, seen_before_ms in wanted:
-        run("DELETE FROM session WHERE made_ms < ? OR seen_ms < ?", (made_before_ms, seen_before_ms))
-        oldest = "SELECT hash FROM session WHERE user=? ORDER BY made_ms DESC LIMIT -1 OFFSET ?"
-        run(f"DELETE FROM session WHERE hash IN ({oldest})", (clean(session.user), _MOST_SESSIONS - 1))  # noqa: S608
-        run(
-            "INSERT INTO session (hash,user,made_ms,seen_ms,client,agent) VALUES (?,?,?,?,?,?)",
-            (
-                session.hash,
-                clean(session.user),
-                session.made_ms,
-                session.seen_ms,
-                clean(session.client),
-                clean(session.agent),
-            ),
-        )
-    return [None] * len(wanted)
+    run("DELETE FROM session WHERE made_ms < ? OR seen_ms < ?", (made_before_ms, seen_before_ms))
+    oldest = "SELECT hash FROM session WHERE user=? ORDER BY made_ms DESC LIMIT -1 OFFSET ?"
+    run(f"DELETE FROM session WHERE hash IN ({oldest})", (clean(session.user), _MOST_SESSIONS - 1))  # noqa: S608
+    sql = (
+        "INSERT INTO session (hash,user,made_ms,seen_ms,client,agent)"
+        " SELECT ?,name,?,?,?,? FROM user WHERE name=? AND password_hash=?"
+    )
+    values = (
+        session.hash,
+        session.made_ms,
+        session.seen_ms,
+        clean(session.client),
+        clean(session.agent),
+        clean(session.user),
+        password_hash,
+    )
+    return run(sql, values).rowcount == 1
 
 
 def see_sessions(transaction: Transaction, wanted: Sequence[tuple[bytes, int]]) -> list[None]:

@@ -83,6 +83,11 @@ class Passwords:
         # Nothing matches the hash of nobody, so a proof means a user; the type checker cannot know.
         return user or Unproven.WRONG
 
+    async def still(self, proven: User) -> User | None:
+        """Return the user that somebody proved to be, as the user is now; None: removed, or with another password."""
+        user = await self._users.user(proven.name)
+        return user if user is not None and user.password_hash == proven.password_hash else None
+
     async def hashed(self, password: str) -> str:
         """Return `hash_password(password)` without keeping the event loop."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, hash_password, password)

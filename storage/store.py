@@ -423,9 +423,15 @@ class Store:
         """Remove a user with all sessions and tokens; False where there is no such user."""
         return await self._writer.call(access_verbs.remove_users, name)
 
-    async def begin_session(self, session: Session, *, made_before_ms: int, seen_before_ms: int) -> None:
-        """Store a session, and forget those that were made or last seen before these times."""
-        await self._writer.call(access_verbs.begin_sessions, (session, made_before_ms, seen_before_ms))
+    async def begin_session(
+        self, session: Session, password_hash: str, *, made_before_ms: int, seen_before_ms: int
+    ) -> bool:
+        """Store a session, and forget those that were made or last seen before these times.
+
+        False where the user's password is not any more the one of `password_hash`, which was proven.
+        """
+        begun = session, password_hash, made_before_ms, seen_before_ms
+        return await self._writer.call(access_verbs.begin_sessions, begun)
 
     async def see_session(self, hash_: bytes, at_ms: int) -> None:
         """Note that a session was used."""

@@ -29,3 +29,10 @@ class Authenticator:
         if isinstance(found, Unproven):
             return _REFUSALS[found]
         return replies.READS_ONLY if found.role is Role.VIEWER else found
+
+    async def still(self, user: User) -> User | Reply:
+        """Return a user who was verified before, as the user is now, or the refusal. Raises what the look-up raises."""
+        found = await self._passwords.still(user)
+        if found is None:
+            return replies.WRONG_CREDENTIALS
+        return replies.READS_ONLY if found.role is Role.VIEWER else found

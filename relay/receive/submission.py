@@ -32,6 +32,8 @@ from storage.settings import Network
 
 # RFC 4954, 4: an initial response of no bytes is written as "=".
 _EMPTY: Final = b"="
+# So long a session goes on as the user that it proved to be: then it is looked whether there is such a one still.
+STILL_SECONDS: Final = 5.0
 
 _log = logging.getLogger("telltale.receive")
 
@@ -72,6 +74,8 @@ class SubmissionSession(SmtpSession):
     _trusted: bool | None = None
     """Whether the client's address is in the trusted networks; None: not looked yet."""
     _failed_logins = 0
+    _known_until = 0.0
+    """Until when `_user` is taken for what the store says."""
 
     # Who may send what.
 
@@ -107,6 +111,9 @@ class SubmissionSession(SmtpSession):
         mail = self.transaction.mail
         if mail is None:
             raise AssertionError("DATA without MAIL")
+        refusal = await self._is_refused(mail)
+        if refusal:
+            return refusal
         envelope = Envelope(
             self.peer(self._user),
             mail.sender,
@@ -117,6 +124,19 @@ class SubmissionSession(SmtpSession):
         )
         taken = await self.service.acceptor.accept(envelope, content, time.time_ns() // 1_000_000)
         return taken if isinstance(taken, Reply) else Reply(250, "2.0.0", f"queued as {taken}")
+
+    async def _is_refused(self, mail: MailFrom) -> Reply | None:
+        """Return why the user may not send any more, None where that is so still: a session may last for days."""
+        if self._user is None or self.loop.time() < self._known_until:
+            return None
+        user = await self.service.authenticator.still(self._user)
+        if isinstance(user, Reply):
+            _log.warning(kv(event="user-changed", client=self.client, user=self._user_name, reply=user.text))
+            self._user = None
+            self.session.authenticated = False
+            return user
+        self._user, self._known_until = user, self.loop.time() + STILL_SECONDS
+        return self.sender_refusal(mail)
 
     @property
     def _user_name(self) -> str | None:
@@ -189,7 +209,7 @@ class SubmissionSession(SmtpSession):
         if isinstance(user, Reply):
             self._login_failed(name, user)
             return
-        self._user = user
+        self._user, self._known_until = user, self.loop.time() + STILL_SECONDS
         self.session.authenticated = True
         self.say(replies.AUTH_OK)
 

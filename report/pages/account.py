@@ -4,6 +4,7 @@ Rule: whoever changes a password proves the old one, and ends all other sessions
 """
 
 import time
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -51,9 +52,10 @@ async def change_password(asked: Asked) -> web.Response:
     wrong = wrong_password(new, fields.get("again", ""))
     if wrong:
         return await _shown(asked, wrong=wrong, status=HTTPStatus.UNPROCESSABLE_ENTITY)
-    await desk.store.set_user(who.user, password_hash=await desk.passwords.hashed(new))
+    changed = replace(user, password_hash=await desk.passwords.hashed(new))
+    await desk.store.set_user(who.user, password_hash=changed.password_hash)
     answer = see_other(asked, "/account?changed")
-    await sessions.begin(asked, user, answer)
+    await sessions.begin(asked, changed, answer)
     return answer
 
 

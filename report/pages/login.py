@@ -76,7 +76,8 @@ async def log_in(asked: Asked) -> web.Response:
         return await _form(asked, next_, name=name, wrong=_LATER if busy else _WRONG, status=status)
     asked.desk.throttle.succeeded(name[:MAX_NAME_CHARS], asked.client)
     answer = see_other(asked, _next(next_))
-    await sessions.begin(asked, found, answer)
+    if not await sessions.begin(asked, found, answer):  # the password was changed meanwhile
+        return await _form(asked, next_, name=name, wrong=_WRONG, status=HTTPStatus.UNAUTHORIZED)
     _log.info(kv(event="login", user=found.name, client=asked.client))
     return answer
 

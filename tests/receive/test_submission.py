@@ -2,10 +2,12 @@
 
 import logging
 from base64 import b64encode
+from typing import Any
 
 import pytest
 
 from relay.receive import replies
+from storage.access import Role
 from storage.model import User
 from tests.receive.conftest import CHEAP, Build, Place
 
@@ -130,6 +132,35 @@ async def test_an_exchange_that_fails_leaves_the_session(strict: Place, exchange
     assert answer.startswith(reply)
     assert (await talk("MAIL FROM:<>")).startswith("530 ")
     assert (await talk("AUTH PLAIN " + plain("ann", "secret"))).startswith("235 ")
+
+
+@pytest.mark.parametrize(
+    ("change", "reply"),
+    [
+        ({"password_hash": CHEAP.hash("another")}, "535 5.7.8 "),
+        ({"role": Role.VIEWER}, "535 5.7.1 "),
+        ({"senders": ("@b.example",)}, "553 5.7.1 "),
+        (None, "535 5.7.8 "),
+    ],
+)
+async def test_an_open_session_of_a_user_who_may_not_send_any_more_sends_nothing(
+    strict: Place, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any] | None, reply: str
+) -> None:
+    """Who stole a password keeps nothing of it by an open connection."""
+    monkeypatch.setattr("relay.receive.submission.STILL_SECONDS", 0.0)
+    talk = await strict.connect(tls=True)
+    assert (await talk("AUTH PLAIN " + plain("ann", "secret"))).startswith("235 ")
+    await talk.begin(sender="anyone@x.example")
+    assert (await talk.message()).startswith("250 ")
+    if change is None:
+        await strict.store.remove_user("ann")
+    else:
+        await strict.store.set_user("ann", **change)
+    await talk.begin(sender="anyone@x.example")
+    assert (await talk.message()).startswith(reply)
+    assert len(await strict.rows()) == 1
+    if reply.startswith("535 "):
+        assert (await talk("MAIL FROM:<anyone@x.example>")).startswith("530 5.7.0 ")
 
 
 async def test_a_client_that_goes_away_in_the_exchange(strict: Place) -> None:

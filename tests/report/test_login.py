@@ -2,12 +2,14 @@
 
 import re
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
 from report.server import ReportServer
 from storage.access import ApiToken, Role, Scope, hashed
 from storage.model import User
+from storage.store import Store
 from tests.report.browsing import CHEAP, PASSWORD, Browser, browsing, served
 from tests.report.mailing import Mail
 
@@ -252,3 +254,20 @@ async def test_a_program_with_a_token_gets_what_its_user_and_its_scopes_allow(ma
     async with browsing(server) as program:
         await program.get("/log.csv", headers={"Authorization": "Bearer nonsense", "Accept": "*/*"})
         assert program.status == 401
+
+
+async def test_a_log_in_with_a_password_that_is_changed_meanwhile_fails(
+    browser: Browser, mail: Mail, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The old password's session would outlive the change, which ends all sessions."""
+    begin = Store.begin_session
+
+    async def slowly(store: Store, *given: Any, **more: Any) -> bool:
+        await mail.store.set_user("ann", password_hash=CHEAP.hash("quite another one"))
+        return await begin(store, *given, **more)
+
+    monkeypatch.setattr(Store, "begin_session", slowly)
+    await browser.log_in("ann")
+    assert browser.status == 401
+    await browser.get("/account")
+    assert browser.url.startswith("/login")

@@ -35,7 +35,7 @@ def session(name: str, user: str = "ann", at_ms: int = 0) -> Session:
 
 async def began(store: Store, *sessions: Session) -> None:
     for one in sessions:
-        await store.begin_session(one, made_before_ms=0, seen_before_ms=0)
+        assert await store.begin_session(one, "hash", made_before_ms=0, seen_before_ms=0)
 
 
 def token(name: str, user: str = "ann") -> ApiToken:
@@ -83,8 +83,9 @@ async def test_a_session_is_found_by_its_hash_noted_and_ended(store: Store, read
 
 
 async def test_old_sessions_are_forgotten_and_a_user_has_a_bounded_number(store: Store, reader: Reader) -> None:
+    await store.add_user(User("bob", "hash", (), 0))
     await began(store, session("old"), session("bob's", "bob", HOUR))
-    await store.begin_session(session("new", at_ms=2 * HOUR), made_before_ms=1, seen_before_ms=0)
+    await store.begin_session(session("new", at_ms=2 * HOUR), "hash", made_before_ms=1, seen_before_ms=0)
     assert [one.made_ms for one in await reader.sessions_of("ann")] == [2 * HOUR]
     await began(store, *[session(str(number), at_ms=number + 3 * HOUR) for number in range(60)])
     kept = await reader.sessions_of("ann")
@@ -99,6 +100,14 @@ async def test_another_password_ends_sessions_and_another_role_does_not(store: S
     assert await reader.session(hashed("one"))
     await store.set_user("ann", password_hash="other")
     assert await reader.session(hashed("one")) is None
+
+
+async def test_a_session_that_was_being_made_when_the_password_changed_is_none(store: Store, reader: Reader) -> None:
+    """Who changes a stolen password ends all sessions: one of the old password cannot come to life after that."""
+    await store.set_user("ann", password_hash="other")
+    for user in ("ann", "nobody"):
+        assert not await store.begin_session(session("late", user), "hash", made_before_ms=0, seen_before_ms=0)
+    assert await reader.session(hashed("late")) is None
 
 
 async def test_tokens_belong_to_a_user_and_go_with_it(store: Store, reader: Reader) -> None:
