@@ -5,16 +5,15 @@ until the page is full or the time is up; then the page says how far it came, an
 Rows come in one order in both directions, so that no row is met twice or never.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
-from storage.logquery import Bounds, Query, Search, WordSearch, log_row
+from storage.logquery import Bounds, Query, Search, log_row
 from storage.model import LogFilter, LogPage, LogRow
-from storage.wordpage import by_words
-from storage.wordtext import match_of, words_of
-
-Ask = Callable[[Query], Awaitable[Sequence[tuple[Any, ...]]]]
+from storage.wordpage import Ask, AskInTime, Patience, Span, by_words
+from storage.wordquery import WordSearch
+from storage.wordtext import words_of
 
 _FIRST_STEP: Final = 2
 # A step may take twice as long as the one before.
@@ -48,9 +47,10 @@ class Wanted:
 class Pager:
     """Finds one page."""
 
-    def __init__(self, ask: Ask, clock: Callable[[], float], wanted: Wanted) -> None:
-        """Take what asks the database, and a clock that gives seconds."""
+    def __init__(self, ask: Ask, in_time: AskInTime, clock: Callable[[], float], wanted: Wanted) -> None:
+        """Take what asks the database, what does so within some seconds, and a clock that gives seconds."""
         self._ask = ask
+        self._in_time = in_time
         self._clock = clock
         self._wanted = wanted
         self._newest_first = wanted.newest_first
@@ -93,16 +93,20 @@ class Pager:
         return self._clock() - self._began + _GROWTH * last_step > self._wanted.seconds
 
     async def _by_words(self, words: str) -> LogPage:
-        match, at = match_of(words), self._wanted
-        if match is None:
+        if not words_of(words):
             return LogPage([], more=False, reached=None, newest_first=True)
-        search = WordSearch(at.filter, Bounds(at.before_id, high=at.below), match, words_of(words))
-        rows, reached = await by_words(self._ask, search, self._more, self._time_is_up, self._clock)
+        at = self._wanted
+        search = WordSearch(at.filter, Bounds(at.before_id, high=at.below))
+        span = Span(*await self._span(Search(at.filter), 0, _PAST_ALL))
+        patience = Patience(self._clock, at.seconds)
+        rows, reached = await by_words(self._ask, self._in_time, search, span, self._more, patience)
         return LogPage(rows[: at.limit], len(rows) > at.limit, reached, newest_first=True)
 
     async def _by_window(self) -> tuple[list[LogRow], int | None]:
         """Look through windows that the stretches' first ids bound, from the page's beginning on."""
-        low, high = await self._span()
+        low, high = self._wanted.above or 0, self._wanted.below or _PAST_ALL
+        if self._search().is_named:
+            low, high = await self._span(self._search(), low, high)
         edges = [edge for (edge,) in await self._ask(self._search(low, high).edges()) if low < edge < high]
         points = [high, *reversed(edges), low] if self._newest_first else [low, *edges, high]
         found: list[LogRow] = []
@@ -118,13 +122,11 @@ class Pager:
                 return found, points[far]
             near, step = far, step * 2
 
-    async def _span(self) -> tuple[int, int]:
-        """Return the ids between which rows may be: of a name that is known, those of its stretches."""
-        low, high = self._wanted.above or 0, self._wanted.below or _PAST_ALL
-        search = self._search()
+    async def _span(self, search: Search, low: int, high: int) -> tuple[int, int]:
+        """Return between which of some ids rows may be: of a name that is known and of a time, those of stretches."""
         # Who has rows in no stretch yet sends now: there is nothing to be passed over. These are asked for first:
         # entered into a stretch meanwhile, they are in one that is met.
-        if not search.is_named or await self._ask(search.fresh(1)):
+        if not search.is_narrow or await self._ask(search.fresh(1)):
             return low, high
         stretches = await self._ask(search.stretches())
         last = max((last_id for _, _, last_id in stretches), default=low)

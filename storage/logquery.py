@@ -17,7 +17,6 @@ from storage.recipient import NEVER
 from storage.statements import clean
 from storage.status import PENDING, Status
 from storage.stretch import FRESH_MESSAGES, HOUR_MS
-from storage.wordtext import words_of
 
 COLUMNS: Final = (
     "r.id, r.message_id, m.received_ms, r.address, m.sender, m.subject, m.broadcast, r.status, r.attempts,"
@@ -25,9 +24,7 @@ COLUMNS: Final = (
     " r.first_open_ms, m.untracked_reason, r.late, m.size, r.category"
 )
 # CROSS JOIN is SQLite's word for "in this order": recipients are found first, their messages by them.
-_MESSAGE: Final = " CROSS JOIN message m ON m.id = r.message_id"
-
-_PAST_ALL: Final = (1 << 63) - 1
+MESSAGE: Final = " CROSS JOIN message m ON m.id = r.message_id"
 
 # The index recipient_status leaves these out: Unsent is found among the pending, Delivered is the bulk.
 _UNINDEXED: Final = frozenset({Status.UNSENT, Status.DELIVERED})
@@ -98,17 +95,19 @@ class Query:
 
 
 @dataclass(slots=True)
-class _Where:
+class Where:
     """Conditions joined by AND, with their parameters."""
 
     terms: list[str] = field(default_factory=list)
     values: list[Any] = field(default_factory=list)
 
     def add(self, term: str, *values: Any) -> None:
+        """Add a condition and its values."""
         self.terms.append(term)
         self.values += values
 
     def joined(self) -> str:
+        """Return all of them as one."""
         return " AND ".join(self.terms) if self.terms else "1"
 
 
@@ -134,7 +133,7 @@ class Search:
         """Ask for what `wanted` says, within `bounds`."""
         self._wanted = wanted
         self._bounds = bounds
-        self._where = _where(wanted)
+        self._where = where(wanted)
         self._probe = _probe(wanted)
         self._named = _named(wanted)
         self._order = "DESC" if bounds.newest_first else "ASC"
@@ -170,6 +169,11 @@ class Search:
         return bool(self._named)
 
     @property
+    def is_narrow(self) -> bool:
+        """Whether it leaves out any."""
+        return self.is_named or self._wanted.since_ms is not None or self._wanted.until_ms is not None
+
+    @property
     def is_queue(self) -> bool:
         """Whether the rows are those of the queue, whose windows are of message ids."""
         return _is_queue(self._wanted)
@@ -186,11 +190,11 @@ class Search:
     def _page(self, source: str, limit: int, *terms: str, values: tuple[Any, ...] = ()) -> Query:
         bounds = self._within_bounds()
         made = " AND ".join([self._where.joined(), *terms, bounds.joined()])
-        sql = f"SELECT {COLUMNS} FROM {source}{_MESSAGE} WHERE {made} ORDER BY r.id {self._order} LIMIT ?"
+        sql = f"SELECT {COLUMNS} FROM {source}{MESSAGE} WHERE {made} ORDER BY r.id {self._order} LIMIT ?"
         return Query(sql, (*self._where.values, *values, *bounds.values, limit))
 
-    def _within_bounds(self) -> _Where:
-        made = _Where()
+    def _within_bounds(self) -> Where:
+        made = Where()
         for term, value in (
             ("r.id < ?", self._bounds.before_id),
             ("r.id > ?", self._bounds.after_id),
@@ -211,7 +215,7 @@ class Search:
 
         Both ids rise with time, so this too is by time, without sorting the whole queue.
         """
-        made, at = _Where(), self._bounds
+        made, at = Where(), self._bounds
         for sign, id_ in (("<", at.before_id), (">", at.after_id)):
             if id_ is not None:
                 own = "(ifnull((SELECT message_id FROM recipient WHERE id = ?), ?), ?)"
@@ -220,7 +224,7 @@ class Search:
             if value is not None:
                 made.add(term, value)
         sql = (
-            f"SELECT {COLUMNS} FROM recipient r INDEXED BY recipient_pending{_MESSAGE}"
+            f"SELECT {COLUMNS} FROM recipient r INDEXED BY recipient_pending{MESSAGE}"
             f" WHERE {self._where.joined()} AND r.due_ms IS NOT NULL AND {made.joined()}"
             f" ORDER BY r.message_id {self._order}, r.id {self._order} LIMIT ?"
         )
@@ -245,9 +249,9 @@ class Search:
         made = self._meeting()
         return Query(f"SELECT DISTINCT first_id FROM stretch WHERE {made.joined()} ORDER BY 1", tuple(made.values))
 
-    def _meeting(self) -> _Where:
+    def _meeting(self) -> Where:
         """Return the conditions on stretches that the bounds and the time leave."""
-        made = _Where()
+        made = Where()
         for term, value in (
             ("first_id < ?", self._bounds.before_id),
             ("last_id > ?", self._bounds.after_id),
@@ -269,7 +273,7 @@ class Search:
         terms, values = self._terms()
         sql = (
             f"SELECT {COLUMNS} FROM json_each(?) AS s CROSS JOIN {probe.sql} AND f.stretch = s.value"
-            f" CROSS JOIN recipient r ON r.id = f.recipient_id{_MESSAGE} WHERE {terms}"
+            f" CROSS JOIN recipient r ON r.id = f.recipient_id{MESSAGE} WHERE {terms}"
             f" ORDER BY r.id {self._order} LIMIT ?"
         )
         return Query(sql, (json.dumps(list(stretches)), *probe.values, *values, limit))
@@ -277,10 +281,10 @@ class Search:
     def among(self, recipient_ids: Sequence[int]) -> Query:
         """Return the query for those of some recipients that match."""
         terms, values = self._terms()
-        held, more = held_words(words_of(self._wanted.words or ""))
+        held, more = holding(self._wanted.words)
         sql = (
-            f"SELECT {COLUMNS} FROM json_each(?) AS s CROSS JOIN recipient r ON r.id = s.value{_MESSAGE}"
-            f" WHERE {terms}{held} ORDER BY r.id {self._order} LIMIT ?"
+            f"SELECT {COLUMNS} FROM json_each(?) AS s CROSS JOIN recipient r ON r.id = s.value{MESSAGE}"
+            f" WHERE {terms} AND {held} ORDER BY r.id {self._order} LIMIT ?"
         )
         return Query(sql, (json.dumps(list(recipient_ids)), *values, *more, len(recipient_ids)))
 
@@ -297,96 +301,18 @@ def _is_queue(wanted: LogFilter) -> bool:
     return not rare and (wanted.pending_only or bool(wanted.statuses and set(wanted.statuses) <= PENDING))
 
 
-# An unentered row that holds a word: SQLite folds the case of ASCII letters only here.
-_HELD: Final = (
-    "(m.subject LIKE ? ESCAPE '\\' OR m.sender LIKE ? ESCAPE '\\' OR m.from_header LIKE ? ESCAPE '\\'"
-    " OR m.broadcast LIKE ? ESCAPE '\\' OR r.address LIKE ? ESCAPE '\\')"
-)
-_UNENTERED: Final = (
-    " FROM by_address f CROSS JOIN recipient r ON r.id = f.recipient_id CROSS JOIN message m ON m.id = r.message_id"
-    " WHERE (f.stretch, f.domain, f.address, f.recipient_id)"
-    " > (SELECT stretch, domain, address, recipient_id FROM words_entered)"
-    " AND f.stretch > (SELECT ifnull(max(number), 0) FROM stretch) - ?"
-)
-# Messages that other processes take while one draws the ids of many recipients.
-_DRAWN_TOGETHER: Final = 500
-# Of what is not entered yet, so many stretches are looked through: some 100 ms of the writer's time behind.
-_MOST_UNENTERED: Final = 8
+MESSAGE_TEXT: Final = "m.subject || ' ' || m.sender || ' ' || m.from_header || ' ' || ifnull(m.broadcast, '')"
+"""Where words of messages `m` are looked for."""
+
+_HOLDING: Final = f"(holds(?, {MESSAGE_TEXT}) OR holds(?, r.address))"
 
 
-def held_words(words: Sequence[str]) -> tuple[str, list[Any]]:
-    """Return the terms, and their values, that ask for words of rows `r` and `m` without the full-text tables."""
-    values = [f"%{_escaped(word.rstrip('*'))}%" for word in words for _ in range(_HELD.count("?"))]
-    return "".join([f" AND {_HELD}"] * len(words)), values
+def holding(words: str | None) -> tuple[str, list[str]]:
+    """Return the term, and its values, that asks for words of rows `r` and `m` without the full-text tables.
 
-
-class WordSearch:
-    """A filter with words, and the queries of its page (storage/wordpage.py)."""
-
-    def __init__(self, wanted: LogFilter, bounds: Bounds, match: str, words: Sequence[str]) -> None:
-        """Ask for what `wanted` says, from new to old; `match` is the expression for `words`."""
-        self._where = _where(wanted)
-        self._bounds = bounds
-        self._match = match
-        self._words = words
-
-    def start(self) -> Query:
-        """Return the query for the ids below which messages, and recipients, may have rows of the page.
-
-        A message's recipients have higher ids than it, drawn in one go: only those that were drawn at the same time
-        lie between.
-        """
-        at = self._bounds
-        first = "ifnull(?1, ifnull((SELECT message_id + 1 FROM recipient WHERE id = ?2), ifnull(?2, ?3)))"
-        near = "SELECT last_recipient FROM message WHERE id < first ORDER BY id DESC LIMIT ?4"
-        sql = f"SELECT first, ifnull((SELECT max(last_recipient) + 1 FROM ({near})), 0) FROM (SELECT {first} AS first)"
-        return Query(sql, (at.high, at.before_id, _PAST_ALL, _DRAWN_TOGETHER))
-
-    def messages(self, below: int, limit: int) -> Query:
-        """Return the query for ids of messages that hold the words."""
-        sql = "SELECT rowid FROM message_words WHERE message_words MATCH ? AND rowid < ? ORDER BY rowid DESC LIMIT ?"
-        return Query(sql, (self._match, below, limit))
-
-    def addresses(self, below: int, limit: int) -> Query:
-        """Return the query for ids of recipients whose address holds them."""
-        sql = "SELECT rowid FROM address_words WHERE address_words MATCH ? AND rowid < ? ORDER BY rowid DESC LIMIT ?"
-        return Query(sql, (self._match, below, limit))
-
-    def of_messages(self, message_ids: Sequence[int], limit: int) -> Query:
-        """Return the query for the rows of some messages, `limit` of each."""
-        terms, values = self._terms()
-        one = (
-            f"SELECT * FROM (SELECT {COLUMNS} FROM message m CROSS JOIN recipient r ON {RECIPIENTS_OF_M}"
-            f" WHERE m.id = ? AND {terms} ORDER BY r.id DESC LIMIT ?)"
-        )
-        bound = [value for id_ in message_ids for value in (id_, *values, limit)]
-        return Query(" UNION ALL ".join([one] * len(message_ids)), tuple(bound))
-
-    def of_recipients(self, recipient_ids: Sequence[int]) -> Query:
-        """Return the query for the rows of some recipients."""
-        terms, values = self._terms()
-        sql = (
-            f"SELECT {COLUMNS} FROM json_each(?) AS s CROSS JOIN recipient r ON r.id = s.value{_MESSAGE} WHERE {terms}"
-        )
-        return Query(sql, (json.dumps(list(recipient_ids)), *values))
-
-    def unentered(self, limit: int) -> list[Query]:
-        """Return the queries for rows whose words are not entered yet."""
-        terms, values = self._terms()
-        held, bound = held_words(self._words)
-        order = " ORDER BY r.message_id DESC, r.id DESC LIMIT ?"
-        fresh = f"SELECT {COLUMNS}{FRESH_MESSAGES} AND {terms}{held}{order}"
-        entering = f"SELECT {COLUMNS}{_UNENTERED} AND {terms}{held}{order}"
-        return [Query(fresh, (*values, *bound, limit)), Query(entering, (_MOST_UNENTERED, *values, *bound, limit))]
-
-    def _terms(self) -> tuple[str, list[Any]]:
-        made, at = _Where([*self._where.terms], [*self._where.values]), self._bounds
-        if at.before_id is not None:
-            own = "(ifnull((SELECT message_id FROM recipient WHERE id = ?), ?), ?)"
-            made.add(f"(r.message_id, r.id) < {own}", *[at.before_id] * 3)
-        if at.high is not None:
-            made.add("r.message_id < ?", at.high)
-        return made.joined(), made.values
+    `holds` is storage/wordtext.py's; the connection has it from its reader.
+    """
+    return ("1", []) if words is None else (_HOLDING, [words, words])
 
 
 RECIPIENTS_OF_M: Final = "r.id BETWEEN m.first_recipient AND m.last_recipient AND +r.message_id = m.id"
@@ -415,9 +341,9 @@ _FIRST_SINCE: Final = "(SELECT min(first_id) FROM hour WHERE hour >= ?)"
 _LAST_UNTIL: Final = "(SELECT max(last_id) FROM hour WHERE hour <= ?)"
 
 
-def _where(wanted: LogFilter) -> _Where:
+def where(wanted: LogFilter) -> Where:
     """Return the conditions of a filter on `recipient r` and `message m`."""
-    made = _Where()
+    made = Where()
     _add_texts(made, wanted)
     if wanted.statuses:
         made.add(f"r.status IN ({','.join('?' * len(wanted.statuses))})", *wanted.statuses)
@@ -434,7 +360,7 @@ def _where(wanted: LogFilter) -> _Where:
     return made
 
 
-def _add_texts(made: _Where, wanted: LogFilter) -> None:
+def _add_texts(made: Where, wanted: LogFilter) -> None:
     if wanted.recipient is not None:
         _add_address(made, clean(wanted.recipient), "r.address", "r.domain")
     if wanted.sender is not None:
@@ -447,7 +373,7 @@ def _add_texts(made: _Where, wanted: LogFilter) -> None:
         made.add("m.user = ?", clean(wanted.user))
 
 
-def _add_address(made: _Where, text: str, address: str, domain: str) -> None:
+def _add_address(made: Where, text: str, address: str, domain: str) -> None:
     """Ask for an address ("a@b"), a domain ("@b") or a part of an address."""
     local, at, host = text.rpartition("@")
     if not at:

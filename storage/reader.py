@@ -26,8 +26,10 @@ from storage.statements import clean
 from storage.stats_reader import StatsReader
 from storage.status import PENDING, Status
 from storage.stretch import COUNTS
+from storage.timed import Timed
 from storage.unsubscribed_reader import UnsubscribedReader
 from storage.webhook_reader import WebhookReader
+from storage.wordtext import holds
 
 __all__ = ["Reader", "StoreMissingError", "StoreVersionError"]
 
@@ -44,9 +46,10 @@ _BUSY_SECONDS: Final = 30.0
 class Reader:
     """Reads one store; many may be open at once, in many processes."""
 
-    def __init__(self, connection: aiosqlite.Connection) -> None:
+    def __init__(self, connection: aiosqlite.Connection, timed: Timed) -> None:
         """Use `open`."""
         self._connection = connection
+        self._timed = timed
         self.broadcasts = BroadcastReader(self._all)
         self.contacts = ContactReader(self._all)
         self.blocked = BlockedReader(self._all)
@@ -63,7 +66,8 @@ class Reader:
         )
         try:
             await connection.execute("PRAGMA query_only = ON")
-            reader = cls(connection)
+            await connection.create_function("holds", 2, holds, deterministic=True)
+            reader = cls(connection, Timed(state_dir))
             ((version,),) = await reader._all(Query("PRAGMA user_version"))
             database.check_readable(version, state_dir)
         except BaseException as error:
@@ -75,6 +79,7 @@ class Reader:
 
     async def close(self) -> None:
         """Close it."""
+        await self._timed.close()
         await self._connection.close()
 
     async def log(self, wanted: LogFilter, *, limit: int, before_id: int | None = None) -> list[LogRow]:
@@ -89,7 +94,7 @@ class Reader:
 
     async def page(self, wanted: Wanted) -> LogPage:
         """Return a page of rows, found within a bounded time (storage/logpage.py)."""
-        return await Pager(self._all, time.monotonic, wanted).page()
+        return await Pager(self._all, self._timed.ask, time.monotonic, wanted).page()
 
     async def row(self, recipient_id: int, wanted: LogFilter) -> LogRow | None:
         """Return the row of a recipient; None where it is unknown or does not match."""

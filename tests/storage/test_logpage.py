@@ -91,7 +91,9 @@ async def walked(reader: Reader, wanted: Wanted, *, hurried: bool) -> list[int]:
     ids: list[int] = []
     ticks = itertools.count()
     for _ in range(200):
-        page = await Pager(reader._all, (lambda: float(next(ticks))) if hurried else (lambda: 0.0), wanted).page()
+        page = await Pager(
+            reader._all, reader._timed.ask, (lambda: float(next(ticks))) if hurried else (lambda: 0.0), wanted
+        ).page()
         assert page.rows == sorted(page.rows, key=lambda row: -row.recipient_id)
         ids += [row.recipient_id for row in page.found]
         following = _next(page, wanted)
@@ -140,7 +142,7 @@ async def test_what_was_long_ago_is_found_at_once_and_nothing_newer_is_looked_th
 ) -> None:
     """However little time there is: the stretches of a broadcast, a user and a sender are known."""
     ticks = itertools.count()
-    page = await Pager(reader._all, lambda: float(next(ticks)), Wanted(wanted, 2)).page()
+    page = await Pager(reader._all, reader._timed.ask, lambda: float(next(ticks)), Wanted(wanted, 2)).page()
     assert page.rows == await reader.log(wanted, limit=2)
     assert page.rows or wanted.recipient
 
@@ -158,7 +160,9 @@ async def test_what_was_long_ago_is_found_at_once_and_nothing_newer_is_looked_th
 async def test_what_was_never_is_known_not_to_be_there(reader: Reader, wanted: LogFilter) -> None:
     ticks = itertools.count()
     for after_id in (None, 0):
-        page = await Pager(reader._all, lambda: float(next(ticks)), Wanted(wanted, 2, after_id=after_id)).page()
+        page = await Pager(
+            reader._all, reader._timed.ask, lambda: float(next(ticks)), Wanted(wanted, 2, after_id=after_id)
+        ).page()
         assert (list(page.rows), page.more, page.reached) == ([], False, None)
 
 
