@@ -10,6 +10,7 @@ from typing import Final
 
 from report.words import LAST_MS
 from storage.address import Fault
+from storage.broadcast_settings import parse_type
 from storage.contact_rows import parsed, types_of
 from storage.people import ALL_TYPES, NewAddress, NewContact
 from storage.settings import parse_seconds
@@ -75,6 +76,17 @@ class Form:
             self.wrong.append(f'{called}: "{value[:40]}" is no length of time such as 12h or 30d.')
             return None
         return seconds * 1000
+
+    def broadcast_type(self, name: str, called: str) -> str:
+        """Return a type of broadcasts in lower case; "" where none is said, or "*"."""
+        text = self.text(name, called)
+        if text in {"", ALL_TYPES}:
+            return ""
+        try:
+            return parse_type(text)
+        except ValueError as error:
+            self.wrong.append(f"{called}: {error}.")
+            return ""
 
     def lists(self, name: str) -> tuple[str, ...]:
         """Return names of lists, which are separated by commas."""

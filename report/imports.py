@@ -36,6 +36,7 @@ class Kind(StrEnum):
     """What is in a file."""
 
     CONTACTS = "contacts"
+    UNSUBSCRIBED = "unsubscribed"
     BLOCKED = "blocked"
 
 
@@ -88,6 +89,8 @@ class Import:
     """What its headers mean, where they do not say so themselves."""
     reason: str = ""
     ends_ms: int | None = None
+    type: str = ""
+    """Of broadcasts, where the file says none."""
     folder: Path = Path()
 
     @property

@@ -21,6 +21,7 @@ from telltale import (
     cli_queue,
     cli_serve,
     cli_token,
+    cli_unsubscribed,
     cli_user,
     cli_webhook,
 )
@@ -44,6 +45,7 @@ for part in (
     cli_queue,
     cli_contact,
     cli_list,
+    cli_unsubscribed,
     cli_block,
     cli_user,
     cli_token,

@@ -3,27 +3,21 @@
 Rule: in constant memory; a line that cannot be meant is told, and the others are read.
 """
 
-import csv
 import io
-import itertools
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
-from typing import Final, TextIO
+from typing import TextIO
 
 from storage.blocklist import BlockedList
-from storage.contact_rows import Bad, sniffed
+from storage.contact_rows import Bad
 from storage.people import Blocked, Source
-from storage.table import text_of
 from storage.typed import MAX_REASON_CHARS, NotMeant, blockable
 from telltale import file_import
+from telltale.address_file import ms_of, rows
 from telltale.file_import import Outcome, Report, Told
-
-_HEADERS: Final = ("address", "email", "e-mail", "recipient")
-_HEAD_CHARS: Final = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,43 +81,16 @@ def _past(entry: Blocked, now_ms: int) -> bool:
 
 def read(text: TextIO) -> Iterator[Named | Bad]:
     """Yield whom a text names, and what in it cannot be meant."""
-    head = text.readline(_HEAD_CHARS)
-    delimiter = sniffed(head)
-    names = [name.strip().lower() for name in next(csv.reader([head], delimiter=delimiter), [])]
-    at = next((names.index(name) for name in _HEADERS if name in names), None)
-    if at is None:
-        yield from _lines(itertools.chain([head], text))
-        return
-    reader = csv.reader(text, delimiter=delimiter)
-    while True:
-        line = reader.line_num + 2  # the header is one, and what comes next another
-        try:
-            row = next(reader, None)
-        except csv.Error as error:
-            yield Bad(line, "", f"cannot be read: {error}")
-            continue
-        if row is None:
-            return
-        if any(cell.strip() for cell in row):
-            cells = dict(zip(names, [text_of(cell.strip()) for cell in row], strict=False))
-            named = _named(cells.get(names[at], ""), cells)
-            yield named if isinstance(named, Named) else Bad(line, "", named.why)
+    for row in rows(text):
+        named = row if isinstance(row, Bad) else _named(row.address, row.cells)
+        yield Bad(row.line, "", named.why) if isinstance(named, NotMeant) else named
 
 
-def _lines(lines: Iterator[str]) -> Iterator[Named | Bad]:
-    for number, line in enumerate(lines, 1):
-        text = line.strip()
-        if not text or text.startswith("#"):
-            continue
-        found = blockable(text)
-        yield Named(found) if isinstance(found, str) else Bad(number, "", found.why)
-
-
-def _named(address: str, cells: dict[str, str]) -> Named | NotMeant:
+def _named(address: str, cells: Mapping[str, str]) -> Named | NotMeant:
     found = blockable(address)
     if isinstance(found, NotMeant):
         return found
-    expires_ms, created_ms = (_time(cells.get(name, "")) for name in ("expires", "created"))
+    expires_ms, created_ms = (ms_of(cells.get(name, "")) for name in ("expires", "created"))
     for name, time in (("expires", expires_ms), ("created", created_ms)):
         if time is None and cells.get(name):
             return NotMeant(f'{name} "{cells[name][:40]}" is no ISO time')
@@ -137,10 +104,3 @@ def _named(address: str, cells: dict[str, str]) -> Named | NotMeant:
         Source(source) if source in set(Source) else None,
         created_ms,
     )
-
-
-def _time(text: str) -> int | None:
-    try:
-        return int(datetime.fromisoformat(text).timestamp() * 1000)
-    except (ValueError, OverflowError, OSError):
-        return None

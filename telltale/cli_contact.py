@@ -275,59 +275,6 @@ def remove(ctx: typer.Context, who: Who, *, config: ConfigFile = None) -> None:
     print(f"{who} removed")
 
 
-@contact.command()
-def unsubscribe(
-    ctx: typer.Context,
-    address: str,
-    type_: Annotated[str, typer.Argument(metavar="TYPE", help='A broadcast type; "*" for all.')] = "*",
-    *,
-    config: ConfigFile = None,
-    undo: Annotated[bool, typer.Option("--undo", help="Take it back.")] = False,
-) -> None:
-    """Send an address no more broadcasts of a type; mail that is no broadcast still goes there."""
-    from storage.people import Unsubscription
-
-    at = people.checked(address)
-    if undo:
-        if not people.write(ctx, config, lambda store: store.contacts.resubscribe(at, type_)):
-            raise FailureError(f"{at} is not unsubscribed from {type_}")
-    else:
-        wanted = [Unsubscription(at, type_, now_ms(), "operator")]
-        people.write(ctx, config, lambda store: store.contacts.unsubscribe(wanted))
-    print(f"{at} {'takes' if undo else 'is unsubscribed from'} {'all broadcasts' if type_ == '*' else type_}")
-
-
-@contact.command()
-def unsubscribed(
-    ctx: typer.Context,
-    text: Annotated[
-        str | None, typer.Argument(metavar="[TEXT]", help='How an address begins, or "@example.org".')
-    ] = None,
-    *,
-    config: ConfigFile = None,
-    type_: Annotated[
-        str | None, typer.Option("--type", metavar="TYPE", help='Only from this type of broadcasts; "*": from all.')
-    ] = None,
-    csv: Annotated[bool, typer.Option("--csv", help="CSV, which is the default.")] = False,
-    json: Json = False,
-) -> None:
-    """Write who unsubscribed from what to standard output, the newest first."""
-    from storage.contact_forms import UNSUBSCRIBED_COLUMNS, json_line, unsubscribed_line, unsubscribed_object
-    from storage.table import line
-    from storage.unsubscribed_reader import UnsubscribedFilter
-
-    if csv and json:
-        raise UsageError("--json and --csv cannot both be meant")
-
-    async def written(reader: "Reader") -> None:
-        if not json:
-            sys.stdout.write(line(UNSUBSCRIBED_COLUMNS))
-        async for left in reader.unsubscribed.stream(UnsubscribedFilter(text, type_)):
-            sys.stdout.write(json_line(unsubscribed_object(left)) if json else unsubscribed_line(left))
-
-    people.ask(ctx, config, written)
-
-
 def _line(one: "Contact", *, json: bool) -> str:
     from storage.contact_forms import contact_object, json_line
     from storage.reason import plain

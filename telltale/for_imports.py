@@ -16,8 +16,9 @@ from report.handed import Columns, Imported, Refusal
 from report.imports import Import, Kind, Standing, State
 from storage.column_guess import guessed
 from storage.contact_rows import meant
+from storage.people import ALL_TYPES
 from storage.store import Store, StoreFailedError, StoreFullError
-from telltale import block_file, contact_import
+from telltale import block_file, contact_import, unsubscribed_file
 from telltale.config import Config
 from telltale.errors import FailureError
 from telltale.file_import import Outcome, Source
@@ -27,7 +28,7 @@ _FAILURES: Final = (FailureError, StoreFailedError, StoreFullError)
 
 
 class FilesImport:
-    """Imports files of contacts, and of addresses to block."""
+    """Imports files of contacts, of who unsubscribed, and of addresses to block."""
 
     def __init__(self, config: Config) -> None:
         """Take the configuration."""
@@ -69,6 +70,8 @@ class FilesImport:
             now = time.time_ns() // 1_000_000
             if wanted.kind is Kind.CONTACTS:
                 return await contact_import.run(_contacts(wanted), store.contacts, now, tell, outcome)
+            if wanted.kind is Kind.UNSUBSCRIBED:
+                return await unsubscribed_file.run(_unsubscribed(wanted), store.contacts, now, tell, outcome)
             return await block_file.run(_blocked(wanted), store.blocked, now, tell, outcome)
 
         try:
@@ -90,6 +93,10 @@ def _contacts(wanted: Import) -> contact_import.Wanted:
 
 def _blocked(wanted: Import) -> block_file.Wanted:
     return block_file.Wanted(wanted.path, wanted.user, wanted.reason, wanted.ends_ms, wanted.report)
+
+
+def _unsubscribed(wanted: Import) -> unsubscribed_file.Wanted:
+    return unsubscribed_file.Wanted(wanted.path, wanted.type or ALL_TYPES, wanted.report)
 
 
 def _standing(outcome: Outcome, source: Source) -> Standing:

@@ -1,4 +1,4 @@
-"""Importing a file of contacts, or of addresses to block: its columns, how far it is, what was left out and why.
+"""Importing a file of contacts, who unsubscribed, or addresses to block: its columns, how far it is, what it left out.
 
 Rule: an import goes on whoever looks. One that was broken off says so, and goes on, or begins anew, when its maker says
 so: what is stored already is not changed by it.
@@ -56,12 +56,40 @@ class _Place:
     path: str
     """Of the list that they come to."""
     scope: Scope
+    title: str
+    """Of that list's page."""
+    what: str
+    """What is imported."""
+    sums: Mapping[str, str]
+    """What became of the records: how it is counted, and what people call it."""
 
 
 _Handler = Callable[[Asked, _Place], Awaitable[web.StreamResponse]]
 _PLACES: Final = (
-    _Place(Kind.CONTACTS, "/contacts", Scope.CONTACTS_WRITE),
-    _Place(Kind.BLOCKED, "/blocked", Scope.BLOCKED_WRITE),
+    _Place(
+        Kind.CONTACTS,
+        "/contacts",
+        Scope.CONTACTS_WRITE,
+        "Contacts",
+        "contacts",
+        {"added": "added", "updated": "updated", "unchanged": "unchanged"},
+    ),
+    _Place(
+        Kind.UNSUBSCRIBED,
+        "/unsubscribed",
+        Scope.CONTACTS_WRITE,
+        "Unsubscribed",
+        "who unsubscribed",
+        {"added": "noted", "known": "were already"},
+    ),
+    _Place(
+        Kind.BLOCKED,
+        "/blocked",
+        Scope.BLOCKED_WRITE,
+        "Blocked Email",
+        "blocked addresses",
+        {"added": "blocked", "known": "were already, or are past"},
+    ),
 )
 
 
@@ -142,6 +170,7 @@ def _wanted(asked: Asked, place: _Place, form: Form, upload: Upload, folder: Pat
         form.fields.get("encoding", ""),
         form.lists("list"),
         reason=form.fields.get("reason", "").strip(),
+        type=form.broadcast_type("type", "Type"),
         folder=folder,
     )
     if "file" not in upload.files:

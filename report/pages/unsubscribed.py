@@ -17,7 +17,6 @@ from report.left import mark_of, marked
 from report.pages.export import sent
 from storage.access import Scope
 from storage.address import Fault
-from storage.broadcast_settings import parse_type
 from storage.contact_forms import UNSUBSCRIBED_COLUMNS, unsubscribed_line
 from storage.contact_rows import parsed
 from storage.people import ALL_TYPES, Unsubscription
@@ -92,7 +91,7 @@ async def add(asked: Asked) -> web.Response:
     form.wrong += faults[:_MOST_SHOWN_WRONG]
     if not found or len(found) > _MOST_ADDED:
         form.wrong.append(f"Addresses: expected 1 to {_MOST_ADDED} of them.")
-    type_ = _type(form)
+    type_ = form.broadcast_type("type", "Type") or ALL_TYPES
     if form.wrong:
         return await _listed(asked, given=dict(fields), wrong=form.wrong)
     now_ms = asked.desk.clock_ms()
@@ -101,17 +100,6 @@ async def add(asked: Asked) -> web.Response:
         [Unsubscription(address, type_, now_ms, "operator") for address in addresses]
     )
     return see_other(asked, f"/unsubscribed?done=added-{added}")
-
-
-def _type(form: Form) -> str:
-    text = form.text("type", "Type")
-    if text in ("", ALL_TYPES):
-        return ALL_TYPES
-    try:
-        return parse_type(text)
-    except ValueError as error:
-        form.wrong.append(f"Type: {error}.")
-        return ALL_TYPES
 
 
 async def undo(asked: Asked) -> web.Response:

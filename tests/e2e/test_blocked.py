@@ -57,7 +57,7 @@ def test_a_broadcast_goes_only_to_those_who_take_its_type(make_telltale: MakeTel
         telltale = make_telltale(delivery=f'routes = {{"*" = "smtp://127.0.0.1:{server.port}"}}')
         csv = "email,types\nall@keeper.test,\nnews@keeper.test,news\nnone@keeper.test,none\nleft@keeper.test,*\n"
         telltale.run("contact", "import", "-", stdin=csv.encode())
-        telltale.run("contact", "unsubscribe", "left@keeper.test", "general")
+        telltale.run("unsubscribed", "add", "left@keeper.test", "--type", "general")
         people = [f"{name}@keeper.test" for name in ("all", "news", "none", "left", "stranger")]
         send(telltale, *people, content=f"X-Broadcast: Spring\r\nX-Broadcast-Type: General\r\n{HTML}")
         for address in ("all@keeper.test", "stranger@keeper.test"):

@@ -286,7 +286,7 @@ def test_a_dead_domain_at_the_head_of_a_list_delays_nobody_and_who_waits_there_m
             send(telltale, people(telltale.root / "p.csv", dead + living), "--detach")
             wait_for("the living", lambda: len(box.messages()) >= len(living), 30)
             assert Counter(kept.recipients for kept in box.messages()) == Counter((address,) for address in living)
-            telltale.run("contact", "unsubscribe", "p7@dead.test", "general")
+            telltale.run("unsubscribed", "add", "p7@dead.test", "--type", "general")
             telltale.run("block", "add", "p8@dead.test")
             telltale.wait_status("p7@dead.test", "No Email Selected")
             telltale.wait_status("p8@dead.test", "Blocked")

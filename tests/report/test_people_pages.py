@@ -239,3 +239,15 @@ async def test_who_wants_no_more_is_noted_found_and_taken_back(root: Browser, re
     assert {line.split(",")[0] for line in lines} == set(addresses.split())
     await root.get("/unsubscribed?before=W10")
     assert root.status == 200
+
+
+async def test_a_file_of_who_unsubscribed_is_imported(root: Browser, reader: Reader) -> None:
+    await root.get("/unsubscribed/import")
+    await root.upload("/unsubscribed/import", {"file": ("left.csv", b"x")}, type="a\x07")
+    assert root.status == 422
+    csv = b"address,type,at\na@x.test,,2024-05-06T07:08:09Z\nb@x.test,*,\nnobody,,\n"
+    await root.upload("/unsubscribed/import", {"file": ("left.csv", csv)}, type="News")
+    assert re.findall(r"<dd>([\d,]+)</dd>", root.text) == ["2", "0", "1"]
+    (one,) = await reader.unsubscribed.of("a@x.test")
+    assert (one.type, one.at_ms, one.source) == ("news", 1714979289000, "import")
+    assert [each.type for each in await reader.unsubscribed.of("b@x.test")] == ["*"]

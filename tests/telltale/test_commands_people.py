@@ -84,30 +84,58 @@ def test_a_contact_is_added_changed_shown_and_removed(told: Told) -> None:
         "  b@x.example takes all broadcasts",
         "  a: 1",
     ]
-    told("contact", "unsubscribe", "b@x.example", "News")
+    told("unsubscribed", "add", "b@x.example", "--type", "News")
     told("block", "add", "b@x.example")
     shown = told("contact", "show", "b@x.example")[0]
     assert "unsubscribed from news (operator" in shown
     assert "blocked since" in shown
-    assert told("contact", "unsubscribe", "b@x.example", "news", "--undo")[0] == "b@x.example takes news\n"
-    assert "is not unsubscribed" in told("contact", "unsubscribe", "b@x.example", "--undo", code=1)[1]
+    assert told("unsubscribed", "remove", "b@x.example", "--type", "news")[0] == "b@x.example takes news\n"
+    assert "is not unsubscribed" in told("unsubscribed", "remove", "b@x.example", code=1)[1]
     assert told("contact", "search", "@x.example")[0].startswith("Ann@x.example, b@x.example")
     told("contact", "remove", "7")
     assert "there is no contact" in told("contact", "show", "7", code=1)[1]
 
 
-def test_who_unsubscribed_is_written_the_newest_first(told: Told) -> None:
-    for address, type_ in (("a@x.example", "news"), ("b@y.example", "*")):
-        told("contact", "unsubscribe", address, type_)
-    head, newest, oldest = told("contact", "unsubscribed")[0].splitlines()
+def test_who_unsubscribed_is_written_the_newest_first_and_read_back(told: Told, tmp_path: Path) -> None:
+    assert told("unsubscribed", "add", "a@x.example", "--type", "news")[0] == "1 unsubscribed from news\n"
+    assert told("unsubscribed", "add", "a@x.example", "b@y.example")[0] == "2 unsubscribed from all broadcasts\n"
+    assert "1 were already" in told("unsubscribed", "add", "b@y.example", "c@y.example")[0]
+    told("unsubscribed", "remove", "c@y.example")
+    table = told("unsubscribed", "export")[0]
+    head, *lines = table.splitlines()
     assert head == "address,type,at,source,broadcast"
-    assert newest.startswith("b@y.example,*,")
-    assert oldest.startswith("a@x.example,news,")
-    assert oldest.endswith(",operator,")
-    (one,) = [json.loads(line) for line in told("contact", "unsubscribed", "@Y.example", "--json")[0].splitlines()]
+    assert [line.split(",")[:2] for line in lines] == [
+        ["a@x.example", "*"],
+        ["b@y.example", "*"],
+        ["a@x.example", "news"],
+    ]
+    (one,) = [json.loads(line) for line in told("unsubscribed", "export", "@Y.example", "--json")[0].splitlines()]
     assert (one["address"], one["type"], one["broadcast"]) == ("b@y.example", "*", None)
-    assert len(told("contact", "unsubscribed", "--type", "News")[0].splitlines()) == 2
-    assert "cannot both" in told("contact", "unsubscribed", "--json", "--csv", code=2)[1]
+    assert len(told("unsubscribed", "export", "--type", "News")[0].splitlines()) == 2
+    assert "cannot both" in told("unsubscribed", "export", "--json", "--csv", code=2)[1]
+    assert told("unsubscribed", "import", "-", stdin=table)[0] == "0 unsubscribed, 3 were already, 0 left out\n"
+    for address in ("a@x.example", "b@y.example"):
+        told("unsubscribed", "remove", address)
+    told("unsubscribed", "import", "-", stdin=table)
+    assert sorted(told("unsubscribed", "export")[0].splitlines()) == sorted(table.splitlines())
+
+
+def test_who_unsubscribed_elsewhere_is_imported(told: Told, tmp_path: Path) -> None:
+    """Another service's export, and a mere list; what cannot be meant is told, with its line."""
+    other = (
+        "Email Address,First Name,UNSUB_TIME\na@x.example,Ann,2024-05-06 07:08:09\nnobody,,\nb@x.example,,yesterday\n"
+    )
+    report = tmp_path / "bad.csv"
+    out, err = told("unsubscribed", "import", "-", "--report", str(report), stdin=other)
+    assert out == "1 unsubscribed, 0 were already, 2 left out\n"
+    assert "line 3" in err
+    assert report.read_text().splitlines()[2] == '4,unsub_time,"""yesterday"" is no ISO time"'
+    assert ",*,2024-05-06T" in told("unsubscribed", "export")[0]
+    told("unsubscribed", "import", "-", "--type", "News", stdin="# left\nc@x.example\n\n")
+    assert told("unsubscribed", "export", "c@")[0].splitlines()[1].startswith("c@x.example,news,")
+    bad = "address,type\nd@x.example,\x07\n"
+    assert "nothing was imported" in told("unsubscribed", "import", "-", stdin=bad, code=1)[1]
+    assert "--type" in told("unsubscribed", "add", "d@x.example", "--type", "*", code=2)[1]
 
 
 def test_lists(told: Told) -> None:
