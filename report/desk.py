@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
+from report.checks import Checks
 from report.drafts import Drafts
 from report.given import Given
 from report.handed import Handed
@@ -60,6 +61,7 @@ class Desk:
     static: StaticFiles = field(default_factory=StaticFiles)
     throttle: Throttle = field(default_factory=Throttle)
     jobs: Jobs = field(default_factory=Jobs)
+    checks: Checks = field(init=False)
     clock_ms: Callable[[], int] = _now_ms
     mailing: Mailing | None = None
     """What makes posted mail ready; None: no mail is taken here."""
@@ -71,6 +73,10 @@ class Desk:
     )
     uploads: Counter[str] = field(default_factory=Counter)
     """How many forms with files each user is sending."""
+
+    def __post_init__(self) -> None:
+        """Put together what needs other parts."""
+        self.checks = Checks(self.jobs)
 
     @classmethod
     def made(cls, store: Store, reader: Reader, words: Reader, hub: Hub, hostname: str, given: Given) -> "Desk":

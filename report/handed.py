@@ -65,6 +65,13 @@ class When:
     """Copies; None: as fast as they go."""
 
 
+class Watch(Protocol):
+    """Looks on while something takes its time."""
+
+    def tell(self, what: str, done: int = 0, of: int | None = None) -> None:
+        """Hear how far it is; what this raises ends it, and nothing comes of it."""
+
+
 class Broadcasting(Protocol):
     """Sends drafts, by the verbs of `telltale broadcast send`."""
 
@@ -72,14 +79,17 @@ class Broadcasting(Protocol):
     def default_type(self) -> str:
         """The type of a broadcast that says none."""
 
-    async def pre_flight(self, draft: Draft, senders: tuple[str, ...]) -> PreFlight | Refusal:
-        """Judge a draft of somebody who may send from `senders` (() means any); stores nothing."""
+    def pre_flight(self, draft: Draft, senders: tuple[str, ...], watch: Watch) -> PreFlight | Refusal:
+        """Judge a draft of somebody who may send from `senders` (() means any); stores nothing. For a thread."""
 
     async def preview(self, draft: Draft, senders: tuple[str, ...], place: int) -> Preview | Refusal:
         """Return the copy of one of the first recipients, from 0 on."""
 
     async def send(self, draft: Draft, senders: tuple[str, ...], when: When) -> int | Refusal:
-        """Store a draft's recipients and let it go; return the run's id. Nothing is stored where it is refused."""
+        """Store a draft's recipients and let it go; return the run's id. Nothing goes where it is refused."""
+
+    def hand_over(self, draft: Draft, senders: tuple[str, ...], when: When, watch: Watch) -> int | Refusal:
+        """Do what `send` does; for a thread. The run is noted in the draft before it may go."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,13 +11,15 @@ import time
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 from storage.kv import kv
 from storage.turn import Turn
 
 AT_ONCE: Final = 2
 _CLOSE_SECONDS: Final = 20.0
+
+T = TypeVar("T")
 
 _log = logging.getLogger("telltale.report")
 
@@ -105,21 +107,30 @@ class Jobs:
         """Return a job that waits or is at work."""
         return self._jobs.get(id_)
 
-    def start(self, id_: str, user: str, work: Callable[[Job], object], turn: Turn | None = None) -> Job:
-        """Do `work` in a thread when there is room; `turn` is given back when it ends, whatever becomes of us.
+    def start(
+        self,
+        id_: str,
+        user: str,
+        work: Callable[[Job], T],
+        turn: Turn | None = None,
+        then: Callable[[T], object] = lambda _: None,
+    ) -> Job:
+        """Do `work` in a thread when there is room, and `then` here with what it returned.
 
-        There must be no job of this id.
+        `turn` is given back as soon as nothing is done any more. There must be no job of this id.
         """
         job = self._jobs[id_] = Job(user)
-        job.waiting = asyncio.create_task(self._run(id_, job, work, turn))
+        job.waiting = asyncio.create_task(self._run(id_, job, work, turn, then))
         self._tasks.add(job.waiting)
         job.waiting.add_done_callback(self._tasks.discard)
         return job
 
-    async def _run(self, id_: str, job: Job, work: Callable[[Job], object], turn: Turn | None) -> None:
-        def worked() -> None:
+    async def _run(
+        self, id_: str, job: Job, work: Callable[[Job], T], turn: Turn | None, then: Callable[[T], object]
+    ) -> None:
+        def worked() -> T:
             try:
-                work(job)
+                return work(job)
             finally:
                 if turn is not None:
                     turn.give()
@@ -127,7 +138,7 @@ class Jobs:
         try:
             async with self._of_user[job.user], self._room:
                 job.waiting = None
-                await asyncio.to_thread(worked)
+                then(await asyncio.to_thread(worked))
         except StoppedError:
             _log.info(kv(event="job-stopped", id=id_, user=job.user))
         except Exception:  # noqa: BLE001 - whatever it is, its page says that it ended, and the log why

@@ -12,6 +12,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import formataddr, parseaddr
+from enum import StrEnum
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Final
@@ -85,6 +87,18 @@ class PreFlight:
     def total(self) -> int:
         """Recipients that would be a row of the log."""
         return sum(self.counts.values())
+
+
+class Step(StrEnum):
+    """What the pre-flight is at, for people."""
+
+    GATHER = "Putting the recipients together"
+    READ = "Reading the file of recipients"
+    JUDGE = "Looking who would get it"
+
+
+Told = Callable[[Step, int, int | None], object]
+"""Is told what is done, how much of it, and of how much; what it raises ends it."""
 
 
 def sender_of(text: str) -> tuple[str, str] | None:
@@ -173,11 +187,11 @@ def _text(path: Path, content: bytes) -> str:
 
 
 def pre_flight(
-    state_dir: Path, wanted: Wanted, now_ms: int, progress: Callable[[int, int | None], object] | None = None
+    state_dir: Path, wanted: Wanted, now_ms: int, told: Told = lambda *_: None
 ) -> tuple[Audience, PreFlight]:
     """Put the recipients together and judge them; the audience is the caller's to close.
 
-    `progress` is told how many bytes of the file were read, and of how many.
+    `told` hears how many bytes of the file were read, and of how many.
     """
     began = time.monotonic()
     letter = wanted.letter
@@ -185,12 +199,14 @@ def pre_flight(
     recipients, without_address = None, 0
     try:
         if wanted.list is not None:
+            told(Step.GATHER, 0, None)
             without_address = audience.add_list(wanted.list, personal=letter.personal)
         if wanted.csv is not None:
             with ExitStack() as open_files:
                 report = Report(wanted.report, open_files)
-                recipients = Recipients(wanted.csv, wanted.type, report.add, progress)
+                recipients = Recipients(wanted.csv, wanted.type, report.add, partial(told, Step.READ))
                 audience.add(recipients.entries(), personal=letter.personal)
+        told(Step.JUDGE, 0, None)
         counts = audience.judge(wanted.name, now_ms, wanted.owner)
         missing = audience.missing(letter.needs) if letter.personal else []
         if letter.personal and not missing:
@@ -224,8 +240,18 @@ def chunk_size(template_bytes: int, *, personal: bool, per_hour: int | None) -> 
     return most if per_hour is None else max(1, min(most, per_hour // 3600))
 
 
-async def draft(store: Store, wanted: Wanted, audience: Audience, now_ms: int, added: Callable[[int], None]) -> int:
-    """Store the broadcast as a draft and return its id; `added` is told how many recipients came to it."""
+async def draft(
+    store: Store,
+    wanted: Wanted,
+    audience: Audience,
+    now_ms: int,
+    added: Callable[[int], object],
+    made: Callable[[int], object] = lambda _run_id: None,
+) -> int:
+    """Store the broadcast as a draft and return its id, which `made` is told before there is a recipient in it.
+
+    `added` is told how many recipients came to it.
+    """
     letter = wanted.letter
     new = NewRun(
         wanted.name,
@@ -238,6 +264,7 @@ async def draft(store: Store, wanted: Wanted, audience: Audience, now_ms: int, a
         wanted.owner,
     )
     run_id = await store.broadcasts.create(new, now_ms)
+    made(run_id)
     size = chunk_size(len(wanted.template), personal=letter.personal, per_hour=wanted.per_hour)
     some: list[Chunk] = []
     for chunk in audience.chunks(size):

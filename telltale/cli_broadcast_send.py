@@ -1,7 +1,7 @@
 """`telltale broadcast send`: first says what will become of everybody, and only then stores anything."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ from telltale.state import become_owner, private_files, speaking
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from telltale.broadcast_send import PreFlight, Wanted
+    from telltale.broadcast_send import PreFlight, Told, Wanted
     from telltale.config import Config
 
 
@@ -123,8 +123,8 @@ def _send(config: "Config", wanted: "Wanted", console: "Console", how: _How) -> 
     from telltale.broadcast_send import pre_flight
 
     state_dir = config.server.state_dir
-    with _counting(console, json=how.json) as progress:
-        audience, found = pre_flight(state_dir, wanted, now_ms(), progress)
+    with _counting(console, json=how.json) as told:
+        audience, found = pre_flight(state_dir, wanted, now_ms(), told)
     try:
         if how.json:
             print_json(pre_flight_object(wanted, found))
@@ -144,13 +144,13 @@ def _send(config: "Config", wanted: "Wanted", console: "Console", how: _How) -> 
 
 
 @contextmanager
-def _counting(console: "Console", *, json: bool) -> Iterator[Callable[[int, int | None], object]]:
+def _counting(console: "Console", *, json: bool) -> Iterator["Told"]:
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=json or not console.is_terminal, transient=True) as bar:
         task = bar.add_task("Counting …", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+        yield lambda step, done, total: bar.update(task, description=step, completed=done, total=total)
 
 
 def _tell_pre_flight(console: "Console", wanted: "Wanted", found: "PreFlight") -> None:

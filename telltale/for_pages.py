@@ -19,9 +19,10 @@ from relay.broadcast.grammar import TemplateError
 from relay.broadcast.letter import Contact
 from relay.receive.senders import permits
 from report.drafts import Draft
-from report.handed import Handed, PreFlight, Preview, Refusal, When
+from report.handed import Handed, PreFlight, Preview, Refusal, Watch, When
 from report.words import size
 from storage.broadcast_audience import Audience, Entry, NoSuchListError
+from storage.broadcast_model import RunOrder
 from storage.broadcast_settings import parse_type
 from storage.status import Status
 from storage.store import Store, StoreFailedError, StoreFullError
@@ -35,7 +36,7 @@ from telltale.recipients import Recipients
 # Each holds a thread, and a copy of the recipients on disk.
 _AT_ONCE: Final = 2
 _PREVIEWS: Final = 20
-_JUDGED_SECONDS: Final = 30.0
+_STORING: Final = "Storing the recipients"
 _MOST_INLINE_BYTES: Final = 2 << 20
 _MOST_PICTURED_CHARS: Final = 16 << 20
 
@@ -55,28 +56,22 @@ class PagesBroadcasting:
         self._state_dir = config.server.state_dir
         self._config = config
         self._room = asyncio.Semaphore(_AT_ONCE)
-        self._judged: dict[str, tuple[float, PreFlight | Refusal]] = {}
-        """What was found lately, and when: a draft never changes, but what is blocked and sent does."""
 
     @property
     def default_type(self) -> str:
         """`broadcast.default_type`."""
         return self._config.broadcast.default_type
 
-    async def pre_flight(self, draft: Draft, senders: tuple[str, ...]) -> PreFlight | Refusal:
-        """Judge a draft, or tell what was found just now: who looks from copy to copy need not wait each time."""
-        now = time.monotonic()
-        self._judged = {id_: found for id_, found in self._judged.items() if now - found[0] < _JUDGED_SECONDS}
-        if draft.id not in self._judged:
-            found = await self._in_thread(draft.folder, lambda: self._judge(draft, senders))
-            self._judged[draft.id] = time.monotonic(), found
-        return self._judged[draft.id][1]
+    def pre_flight(self, draft: Draft, senders: tuple[str, ...], watch: Watch) -> PreFlight | Refusal:
+        """Judge a draft."""
 
-    def _judge(self, draft: Draft, senders: tuple[str, ...]) -> PreFlight:
-        wanted = self._wanted(draft, senders)
-        audience, found = pre_flight(self._state_dir, wanted, _now_ms())
-        audience.close()
-        return _told(found, wanted.subject)
+        def judge() -> PreFlight:
+            wanted = self._wanted(draft, senders)
+            audience, found = pre_flight(self._state_dir, wanted, _now_ms(), watch.tell)
+            audience.close()
+            return _told(found, wanted.subject)
+
+        return _answered(draft.folder, judge)
 
     async def preview(self, draft: Draft, senders: tuple[str, ...], place: int) -> Preview | Refusal:
         """Make the copy of one of the first recipients."""
@@ -84,27 +79,30 @@ class PagesBroadcasting:
 
     async def send(self, draft: Draft, senders: tuple[str, ...], when: When) -> int | Refusal:
         """Store a draft's recipients and let it go."""
+        async with self._room:
+            return await asyncio.to_thread(self.hand_over, draft, senders, when, _Unwatched())
+
+    def hand_over(self, draft: Draft, senders: tuple[str, ...], when: When, watch: Watch) -> int | Refusal:
+        """Store a draft's recipients and let it go."""
 
         def store() -> int:
             wanted = replace(self._wanted(draft, senders), per_hour=when.per_hour)
-            audience, found = pre_flight(self._state_dir, wanted, _now_ms())
+            audience, found = pre_flight(self._state_dir, wanted, _now_ms(), watch.tell)
             try:
                 if found.missing:
                     raise FailureError(f'some recipients lack the field "{found.missing[0].field}"')
                 if not found.counts[Status.UNSENT]:
                     raise FailureError("there is nobody to send to")
-                return asyncio.run(_stored(self._config, wanted, audience, when.start_ms))
+                total = sum(found.counts.values())
+                return asyncio.run(_stored(self._config, draft, wanted, audience, when.start_ms, watch, total))
             finally:
                 audience.close()
 
-        return await self._in_thread(draft.folder, store)
+        return _answered(draft.folder, store)
 
     async def _in_thread(self, folder: Path, work: Callable[[], T]) -> T | Refusal:
         async with self._room:
-            try:
-                return await asyncio.to_thread(work)
-            except (FailureError, StoreFailedError, StoreFullError) as error:
-                return Refusal(sentence(error, folder))
+            return await asyncio.to_thread(_answered, folder, work)
 
     def _wanted(self, draft: Draft, senders: tuple[str, ...]) -> Wanted:
         """Read a draft as `telltale broadcast send` is read; raises FailureError."""
@@ -166,11 +164,41 @@ class PagesBroadcasting:
             audience.close()
 
 
-async def _stored(config: Config, wanted: Wanted, audience: Audience, start_ms: int | None) -> int:
-    store = await Store.open(config.server.state_dir, config.policy)
+def _answered(folder: Path, work: Callable[[], T]) -> T | Refusal:
     try:
-        run_id = await broadcast_send.draft(store, wanted, audience, _now_ms(), lambda _count: None)
-        await store.broadcasts.start(run_id, start_ms, _now_ms())
+        return work()
+    except (FailureError, StoreFailedError, StoreFullError) as error:
+        return Refusal(sentence(error, folder))
+
+
+class _Unwatched:
+    """Nobody looks on."""
+
+    def tell(self, what: str, done: int = 0, of: int | None = None) -> None:
+        """Hear how far it is."""
+
+
+async def _stored(
+    config: Config, draft: Draft, wanted: Wanted, audience: Audience, start_ms: int | None, watch: Watch, total: int
+) -> int:
+    """Store a run and let it go; what keeps it from going leaves a run that never goes."""
+    store, stored = await Store.open(config.server.state_dir, config.policy), 0
+
+    def added(some: int) -> None:
+        nonlocal stored
+        stored += some
+        watch.tell(_STORING, stored, total)
+
+    try:
+        watch.tell(_STORING, 0, total)
+        try:
+            run_id = await broadcast_send.draft(store, wanted, audience, _now_ms(), added, draft.note)
+        except BaseException:
+            if draft.run is not None:
+                await store.broadcasts.order(draft.run, RunOrder.CANCEL, _now_ms(), "it was not handed over")
+            raise
+        if not await store.broadcasts.start(run_id, start_ms, _now_ms()):
+            raise FailureError("it was cancelled while it was handed over")
         return run_id
     finally:
         await store.close()

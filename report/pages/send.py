@@ -6,6 +6,7 @@ goes once, whoever clicks twice. What the mail shows runs in a frame of its own 
 
 import time
 from dataclasses import replace
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from typing import Final
@@ -17,7 +18,10 @@ from report.drafts import Draft
 from report.fields import MAX_CHARS, Form
 from report.forms import posted
 from report.handed import Broadcasting, Preview, Refusal, When
+from report.handover import Stand, stand
 from report.html import page, see_other
+from report.jobs import Job
+from report.pages.progress import SHORT_SECONDS, follow
 from report.problem import ProblemError
 from report.uploads import Upload, uploaded
 from storage.access import Scope
@@ -38,7 +42,20 @@ _MAIL_POLICY: Final = (
 async def show(asked: Asked) -> web.Response:
     """Show the form, empty or of a draft that is to be changed."""
     id_ = asked.request.query.get("draft", "")
-    return await _form(asked, asked.desk.drafts.find(id_, asked.who.user) if id_ else None, {}, [])
+    draft = asked.desk.drafts.find(id_, asked.who.user) if id_ else None
+    if draft is not None and await _stands(asked, draft) in {Stand.UNDER_WAY, Stand.SENT}:
+        return see_other(asked, f"/broadcasts/new/{draft.id}")
+    return await _form(asked, draft, {}, [])
+
+
+async def _stands(asked: Asked, draft: Draft) -> Stand:
+    if asked.desk.jobs.find(_job_of(draft)) is not None:
+        return Stand.UNDER_WAY
+    return await stand(draft, asked.desk.store, asked.desk.reader, asked.desk.clock_ms())
+
+
+def _job_of(draft: Draft) -> str:
+    return f"send:{draft.id}"
 
 
 async def _form(asked: Asked, draft: Draft | None, given: dict[str, str], wrong: list[str]) -> web.Response:
@@ -54,6 +71,7 @@ async def _form(asked: Asked, draft: Draft | None, given: dict[str, str], wrong:
         "may_lists": may_lists,
         "default_type": _rooms(asked).default_type,
         "wrong": wrong,
+        "unsent": [] if draft else [one for one in asked.desk.drafts.of(asked.who.user) if one.sent is None],
     }
     status = HTTPStatus.UNPROCESSABLE_ENTITY if wrong else HTTPStatus.OK
     return page(asked, "send.html", facts, status=status)
@@ -86,7 +104,7 @@ async def prepare(asked: Asked) -> web.Response:
 
     try:
         upload = await uploaded(asked, _FILES, folder)
-        before = asked.desk.drafts.find(upload.fields.get("draft", ""), asked.who.user)
+        before = _before(asked, upload)
         draft, wrong = _drafted(asked, upload, made[0], before)
     except BaseException:
         for one in made:
@@ -95,8 +113,17 @@ async def prepare(asked: Asked) -> web.Response:
     # What was uploaded is kept with what is wrong beside it: nobody has to choose a file twice.
     asked.desk.drafts.keep(draft)
     if before is not None:
+        asked.desk.checks.forget(before)
         asked.desk.drafts.remove(before.folder)
     return await _form(asked, draft, {}, wrong) if wrong else see_other(asked, f"/broadcasts/new/{draft.id}")
+
+
+def _before(asked: Asked, upload: Upload) -> Draft | None:
+    """Return the draft that a form changes."""
+    draft = asked.desk.drafts.find(upload.fields.get("draft", ""), asked.who.user)
+    if draft is not None and (draft.taken or draft.sent is not None):
+        raise ProblemError(HTTPStatus.CONFLICT, "It is being sent already, so that it cannot be changed any more.")
+    return draft
 
 
 def _drafted(asked: Asked, upload: Upload, folder: Path, before: Draft | None) -> tuple[Draft, list[str]]:
@@ -153,7 +180,7 @@ def _with_files(draft: Draft, upload: Upload, before: Draft | None) -> Draft:
 def _draft(asked: Asked) -> Draft:
     draft = asked.desk.drafts.find(asked.request.match_info["draft"], asked.who.user)
     if draft is None:
-        detail = "There is no such draft (any more): it was sent, or it is older than a day."
+        detail = "There is no such draft (any more): they are kept for a day."
         raise ProblemError(HTTPStatus.NOT_FOUND, detail)
     if draft.list and not asked.who.may(Scope.CONTACTS_READ):  # any more, since it was written
         raise ProblemError(HTTPStatus.FORBIDDEN, "This draft goes to a list, and you may see no contacts.")
@@ -161,29 +188,73 @@ def _draft(asked: Asked) -> Draft:
 
 
 async def check(asked: Asked) -> web.Response:
-    """Show the pre-flight and the mail, and ask when it goes."""
-    return await _checked(asked, _draft(asked), {}, [])
+    """Show the pre-flight and the mail, and ask when it goes; or how far that is, or where it went."""
+    draft = _draft(asked)
+    stands = await _stands(asked, draft)
+    if stands is Stand.SENT and draft.sent is not None:
+        return see_other(asked, await _place_of(asked, draft.sent))
+    if stands is Stand.UNDER_WAY:
+        return _going(asked, draft, asked.desk.jobs.find(_job_of(draft)), "Send")
+    return await _checked(asked, draft, {}, [])
+
+
+def _going(asked: Asked, draft: Draft, job: Job | None, step: str) -> web.Response:
+    return page(asked, "send_going.html", {"draft": draft, "job": job, "step": step})
 
 
 async def _checked(asked: Asked, draft: Draft, given: dict[str, str], wrong: list[str]) -> web.Response:
-    rooms, senders = _rooms(asked), await _senders(asked)
-    found = await rooms.pre_flight(draft, senders)
+    rooms, senders, checks = _rooms(asked), await _senders(asked), asked.desk.checks
+    known = checks.found(draft, stale=bool(wrong))
+    if known is None:
+        job = checks.look(rooms, draft, senders)
+        await job.wait(SHORT_SECONDS)
+        known = checks.found(draft)
+        if known is None:
+            return _going(asked, draft, job, "Check")
+    found = known.found
     if isinstance(found, Refusal):
-        return await _form(asked, draft, {}, [found.why])
+        return await _form(asked, draft, {}, [*wrong, found.why])
     place = _place(asked)
     seen = await rooms.preview(draft, senders, place)
     facts = {
         "draft": draft,
         "found": found,
+        "at_ms": known.at_ms,
         "seen": seen if isinstance(seen, Preview) else None,
         "unseen": seen.why if isinstance(seen, Refusal) else "",
         "place": place,
         "given": given,
-        "wrong": wrong,
+        "wrong": wrong or list(filter(None, [draft.refused])),
         "type": draft.type or rooms.default_type,
     }
     status = HTTPStatus.UNPROCESSABLE_ENTITY if wrong else HTTPStatus.OK
     return page(asked, "send_check.html", facts, status=status)
+
+
+async def live(asked: Asked) -> web.StreamResponse:
+    """Tell a page that waits for a check, or for the end of what is sent, that there is news."""
+    draft, desk = _draft(asked), asked.desk
+    return await follow(asked, lambda: desk.jobs.find(_job_of(draft)) or desk.checks.job(draft))
+
+
+async def anew(asked: Asked) -> web.Response:
+    """Check a draft anew, or stop what is under way; nothing is sent then."""
+    fields, draft = await posted(asked), _draft(asked)
+    job = asked.desk.jobs.find(_job_of(draft))
+    if fields.get("do") == "stop" and job is not None:
+        job.stop()
+        await job.wait(SHORT_SECONDS)
+    elif fields.get("do") == "forget" and await _stands(asked, draft) is Stand.FREE:
+        asked.desk.checks.forget(draft)
+        asked.desk.drafts.remove(draft.folder)
+        return see_other(asked, "/broadcasts/new")
+    else:
+        asked.desk.checks.forget(draft)
+        if (looking := asked.desk.checks.job(draft)) is not None:
+            await looking.wait(SHORT_SECONDS)
+        if fields.get("do") == "stop":
+            return see_other(asked, f"/broadcasts/new?draft={draft.id}")
+    return see_other(asked, f"/broadcasts/new/{draft.id}")
 
 
 def _place(asked: Asked) -> int:
@@ -204,22 +275,31 @@ async def send(asked: Asked) -> web.Response:
     """Let a draft go, once."""
     fields = await posted(asked)
     draft, form = _draft(asked), Form(fields)
-    when = _when(asked, form)
+    when, here = _when(asked, form), f"/broadcasts/new/{draft.id}"
+    stands = await _stands(asked, draft)
+    if stands in {Stand.UNDER_WAY, Stand.SENT}:
+        return see_other(asked, here)  # somebody clicked twice
     if form.wrong:
         return await _checked(asked, draft, dict(fields), form.wrong)
-    taken = asked.desk.drafts.take(draft)
-    if taken is None:
-        raise ProblemError(HTTPStatus.CONFLICT, "It is being sent already.")
-    try:
-        sent = await _rooms(asked).send(taken, await _senders(asked), when)
-    except BaseException:
-        asked.desk.drafts.give_back(taken)
-        raise
+    senders, turn = await _senders(asked), draft.take()
+    if turn is None:
+        return see_other(asked, here)
+    refused: list[str] = []
+    work = partial(_hand_over, _rooms(asked), draft, senders, when)
+    job = asked.desk.jobs.start(_job_of(draft), draft.user, work, turn, refused.append)
+    if await job.wait(SHORT_SECONDS) and any(refused):
+        return await _checked(asked, draft, dict(fields), refused)
+    return see_other(asked, here)
+
+
+def _hand_over(rooms: Broadcasting, draft: Draft, senders: tuple[str, ...], when: When, job: Job) -> str:
+    """Send a draft; return why it was refused, "": it was not."""
+    sent = rooms.hand_over(draft, senders, when, job)
     if isinstance(sent, Refusal):
-        asked.desk.drafts.give_back(taken)
-        return await _checked(asked, draft, dict(fields), [sent.why])
-    asked.desk.drafts.remove(taken.folder)
-    return see_other(asked, await _place_of(asked, sent))
+        draft.free(sent.why)
+        return sent.why
+    draft.end(sent)
+    return ""
 
 
 async def _place_of(asked: Asked, run_id: int) -> str:
@@ -254,5 +334,7 @@ ROUTES: Final = (
     Route("POST", "/broadcasts/new", prepare, Scope.SEND),
     Route("GET", "/broadcasts/new/{draft}", check, Scope.SEND),
     Route("GET", "/broadcasts/new/{draft}/mail", mail, Scope.SEND),
+    Route("GET", "/broadcasts/new/{draft}/live", live, Scope.SEND),
+    Route("POST", "/broadcasts/new/{draft}", anew, Scope.SEND),
     Route("POST", "/broadcasts/new/{draft}/send", send, Scope.SEND),
 )

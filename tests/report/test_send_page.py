@@ -13,7 +13,7 @@ from report.pages import export
 from report.server import ReportServer
 from storage.access import Role
 from storage.broadcast_model import RunState
-from storage.model import User
+from storage.model import User, queue_id
 from storage.people import Blocked, NewAddress, NewContact, Source
 from storage.reader import Reader
 from tests.report.browsing import CHEAP, HTML, PASSWORD, Browser, add_user, browsing, served
@@ -70,7 +70,15 @@ async def test_a_broadcast_is_judged_looked_at_and_sent_once(root: Browser, mail
     (run,) = await reader.broadcasts.runs(9)
     assert (run.name, run.type, run.sender, run.owner) == ("News", "general", "root@sender.test", "root")
     assert (run.total, run.per_hour, run.state) == (3, 18_000, RunState.SENDING)
-    assert (await root.get(at), root.status)[1] == 404
+    # Who comes back to the draft is led to what it became.
+    await root.get(at)
+    assert root.url == f"/broadcasts/{queue_id(run.broadcast_id)}"
+    await root.get(f"/broadcasts/new?draft={at.rpartition('/')[2]}")
+    assert root.url == f"/broadcasts/{queue_id(run.broadcast_id)}"
+    await root.get("/broadcasts/new")
+    assert at not in root.links()
+    await root.upload("/broadcasts/new", {}, **WRITTEN, draft=at.rpartition("/")[2])
+    assert root.status == 409
 
 
 async def _status(browser: Browser, path: str, fields: dict[str, str]) -> int:
