@@ -1,12 +1,13 @@
 """From a file of the sender's to the message that is stored with a broadcast: a MIME message whose texts are templates.
 
-Rule: for files of people who may send; `email` is never let near other mail, and here its fields are bounded first:
-it takes milliseconds for each parameter. What is returned can be read by `relay.broadcast.letter`.
+Rule: for files of people who may send; `email` is never let near other mail, and here what it reads is bounded first:
+it takes milliseconds for each parameter and each part. What is returned can be read by `relay.broadcast.letter`.
 """
 
 import re
 from email import message_from_bytes, policy
 from email.message import EmailMessage
+from itertools import islice
 from typing import Final
 
 from inscriptis import get_text
@@ -27,7 +28,14 @@ _OF_A_COPY: Final = (
 # A message of a hundred parts has some 15 KB of them.
 _MOST_FIELD_BYTES: Final = 2000
 _MOST_FIELDS_BYTES: Final = 16_000
-_CONTENT_FIELD: Final = re.compile(rb"^content-[a-z-]{1,40}:[^\n]*(?:\n[ \t][^\n]*)*", re.IGNORECASE | re.MULTILINE)
+_MOST_PARTS: Final = 500
+_MOST_FIELDS: Final = 20_000
+# What is read of a header: the Content fields of all parts, and two of the message's own.
+_READ_FIELD: Final = re.compile(
+    rb"^(?:content-[a-z-]{1,40}|mime-version|subject):[^\n]*(?:\n[ \t][^\n]*)*", re.IGNORECASE | re.MULTILINE
+)
+_FIELD: Final = re.compile(rb"^[!-9;-~]++:", re.MULTILINE)
+_LINE_END: Final = re.compile(rb"\r\n?")
 
 
 def of_html(html: str, subject: str, sender: str, name: str = "the page") -> bytes:
@@ -49,9 +57,9 @@ def of_message(content: bytes, subject: str | None, sender: str) -> bytes:
 
     Raises TemplateError where it is no message.
     """
-    sizes = [len(found[0]) for found in _CONTENT_FIELD.finditer(content)]
-    if max(sizes, default=0) > _MOST_FIELD_BYTES or sum(sizes) > _MOST_FIELDS_BYTES:
-        raise TemplateError("its Content- fields are too long: attach less, or give the attachments shorter names")
+    content = _LINE_END.sub(b"\n", content)  # for `email`, a bare CR ends a line
+    if wrong := _too_much(content):
+        raise TemplateError(wrong)
     message = message_from_bytes(content, policy=_POLICY)
     if not message.keys():
         raise TemplateError("it has no header: expected lines such as “Subject: …”, a blank line, and the text")
@@ -67,6 +75,19 @@ def of_message(content: bytes, subject: str | None, sender: str) -> bytes:
     if message["mime-version"] is None:
         message["MIME-Version"] = "1.0"
     return message.as_bytes()
+
+
+def _too_much(content: bytes) -> str | None:
+    """Return what of a message, with LF for its line ends, would take too long to read; None: nothing."""
+    sizes = [len(found[0]) for found in _READ_FIELD.finditer(content)]
+    if max(sizes, default=0) > _MOST_FIELD_BYTES or sum(sizes) > _MOST_FIELDS_BYTES:
+        return "its Subject or its Content- fields are too long: attach less, or give the attachments shorter names"
+    # Whatever a delimiter is, its line begins so.
+    if content.count(b"\n--") > _MOST_PARTS:
+        return f"it has more than {_MOST_PARTS} parts, or lines that begin as a delimiter does (--)"
+    if sum(1 for _ in islice(_FIELD.finditer(content), _MOST_FIELDS + 1)) > _MOST_FIELDS:
+        return f"it has more than {_MOST_FIELDS} header fields, or lines that begin as one does"
+    return None
 
 
 def text_of(html: str) -> str:

@@ -17,12 +17,14 @@ from email.utils import formataddr
 from hashlib import blake2b
 from typing import Final
 
-from relay.broadcast.grammar import TemplateError, Text, read
+from relay.broadcast.grammar import MAX_TOKENS, TemplateError, Text, read
 
 _POLICY: Final = policy.SMTP.clone(refold_source="none", max_line_length=998)
 MOST_FIELD_CHARS: Final = 1_000_000
 """What all placeholders of a copy put into it, at most; many copies are in memory at once."""
 _LINE_CHARS: Final = 900
+# A page and its text version, twice over.
+_MOST_TEXTS: Final = 4
 _UTF8: Final = Charset("utf-8")
 _UTF8.header_encoding = QP
 
@@ -55,8 +57,12 @@ class Letter:
         """As it was written, placeholders and all."""
         subject = read(self.subject, f"{name}, Subject", html=False)
         marks: dict[bytes, Text] = {}
+        tokens = subject.tokens
         for leaf, label in _texts(message):
             text = read(_content_of(leaf), f"{name}, {label}", html=leaf.get_content_subtype() == "html")
+            tokens += text.tokens
+            if tokens > _MOST_TEXTS * MAX_TOKENS:
+                raise TemplateError(f"{name}: its texts have too many placeholders")
             mark = b"telltale-%b" % blake2b(stored + b"%d" % len(marks), digest_size=16).hexdigest().encode()
             marks[mark] = text
             _put(leaf, mark.decode())

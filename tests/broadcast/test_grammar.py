@@ -119,3 +119,29 @@ def test_a_text_that_is_taken_for_a_number_is_told(source: str) -> None:
     with pytest.raises(TemplateError, match="fields are texts"):
         read(source, "m", html=False).render({"age": "20"})
     assert read("{% if age|int > 18 %}x{% endif %}", "m", html=False).render({"age": "20"}) == "x"
+
+
+@pytest.mark.parametrize("name", ["items", "keys", "__class__", "__init__", "update", "format"])
+@pytest.mark.parametrize("source", ["{{{{ contact.{} }}}}", '{{{{ contact["{}"] }}}}', "{{{{ {} }}}}"])
+def test_a_field_of_any_name_is_a_field_and_nothing_of_the_program(name: str, source: str) -> None:
+    """A method would be shown with its place in memory, and some names end the rendering."""
+    text = read(source.format(name), "m", html=False)
+    assert text.render({name: "value"}) == "value"
+    with pytest.raises(TemplateError):
+        text.render({})
+    assert read(f"{{{{ contact.{name}|d('none') }}}}", "m", html=False).render({}) == "none"
+
+
+def test_the_librarys_own_name_is_no_field() -> None:
+    with pytest.raises(TemplateError, match="expected the name of a field"):
+        read("{{ self }}", "m", html=False)
+    assert read('{{ contact["self"] }}', "m", html=False).render({"self": "value"}) == "value"
+
+
+@pytest.mark.parametrize(
+    "source", ["{{ a }}" * 5000, "{{ a" + " ~ a" * 7000 + " }}", "{% if a %}" * 5000, "{{" * 50_000]
+)
+def test_a_text_of_placeholders_alone_is_refused_before_it_takes_memory(source: str) -> None:
+    """Compiled, two million characters of them took 2.4 GB."""
+    with pytest.raises(TemplateError, match="too many placeholders"):
+        read(source, "m", html=False)

@@ -175,3 +175,30 @@ def test_fields_that_would_make_gigabytes_of_a_message_are_refused() -> None:
     with pytest.raises(TemplateError, match="longer by more than 1000000 characters"):
         letter.personal_copy(Contact("bob@there.example", "", {"a": "x" * 1000, "b": "y"}))
     assert letter.personal_copy(Contact("bob@there.example", "", {"a": "x", "b": "y" * 2_000_000}))
+
+
+@pytest.mark.parametrize(
+    ("message", "told"),
+    [
+        (
+            b"Subject: x\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n" + b"--b\r\n\r\n" * 600,
+            "more than 500 parts",
+        ),
+        (b"Subject: x\rContent-Type: multipart/mixed; boundary=b\r\r" + b"--b\r\r" * 600, "more than 500 parts"),
+        (b"a:b\r\n" * 21_000 + b"Subject: x\r\n\r\nx", "more than 20000 header fields"),
+        (b"Subject: " + b"a " * 2000 + b"\r\n\r\nx", "too long"),
+        (b"Subject: x\r\nX: y\rMIME-Version: " + b"(" * 3000 + b"\r\n\r\nx", "too long"),
+        (b"Subject: x\r\nX: y\rContent-Type: text/plain" + b"; a=b" * 3000 + b"\r\n\r\nx", "too long"),
+    ],
+)
+def test_what_would_take_minutes_to_read_is_refused(message: bytes, told: str) -> None:
+    """A hundred kilobytes of empty parts took 39 s, and a bare CR hid a field from what bounds it."""
+    with pytest.raises(TemplateError, match=told):
+        of_message(message, None, "ann@sender.example")
+
+
+def test_many_texts_share_one_bound_of_placeholders() -> None:
+    part = b"--b\r\n\r\n" + b"{{ a }}" * 3000 + b"\r\n"
+    content = b"Subject: x\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n" + part * 6 + b"--b--\r\n"
+    with pytest.raises(TemplateError, match="too many placeholders"):
+        Letter(of_message(content, None, "ann@sender.example"))
