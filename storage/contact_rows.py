@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TextIO
 
 from storage.address import Fault, parse_mailbox
+from storage.csv_rows import CsvRows
 from storage.people import NewAddress, NewContact
 from storage.table import text_of
 
@@ -79,7 +80,7 @@ def read_csv(
 
     Raises UnreadableError where the header has no address.
     """
-    reader = csv.reader(text, delimiter=delimiter)
+    reader = CsvRows(text, delimiter)
     try:
         header = next(reader, [])
     except csv.Error as error:

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Final, TextIO
 
 from storage.contact_rows import Bad, sniffed
+from storage.csv_rows import CsvRows, lines_of
 from storage.table import text_of
 
 _HEADERS: Final = ("address", "email", "e-mail", "email address", "recipient")
@@ -37,7 +38,7 @@ def rows(text: TextIO) -> Iterator[Row | Bad]:
     if at is None:
         yield from _lines(itertools.chain([head], text))
         return
-    reader = csv.reader(text, delimiter=delimiter)
+    reader = CsvRows(lines_of(text), delimiter)
     while True:
         line = reader.line_num + 2  # the header is one, and what comes next another
         try:

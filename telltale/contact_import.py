@@ -12,6 +12,7 @@ from typing import BinaryIO, Final
 
 from storage.contact_rows import Bad, Good, UnreadableError, read_csv, read_json, sniffed
 from storage.contacts import Contacts
+from storage.csv_rows import CsvRows, lines_of
 from storage.people import Stored
 from storage.table import text_of
 from telltale.errors import FailureError, UsageError
@@ -69,14 +70,14 @@ class Reading(Source):
     def rows(self) -> Iterator[list[str]]:
         """The rows of a CSV file as they are, instead of its records; may raise csv.Error."""
         lines, delimiter = self._lines()
-        return ([text_of(cell.strip()) for cell in row] for row in csv.reader(lines, delimiter=delimiter))
+        return ([text_of(cell.strip()) for cell in row] for row in CsvRows(lines, delimiter))
 
     def _lines(self) -> tuple[Iterator[str], str]:
         head_line, asked = self._text.readline(HEAD_BYTES), self._wanted.delimiter
         delimiter = {"tab": "\t", "\\t": "\t"}.get(asked or "", asked) or sniffed(head_line)
         if len(delimiter) != 1:
             raise UsageError(f'--delimiter "{asked}" is not one character: say ",", ";", "|" or "tab"')
-        return itertools.chain([head_line], self._text), delimiter
+        return itertools.chain([head_line], lines_of(self._text)), delimiter
 
 
 @dataclass(frozen=True, slots=True)
