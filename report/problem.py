@@ -26,5 +26,9 @@ class ProblemError(Exception):
 
     def as_json(self, request: str) -> str:
         """Return the body of RFC 9457, with the name of the request."""
+        return json.dumps(self.as_object(request))
+
+    def as_object(self, request: str) -> dict[str, Any]:
+        """Return the members of that."""
         known = {"type": "about:blank", "title": self.status.phrase, "status": self.status.value, "detail": self.detail}
-        return json.dumps(known | self.more | {"request_id": request})
+        return known | self.more | {"request_id": request}

@@ -10,7 +10,7 @@ import json
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from storage import broadcast_ledger
 from storage.address import address_key, type_key
@@ -40,7 +40,7 @@ def admit(transaction: Transaction, wanted: Sequence["Acceptance"]) -> list[list
     """Decide on the recipients of new messages, in their order."""
     held = _held_back(transaction, wanted) | _declined(wanted)
     fold = transaction.policy.contacts.fold_local_part
-    decisions = [_decided(acceptance.recipients, held, fold=fold) for acceptance in wanted]
+    decisions = [decided(acceptance.recipients, held, fold=fold) for acceptance in wanted]
     return _once(transaction, wanted, decisions) if any(one.once for one in wanted) else decisions
 
 
@@ -54,7 +54,8 @@ def _declined(wanted: Sequence["Acceptance"]) -> dict[int, Admitted]:
     }
 
 
-def _decided(recipients: Sequence[NewRecipient], held: dict[int, Admitted], *, fold: bool) -> list[Admitted]:
+def decided(recipients: Sequence[NewRecipient], held: dict[int, Admitted], *, fold: bool) -> list[Admitted]:
+    """Decide on a message's recipients, some of whom are held back; who comes twice is Duplicate."""
     if len(recipients) == 1 and not held:
         return [TO_BE_SENT]
     decisions, seen = [], set[str]()
@@ -77,7 +78,7 @@ def _once(
         for acceptance, admitted in zip(wanted, decisions, strict=True)
         if acceptance.once
     ]
-    again = {id_: Admitted(_DUPLICATE, why) for id_, why in broadcast_ledger.met_before(transaction, sent).items()}
+    again = {id_: met_before(name) for id_, name in broadcast_ledger.met_before(transaction, sent).items()}
     return [
         [again.get(new.id, one) for new, one in zip(acceptance.recipients, admitted, strict=True)]
         for acceptance, admitted in zip(wanted, decisions, strict=True)
@@ -131,7 +132,15 @@ def held_back(
     fold: bool,
 ) -> dict[int, Admitted]:
     """Return which of `recipients` the list blocks, and of `typed` (broadcast type, recipient) a choice holds back."""
-    values = {
+    values = held_values(recipients, typed, now_ms, fold=fold)
+    return held_of(json.loads(connection.execute(HELD_BACK, values).fetchone()[0]), recipients, typed)
+
+
+def held_values(
+    recipients: Sequence[NewRecipient], typed: Sequence[tuple[str, NewRecipient]], now_ms: int, *, fold: bool
+) -> dict[str, Any]:
+    """Return the parameters of HELD_BACK."""
+    return {
         "addresses": json.dumps([address_key(recipient.address) for recipient in recipients]),
         "domains": json.dumps(list({recipient.domain for recipient in recipients})),
         "typed": json.dumps([address_key(recipient.address) for _, recipient in typed]),
@@ -139,9 +148,15 @@ def held_back(
         "now": now_ms,
         "fold": fold,
     }
+
+
+def held_of(
+    lines: Sequence[Sequence[Any]], recipients: Sequence[NewRecipient], typed: Sequence[tuple[str, NewRecipient]]
+) -> dict[int, Admitted]:
+    """Return who is held back, by recipient id, of the lines that HELD_BACK answers."""
     held: dict[int, Admitted] = {}
     domains: dict[str, Admitted] = {}
-    for what, which, *rest in json.loads(connection.execute(HELD_BACK, values).fetchone()[0]):
+    for what, which, *rest in lines:
         if what == "choice":
             type_, recipient = typed[which]
             held[recipient.id] = _no_email(type_, rest[0])
@@ -154,6 +169,11 @@ def held_back(
             if recipient.domain in domains:
                 held.setdefault(recipient.id, domains[recipient.domain])
     return held
+
+
+def met_before(broadcast: str) -> Admitted:
+    """Return what is decided on an address that a broadcast was sent to before."""
+    return Admitted(_DUPLICATE, f'the address was met before in the broadcast "{broadcast}"')
 
 
 def _no_email(type_: str, unsubscribed_ms: int | None) -> Admitted:

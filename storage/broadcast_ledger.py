@@ -26,22 +26,26 @@ _ENTERED: Final = Keys(
     " JOIN broadcast b ON b.owner = ifnull(m.user, '') AND b.name = m.broadcast WHERE r.id IN ({})"
 )
 _FORGET: Final = "DELETE FROM broadcast_ledger WHERE broadcast_id = ? AND key = ? AND recipient_id = ?"
-_WHY: Final = 'the address was met before in the broadcast "{}"'
+MET: Final = (
+    "SELECT l.key FROM broadcast b JOIN broadcast_ledger l ON l.broadcast_id = b.id"
+    " WHERE b.owner = :owner AND b.name = :name AND l.key IN (SELECT value FROM json_each(:keys))"
+)
+"""Which of some keys were entered for a broadcast."""
 
 
 def met_before(transaction: Transaction, wanted: Sequence[tuple[Message, Sequence[NewRecipient]]]) -> dict[int, str]:
-    """Enter recipients of messages into the ledgers of their broadcasts; return who was there before, and why."""
+    """Enter recipients of messages into the ledgers of their broadcasts; return who was there before, and in which."""
     fold = transaction.policy.contacts.fold_local_part
     rows: list[tuple[int, str, int]] = []
-    why: dict[int, str] = {}
+    before: dict[int, str] = {}
     for message, recipients in wanted:
         if message.broadcast and recipients:
             broadcast_id = found(transaction, message)
             rows += [(broadcast_id, address_key(new.address, fold=fold), new.id) for new in recipients]
-            why |= dict.fromkeys([new.id for new in recipients], _WHY.format(message.broadcast))
+            before |= dict.fromkeys([new.id for new in recipients], message.broadcast)
     for (fresh,) in _ENTER.returned(transaction.connection, rows):
-        del why[fresh]
-    return why
+        del before[fresh]
+    return before
 
 
 def forget_unsent(transaction: Transaction, rows: Iterable[Recipient]) -> None:

@@ -91,7 +91,7 @@ class Query:
     """SQL and its parameters; the answer's columns are COLUMNS."""
 
     sql: str
-    values: tuple[Any, ...] = ()
+    values: tuple[Any, ...] | dict[str, Any] = ()
 
 
 @dataclass(slots=True)

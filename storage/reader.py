@@ -13,6 +13,7 @@ import aiosqlite
 
 from storage import database, judging, post_verbs, timeline
 from storage.access import ApiToken, Role, Scope, Session
+from storage.admission_reader import AdmissionReader
 from storage.blocked_reader import BlockedReader
 from storage.broadcast_reader import BroadcastReader
 from storage.contact_reader import ContactReader
@@ -50,6 +51,7 @@ class Reader:
         """Use `open`."""
         self._connection = connection
         self._timed = timed
+        self.admission = AdmissionReader(self._all)
         self.broadcasts = BroadcastReader(self._all)
         self.contacts = ContactReader(self._all)
         self.blocked = BlockedReader(self._all)

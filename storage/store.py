@@ -151,6 +151,11 @@ class Store:
             await self._lookups.close()
             await self._writer.close()
 
+    @property
+    def policy(self) -> Policy:
+        """What its verbs keep to."""
+        return self._serving.policy
+
     def set_policy(self, policy: Policy) -> None:
         """Keep to another policy from the next transaction on."""
         self._serving.policy = policy
@@ -259,7 +264,7 @@ class Store:
         known = await self._writer.call(queue_verbs.read_held, None)
         if not known.blocked and not known.choosy:
             return set()
-        fold = self._serving.policy.contacts.fold_local_part
+        fold = self.policy.contacts.fold_local_part
         return await self._lookups.call(lookups.find_held_back, lookups.InMemory(jobs, known, now_ms, fold))
 
     async def postpone(self, jobs: Sequence[Job], due_ms: int, warn_after_ms: int = 0) -> None:

@@ -6,7 +6,19 @@ models, and the OpenAPI document is made of the very same.
 
 from typing import Final
 
-from report.api import blocked, broadcasts, contacts, document, events, log, messages, stats, unsubscribed, webhooks
+from report.api import (
+    blocked,
+    broadcast_send,
+    broadcasts,
+    contacts,
+    document,
+    events,
+    log,
+    messages,
+    stats,
+    unsubscribed,
+    webhooks,
+)
 from report.api.operation import Operation, route
 from report.asked import Route
 
@@ -15,6 +27,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     *log.OPERATIONS,
     *events.OPERATIONS,
     *broadcasts.OPERATIONS,
+    *broadcast_send.OPERATIONS,
     *contacts.OPERATIONS,
     *unsubscribed.OPERATIONS,
     *blocked.OPERATIONS,

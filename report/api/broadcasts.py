@@ -1,66 +1,22 @@
-"""Broadcasts by the API: sent now or later, paused, resumed, cancelled, and how far they are.
+"""Broadcasts by the API: how far they are, paused, resumed, cancelled.
 
-Rule: what is sent goes the way of a draft in the browser, by what the front door hands over; senders see their own.
+Rule: senders see their own.
 """
 
-import asyncio
-import json
-import time
 from http import HTTPStatus
-from pathlib import Path
 from typing import Annotated, Final
 
-from pydantic import FailFast, Field, model_validator
+from pydantic import Field
 
-from report.api.messages import MailboxText
-from report.api.model import At, Given, Line, Taken, Time, ms_of, time_of
+from report.api.model import At, Given, Taken, time_of
 from report.api.operation import Call, Operation
-from report.api.reading import cursor_id, parsed, read
+from report.api.reading import cursor_id
 from report.asked import Asked
-from report.drafts import Draft
-from report.handed import Broadcasting, Refusal, When
 from report.problem import ProblemError
 from storage.access import Scope
 from storage.broadcast_model import Run, RunOrder, RunState
-from storage.broadcast_settings import TypeOf
 from storage.model import message_id_of, queue_id
 from storage.status import Status
-
-_MOST_BYTES: Final = 16 << 20
-# Some 300,000 recipients with a field or two.
-_MOST_VALUES: Final = 1_500_000
-_MESSAGE: Final = "message.html"
-_RECIPIENTS: Final = "recipients.jsonl"
-
-
-class BroadcastRecipient(Taken):
-    """Who is to get it."""
-
-    address: Annotated[str, Field(min_length=3, max_length=320)]
-    name: Annotated[str, Field(max_length=300)] = ""
-    fields: Annotated[dict[str, str], Field(default_factory=dict, description="What placeholders of the HTML find.")]
-
-
-class NewBroadcast(Taken):
-    """A message to many."""
-
-    name: Annotated[Line, Field(max_length=300, description="An address gets what has one name once.")]
-    type: TypeOf | None = None
-    from_: Annotated[MailboxText, Field(alias="from")]
-    subject: Annotated[Line, Field(max_length=500)]
-    html: Annotated[str, Field(min_length=1, description="May hold placeholders such as {{ name }}.")]
-    list: Annotated[Line | None, Field(description="The list of contacts that it goes to.")] = None
-    recipients: Annotated[
-        tuple[BroadcastRecipient, ...], FailFast(), Field(description="Whom it goes to, instead of a list.")
-    ] = ()
-    start: Annotated[Time | None, Field(description="When it begins; null: now.")] = None
-    per_hour: Annotated[int | None, Field(ge=1, le=10**9, description="Copies at most; null: as they go.")] = None
-
-    @model_validator(mode="after")
-    def _somebody(self) -> "NewBroadcast":
-        if (self.list is None) == (not self.recipients):
-            raise ValueError("expected list, or recipients")
-        return self
 
 
 class BroadcastRecord(Given):
@@ -142,7 +98,8 @@ def _values(run: Run) -> dict[str, object]:
     return same | times | {"id": queue_id(run.id), "owner": run.owner or None, "note": run.note or None}
 
 
-async def _run(asked: Asked, id_: int) -> Run:
+async def run_of(asked: Asked, id_: int) -> Run:
+    """Return a broadcast that the visitor may see; raises ProblemError."""
     run = await asked.desk.reader.broadcasts.run(id_)
     if run is None or asked.who.own not in {None, run.owner}:
         raise ProblemError(HTTPStatus.NOT_FOUND, "There is no such broadcast.")
@@ -151,10 +108,11 @@ async def _run(asked: Asked, id_: int) -> Run:
 
 async def show(asked: Asked, _query: None, _body: None) -> BroadcastStory:
     """Return a broadcast with what became of its recipients."""
-    return await _story(asked, await _run(asked, _id(asked.request.match_info["id"])))
+    return await story_of(asked, await run_of(asked, _id(asked.request.match_info["id"])))
 
 
-async def _story(asked: Asked, run: Run) -> BroadcastStory:
+async def story_of(asked: Asked, run: Run) -> BroadcastStory:
+    """Return a broadcast with what became of its recipients."""
     found = await asked.desk.reader.stats.broadcast(run.broadcast_id)
     counted: dict[str, object] = {"statuses": {}, "opened": 0, "trackable": 0}
     if found is not None:
@@ -163,59 +121,12 @@ async def _story(asked: Asked, run: Run) -> BroadcastStory:
     return BroadcastStory.model_validate(_values(run) | counted)
 
 
-async def send(asked: Asked, _query: None, _body: None) -> BroadcastStory:
-    """Send a broadcast now, or at its time."""
-    rooms = asked.desk.handed.broadcasting
-    if rooms is None:
-        raise ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, "Nothing is sent from here.")
-    body = await asyncio.to_thread(parsed, NewBroadcast, await read(asked, _MOST_BYTES), _MOST_VALUES)
-    if body.list is not None and not asked.who.may(Scope.CONTACTS_READ):
-        raise ProblemError(HTTPStatus.FORBIDDEN, f"A list takes {Scope.CONTACTS_READ.value}; or name recipients.")
-    user = await asked.desk.reader.user(asked.who.user)
-    if user is None:
-        raise ProblemError(HTTPStatus.UNAUTHORIZED, "The token's user is gone.")
-    folder = await asyncio.to_thread(asked.desk.drafts.new_folder, time.time())
-    try:
-        sent = await _sent(rooms, folder, body, user.name, user.senders)
-    finally:
-        await asyncio.to_thread(asked.desk.drafts.remove, folder)
-    if isinstance(sent, Refusal):
-        raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, sent.why)
-    return await _story(asked, await _run(asked, sent))
-
-
-async def _sent(
-    rooms: Broadcasting, folder: Path, body: NewBroadcast, user: str, senders: tuple[str, ...]
-) -> int | Refusal:
-    def write() -> None:
-        (folder / _MESSAGE).write_text(body.html, "utf-8")
-        with (folder / _RECIPIENTS).open("w", encoding="utf-8") as file:
-            for one in body.recipients:
-                file.write(json.dumps({"email": one.address, "name": one.name, "fields": one.fields}) + "\n")
-
-    await asyncio.to_thread(write)
-    recipients = _RECIPIENTS if body.recipients else ""
-    draft = Draft(
-        folder.name,
-        user,
-        body.name,
-        body.type or "",
-        body.from_,
-        body.subject,
-        body.list or "",
-        _MESSAGE,
-        recipients,
-        folder,
-    )
-    return await rooms.send(draft, senders, When(ms_of(body.start) if body.start else None, body.per_hour))
-
-
 def _ordering(order: RunOrder) -> Call:
     async def ordered(asked: Asked, _query: None, _body: None) -> BroadcastStory:
-        run = await _run(asked, _id(asked.request.match_info["id"]))
+        run = await run_of(asked, _id(asked.request.match_info["id"]))
         if not await asked.desk.store.broadcasts.order(run.id, order, asked.desk.clock_ms()):
             raise ProblemError(HTTPStatus.CONFLICT, f"It cannot be told to {order.value}: it is {run.state.value}.")
-        return await _story(asked, await _run(asked, run.id))
+        return await story_of(asked, await run_of(asked, run.id))
 
     return ordered
 
@@ -231,18 +142,6 @@ OPERATIONS: Final = (
         find,
         BroadcastsQuery,
         answer=BroadcastRecords,
-    ),
-    Operation(
-        "POST",
-        "/broadcasts",
-        "sendBroadcast",
-        "Send a broadcast.",
-        Scope.SEND,
-        send,
-        body=NewBroadcast,
-        answer=BroadcastStory,
-        status=HTTPStatus.CREATED,
-        reads=True,
     ),
     Operation("GET", _ONE, "getBroadcast", "Show a broadcast.", Scope.LOG_READ, show, answer=BroadcastStory),
     *(

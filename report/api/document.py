@@ -90,8 +90,9 @@ def _schemas(operations: Sequence[Operation]) -> tuple[dict[_Key, dict[str, Any]
         for model in (one.query, one.body):
             if model is not None:
                 models[model, "validation"] = None
-        if one.answer is not None:
-            models[one.answer, "serialization"] = None
+        for answer in (one.answer, *[other for _, other in one.others]):
+            if answer is not None:
+                models[answer, "serialization"] = None
     found, shared = models_json_schema(list(models), ref_template=_REF)
     return {(model, mode): schema for (model, mode), schema in found.items()}, shared["$defs"]
 
@@ -157,6 +158,9 @@ def _responses(one: Operation, path: str, schemas: dict[_Key, dict[str, Any]]) -
     if one.status is not HTTPStatus.NO_CONTENT:
         good["content"] = {one.gives: {"schema": schema or {"type": "string"}}}
     made = {str(one.status.value): good}
+    for status, other in one.others:
+        content = {one.gives: {"schema": schemas[other, "serialization"]}}
+        made[str(status.value)] = {"description": status.phrase, "headers": good["headers"], "content": content}
     problem = {PROBLEM: {"schema": schemas[Problem, "serialization"]}}
     bodies = _OF_BODIES if one.body is not None or one.media else ()
     named = (HTTPStatus.NOT_FOUND,) if "{" in path else ()

@@ -1,123 +1,68 @@
-"""Sending mail by the API: as fields in JSON, or as a whole message.
+"""Sending mail by the API: as fields in JSON, or as a whole message; one, or some at once.
 
 Rules: 202 only after the commit. A request with an Idempotency-Key is carried out once, however often it comes: its
 answer is kept with the message. Who may send as whom, and all that becomes of a message, is submission's to say.
 """
 
 import asyncio
+import logging
 import re
-from base64 import b64decode
-from binascii import Error
 from hashlib import sha256
 from http import HTTPStatus
 from typing import Annotated, Any, Final
-from urllib.parse import quote
 
 from aiohttp import web
-from pydantic import AfterValidator, FailFast, Field, StringConstraints, model_validator
+from pydantic import ConfigDict, FailFast, Field, model_validator
 
-from report.api.compose import File, Letter, Mailbox, compose
-from report.api.model import Given, Line, Taken
+from report.api.compose import compose
+from report.api.letters import Content, Mailboxes, MailboxText, letter, mailbox
+from report.api.model import Given, Line, Problem, Taken
 from report.api.operation import BYTES, Operation, as_json
 from report.api.reading import parsed, read
-from report.asked import Asked
+from report.asked import REQUEST, Asked
 from report.problem import ProblemError
 from storage.access import Scope
-from storage.address import Address, parse_mailbox
-from storage.broadcast_settings import parse_type
+from storage.broadcast_settings import TypeOf
+from storage.kv import kv
 from storage.model import Reply, User, queue_id
-from storage.posting import KeyUsedError, Mailing, Post, Posted, PostKey
+from storage.posting import KeyUsedError, Mailing, Post, Posted, PostKey, Ready
 from storage.status import Status
 from storage.store import StoreFailedError, StoreFullError
 
 RFC822: Final = "message/rfc822"
-_MOST_FIELDS: Final = 100
-_MOST_FILES: Final = 100
+MOST_AT_ONCE: Final = 500
+"""Messages of one batch."""
+MOST_VALUES: Final = 200_000
 _KEY: Final = re.compile(r"[!-~]{1,255}")
-# Read in one way only, whatever it is given: no two neighbours match the same character.
-_NAMED: Final = re.compile(r"(?:\"((?:[^\"\\]|\\.)*+)\"\s*+|([^\"<>]*+))<([^<>]+)>")
-# What the message's own structure, its other fields, or whoever accepts it says.
-_OURS: Final = re.compile(
-    r"(?i)content-.*|from|to|cc|bcc|subject|reply-to|sender|mime-version|received|return-path|dkim-signature"
-    r"|x-broadcast.*|x-track-opens"
-)
-_MOST_QUOTED: Final = 800
 _AROUND: Final = 64 * 1024
+# So many messages of a batch share a commit.
+_STORED_AT_ONCE: Final = 50
+
+_log = logging.getLogger("telltale.report")
 
 
-def _mailbox(text: str) -> Mailbox:
-    found = _NAMED.fullmatch(text.strip())
-    name, address = (found[1] or found[2] or "", found[3]) if found else ("", text)
-    parsed = parse_mailbox(address.strip(), utf8=True) if text.isprintable() else None
-    if not isinstance(parsed, Address) or not parsed.domain:
-        raise ValueError('expected an address such as "ann@example.org" or "Ann <ann@example.org>"')
-    return Mailbox(str(parsed), re.sub(r"\\(.)", r"\1", name).strip())
+_EXAMPLE: Final[dict[str, Any]] = {
+    "from": "Shop <shop@example.org>",
+    "to": ["Bob <bob@example.net>"],
+    "subject": "Your order 4711",
+    "text": "Thank you!",
+    "html": "<p>Thank <b>you</b>!</p>",
+    "attachments": [{"name": "invoice.txt", "type": "text/plain", "content": "aGVsbG8="}],
+}
 
 
-def _checked_mailbox(text: str) -> str:
-    _mailbox(text)
-    return text
-
-
-def _field_name(name: str) -> str:
-    if _OURS.fullmatch(name):
-        raise ValueError("this field is written by other means")
-    return name
-
-
-def _base64(text: str) -> str:
-    try:
-        b64decode(text, validate=True)
-    except (Error, ValueError):
-        raise ValueError("expected base64") from None
-    return text
-
-
-def _file_name(name: str) -> str:
-    # RFC 2231 writes it in one piece, and a line has 998 octets at most.
-    if len(quote(name)) > _MOST_QUOTED:
-        raise ValueError("expected a shorter name")
-    return name
-
-
-def _type(text: str) -> str:
-    return parse_type(text)
-
-
-MailboxText = Annotated[str, StringConstraints(min_length=3, max_length=600), AfterValidator(_checked_mailbox)]
-FieldName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9-]{0,75}$"), AfterValidator(_field_name)]
-Mailboxes = Annotated[tuple[MailboxText, ...], FailFast(), Field(max_length=100_000)]
-
-
-class Attachment(Taken):
-    """A file that goes with the message."""
-
-    name: Annotated[Line, Field(max_length=200), AfterValidator(_file_name)]
-    type: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.+-]{0,60}/[a-z0-9][a-z0-9.+-]{0,60}$")] = (
-        "application/octet-stream"
-    )
-    content: Annotated[str, AfterValidator(_base64), Field(description="Base64.")]
-    content_id: Annotated[
-        str, StringConstraints(pattern=r"^[A-Za-z0-9._@-]{0,100}$"), Field(description='For "cid:…" in the HTML text.')
-    ] = ""
-
-
-class NewMessage(Taken):
+class NewMessage(Content):
     """A message to be sent."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_EXAMPLE]})
 
     from_: Annotated[MailboxText, Field(alias="from", description="Who sends; also MAIL FROM.")]
     to: Mailboxes = ()
     cc: Mailboxes = ()
-    bcc: Mailboxes = ()
-    reply_to: Mailboxes = ()
+    bcc: Annotated[Mailboxes, Field(description="They are in no copy.")] = ()
     subject: Annotated[Line | None, Field(description="One line.")] = None
-    text: str | None = None
-    html: str | None = None
-    headers: Annotated[dict[FieldName, Line], Field(max_length=_MOST_FIELDS, default_factory=dict)]
-    attachments: Annotated[tuple[Attachment, ...], FailFast(), Field(max_length=_MOST_FILES)] = ()
     broadcast: Annotated[Line | None, Field(description="An address gets what has one name once.")] = None
-    broadcast_type: Annotated[Line | None, AfterValidator(lambda text: text and _type(text))] = None
-    track: Annotated[bool, Field(description="Whether copies get a tracking image.")] = True
+    broadcast_type: TypeOf | None = None
 
     @model_validator(mode="after")
     def _complete(self) -> "NewMessage":
@@ -128,26 +73,46 @@ class NewMessage(Taken):
         return self
 
 
+class NewMessages(Taken):
+    """Messages to be sent, each by itself."""
+
+    messages: Annotated[tuple[NewMessage, ...], FailFast(), Field(min_length=1, max_length=MOST_AT_ONCE)]
+
+
 Envelope = Annotated[str, Field(max_length=320)]
 """An address of an envelope, looked at by submission."""
 
 
-class RawQuery(Taken):
-    """The envelope of a raw message (`message/rfc822`)."""
+class SendQuery(Taken):
+    """The envelope of a raw message (`message/rfc822`), and whether anything is sent."""
 
     mail_from: Annotated[Envelope | None, Field(description="Of a raw message: MAIL FROM.")] = None
     rcpt_to: Annotated[
         tuple[Envelope, ...], Field(max_length=150, description="Of a raw message: to whom it goes.")
     ] = ()
+    dry_run: Annotated[bool, Field(description="Tell what would become of each recipient (200); send nothing.")] = False
 
 
-class SentRecipient(Given):
-    """What was decided on a recipient."""
+class Decided(Given):
+    """What is decided on a recipient."""
+
+    address: str
+    status: Annotated[Status, Field(description="Unsent: it is on its way.")]
+    why: str | None
+
+
+class SentRecipient(Decided):
+    """A recipient of a message that was taken."""
 
     id: str
-    address: str
-    status: Status
-    why: str | None
+
+
+class DryRun(Given):
+    """What would become of a message if it were sent now."""
+
+    recipients: list[Decided]
+    tracked: Annotated[bool, Field(description="Whether its copies would get an image.")]
+    untracked_reason: str | None
 
 
 class Accepted(Given):
@@ -157,22 +122,82 @@ class Accepted(Given):
     recipients: list[SentRecipient]
 
 
-async def send(asked: Asked, given: RawQuery, _body: None) -> web.Response:
+class Result(Given):
+    """What became of one message of a batch."""
+
+    status: Annotated[int, Field(description="What it would have been answered with by itself: 202, 403, 422 …")]
+    id: Annotated[str | None, Field(description="The queue id, where it was taken.")] = None
+    recipients: tuple[SentRecipient, ...] = ()
+    problem: Annotated[Problem | None, Field(description="Why it was not taken.")] = None
+
+
+class Results(Given):
+    """What became of the messages of a batch, in their order."""
+
+    accepted: Annotated[int, Field(description="How many were taken.")]
+    results: list[Result]
+
+
+async def send(asked: Asked, given: SendQuery, _body: None) -> Accepted | DryRun | web.Response:
     """Store a message and tell its queue id."""
-    mailing = asked.desk.mailing
-    if mailing is None:
-        raise ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, "No mail is taken here.")
-    user = await asked.desk.reader.user(asked.who.user)
-    if user is None:
-        raise ProblemError(HTTPStatus.UNAUTHORIZED, "The token's user is gone.")
+    mailing, user = await _who_sends(asked)
     is_raw = asked.request.content_type == RFC822
     # Base64 takes a third more than what it stands for.
     whole = await read(asked, mailing.max_bytes if is_raw else mailing.max_bytes * 4 // 3 + _AROUND)
-    post = _raw(asked, given, whole, user) if is_raw else await _composed(asked, given, whole, user)
-    key = _key(asked, whole)
+    if is_raw:
+        post = _raw(asked, given, whole, user)
+    else:
+        _no_envelope(given)
+        post = await _composed(asked, await asyncio.to_thread(parsed, NewMessage, whole, MOST_VALUES), user)
+    if given.dry_run:
+        return as_json(await _dry_run(asked, await _prepared(asked, mailing, post)))
+    posted = await _carried_out(asked, mailing, post, _key(asked, whole))
+    answer = as_json(Accepted(id=queue_id(posted.message_id), recipients=_recipients(posted)), HTTPStatus.ACCEPTED)
+    if posted.again:
+        answer.headers["Idempotent-Replayed"] = "true"
+    return answer
+
+
+async def send_some(asked: Asked, _query: None, _body: None) -> Results:
+    """Store messages, each by itself, and tell what became of each."""
+    mailing, user = await _who_sends(asked)
+    whole = await read(asked, mailing.max_bytes * 4 // 3 + _AROUND)
+    body = await asyncio.to_thread(parsed, NewMessages, whole, MOST_VALUES)
+    key, results = _key(asked, whole), list[Result]()
+
+    async def one(place: int) -> Result:
+        # A blank is in no key of a program's.
+        of_one = None if key is None else PostKey(key.user, f"{key.key} {place}", key.digest, key.now_ms)
+        try:
+            post = await _composed(asked, body.messages[place], user)
+            posted = await _carried_out(asked, mailing, post, of_one)
+        except ProblemError as problem:
+            told = Problem.model_validate(problem.as_object(REQUEST.get()))
+            return Result(status=problem.status.value, problem=told)
+        return Result(status=HTTPStatus.ACCEPTED.value, id=queue_id(posted.message_id), recipients=_recipients(posted))
+
+    for begin in range(0, len(body.messages), _STORED_AT_ONCE):
+        places = range(begin, min(begin + _STORED_AT_ONCE, len(body.messages)))
+        results += await asyncio.gather(*map(one, places))
+    return Results(accepted=sum(one.id is not None for one in results), results=results)
+
+
+async def _who_sends(asked: Asked) -> tuple[Mailing, User]:
+    user = await asked.desk.reader.user(asked.who.user)
+    if asked.desk.mailing is None:
+        raise ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, "No mail is taken here.")
+    if user is None:
+        raise ProblemError(HTTPStatus.UNAUTHORIZED, "The token's user is gone.")
+    return asked.desk.mailing, user
+
+
+async def _carried_out(asked: Asked, mailing: Mailing, post: Post, key: PostKey | None) -> Posted:
+    """Store a message, or find the answer that its key had before; raises ProblemError."""
     try:
-        known = key and await asked.desk.reader.posted(key)
-        return _accepted(known or await _stored(asked, mailing, post, key))
+        posted = await asked.desk.reader.posted(key) if key is not None else None
+        if posted is None:
+            ready = await _prepared(asked, mailing, post)
+            posted = await asked.desk.store.post(ready, key, lifetime_ms=mailing.lifetime_ms)
     except KeyUsedError:
         detail = "This Idempotency-Key came with another request before; a new request takes a new key."
         raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, detail) from None
@@ -180,43 +205,67 @@ async def send(asked: Asked, given: RawQuery, _body: None) -> web.Response:
         raise _busy("The store cannot grow; nothing was taken.") from None
     except StoreFailedError:
         raise _busy("The message could not be stored; try again.") from None
+    if not posted.again:
+        _tell(post, posted)
+    return posted
 
 
-async def _stored(asked: Asked, mailing: Mailing, post: Post, key: PostKey | None) -> Posted:
+def _tell(post: Post, posted: Posted) -> None:
+    told = kv(
+        queue_id=queue_id(posted.message_id),
+        **{"from": f"<{post.sender}>"},
+        size=len(post.content),
+        nrcpt=len(posted.recipients),
+        client=post.client,
+        user=post.user.name,
+        request=REQUEST.get(),
+    )
+    _log.info(told)
+
+
+async def _prepared(asked: Asked, mailing: Mailing, post: Post) -> Ready:
     ready = await mailing.prepare(post, asked.desk.clock_ms())
     if isinstance(ready, Reply):
         raise _refused(ready)
-    return await asked.desk.store.post(ready, key, lifetime_ms=mailing.lifetime_ms)
+    return ready
 
 
-def _raw(asked: Asked, given: RawQuery, whole: bytes, user: User) -> Post:
+async def _dry_run(asked: Asked, ready: Ready) -> DryRun:
+    fold = asked.desk.store.policy.contacts.fold_local_part
+    decisions = await asked.desk.reader.admission.decide(ready, fold=fold)
+    recipients = [
+        Decided(address=new.address, status=one.status, why=one.diagnostic or None)
+        for new, one in zip(ready.recipients, decisions, strict=True)
+    ]
+    reason = ready.message.untracked_reason
+    return DryRun(recipients=recipients, tracked=reason is None, untracked_reason=reason)
+
+
+def _no_envelope(given: SendQuery) -> None:
+    if given.mail_from is not None or given.rcpt_to:
+        detail = "mail_from and rcpt_to are for raw messages; in JSON, say from, to, cc and bcc."
+        raise ProblemError(HTTPStatus.BAD_REQUEST, detail)
+
+
+def _raw(asked: Asked, given: SendQuery, whole: bytes, user: User) -> Post:
     if given.mail_from is None or not given.rcpt_to:
         detail = "A raw message needs its envelope: ?mail_from=ann@example.org&rcpt_to=bob@example.net"
         raise ProblemError(HTTPStatus.BAD_REQUEST, detail)
     return Post(user, asked.client, asked.secure, given.mail_from, given.rcpt_to, whole)
 
 
-async def _composed(asked: Asked, given: RawQuery, whole: bytes, user: User) -> Post:
-    if given.mail_from is not None or given.rcpt_to:
-        detail = "mail_from and rcpt_to are for raw messages; in JSON, say from, to, cc and bcc."
-        raise ProblemError(HTTPStatus.BAD_REQUEST, detail)
-    body = await asyncio.to_thread(parsed, NewMessage, whole)
-    people = [_mailbox(text) for text in (*body.to, *body.cc, *body.bcc)]
+async def _composed(asked: Asked, body: NewMessage, user: User) -> Post:
+    people = [mailbox(text) for text in (*body.to, *body.cc, *body.bcc)]
     recipients = tuple(dict.fromkeys(one.address for one in people))
-    content = await asyncio.to_thread(lambda: compose(_letter(body)))
-    return Post(user, asked.client, asked.secure, _mailbox(body.from_).address, recipients, content)
+    content = await asyncio.to_thread(_content, body)
+    return Post(user, asked.client, asked.secure, mailbox(body.from_).address, recipients, content)
 
 
-def _letter(body: NewMessage) -> Letter:
+def _content(body: NewMessage) -> bytes:
     fields = [("Subject", body.subject)] if body.subject is not None else []
-    fields += body.headers.items()
     fields += [("X-Broadcast", body.broadcast)] if body.broadcast else []
     fields += [("X-Broadcast-Type", body.broadcast_type)] if body.broadcast_type else []
-    fields += [] if body.track else [("X-Track-Opens", "no")]
-    named = (("From", (body.from_,)), ("To", body.to), ("Cc", body.cc), ("Reply-To", body.reply_to))
-    mailboxes = [(name, [_mailbox(text) for text in texts]) for name, texts in named]
-    files = [File(one.name, one.type, b64decode(one.content), one.content_id) for one in body.attachments]
-    return Letter(fields, mailboxes, body.text, body.html, files)
+    return compose(letter(body, (("From", (body.from_,)), ("To", body.to), ("Cc", body.cc)), fields))
 
 
 def _key(asked: Asked, whole: bytes) -> PostKey | None:
@@ -231,16 +280,11 @@ def _key(asked: Asked, whole: bytes) -> PostKey | None:
     return PostKey(asked.who.user, text, digest, asked.desk.clock_ms())
 
 
-def _accepted(posted: Posted) -> web.Response:
-    recipients = [
+def _recipients(posted: Posted) -> list[SentRecipient]:
+    return [
         SentRecipient(id=queue_id(one.id), address=one.address, status=one.status, why=one.why or None)
         for one in posted.recipients
     ]
-    code = queue_id(posted.message_id)
-    answer = as_json(Accepted(id=code, recipients=recipients), HTTPStatus.ACCEPTED)
-    if posted.again:
-        answer.headers["Idempotent-Replayed"] = "true"
-    return answer
 
 
 def _busy(detail: str) -> ProblemError:
@@ -256,6 +300,7 @@ def _refused(reply: Reply) -> ProblemError:
     return ProblemError(statuses.get(reply.enhanced or "", HTTPStatus.UNPROCESSABLE_ENTITY), f"{reply.text}.", **more)
 
 
+_ONCE: Final = (("Idempotency-Key", "A request that comes again with it within a day is answered, not repeated."),)
 OPERATIONS: Final = (
     Operation(
         "POST",
@@ -264,12 +309,26 @@ OPERATIONS: Final = (
         "Send a message.",
         Scope.SEND,
         send,
-        RawQuery,
+        SendQuery,
         NewMessage,
         Accepted,
         HTTPStatus.ACCEPTED,
+        others=((HTTPStatus.OK, DryRun),),
         media={RFC822: BYTES},
-        headers=(("Idempotency-Key", "A request that comes again with it within a day is answered, not repeated."),),
+        headers=_ONCE,
         reads=True,
+    ),
+    Operation(
+        "POST",
+        "/messages/batch",
+        "sendMessages",
+        "Send some messages.",
+        Scope.SEND,
+        send_some,
+        body=NewMessages,
+        answer=Results,
+        headers=_ONCE,
+        reads=True,
+        about="Each is taken or refused by itself, as if it had come alone; what cannot be read is refused as a whole.",
     ),
 )

@@ -57,6 +57,8 @@ class Operation:
     """Whether it reads the body itself, by `read` and `parsed`, and gets None for one."""
     streams: bool = False
     """Whether what it reads does not stay in memory."""
+    others: Sequence[tuple[HTTPStatus, type[BaseModel]]] = ()
+    """Further good answers."""
     gives: str = JSON
     headers: Sequence[tuple[str, str]] = ()
     """Header fields that it reads, with what they are for."""
