@@ -82,6 +82,9 @@ class Broadcasting(Protocol):
     def pre_flight(self, draft: Draft, senders: tuple[str, ...], watch: Watch) -> PreFlight | Refusal:
         """Judge a draft of somebody who may send from `senders` (() means any); stores nothing. For a thread."""
 
+    async def try_out(self, draft: Draft, senders: tuple[str, ...]) -> PreFlight | Refusal:
+        """Do what `pre_flight` does; for the event loop."""
+
     async def preview(self, draft: Draft, senders: tuple[str, ...], place: int) -> Preview | Refusal:
         """Return the copy of one of the first recipients, from 0 on."""
 

@@ -77,6 +77,11 @@ class PagesBroadcasting:
         """Make the copy of one of the first recipients."""
         return await self._in_thread(draft.folder, lambda: self._preview(self._wanted(draft, senders), place))
 
+    async def try_out(self, draft: Draft, senders: tuple[str, ...]) -> PreFlight | Refusal:
+        """Judge a draft."""
+        async with self._room:
+            return await asyncio.to_thread(self.pre_flight, draft, senders, _Unwatched())
+
     async def send(self, draft: Draft, senders: tuple[str, ...], when: When) -> int | Refusal:
         """Store a draft's recipients and let it go."""
         async with self._room:

@@ -148,7 +148,7 @@ async def send(asked: Asked, given: BroadcastQuery, _body: None) -> BroadcastSto
     try:
         draft = await asyncio.to_thread(_drafted, folder, body, user.name)
         if given.dry_run:
-            return as_json(_told(_done(await rooms.pre_flight(draft, user.senders))))
+            return as_json(_told(_done(await rooms.try_out(draft, user.senders))))
         when = When(ms_of(body.start) if body.start else None, body.per_hour)
         run_id = _done(await rooms.send(draft, user.senders, when))
     finally:
