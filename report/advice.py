@@ -77,6 +77,8 @@ _WHY: Final = MappingProxyType(
         "system": ("The server had an error", "A fault over there. Try again later, or tell its postmaster."),
     }
 )
+KNOWN: Final = MappingProxyType({category: words for category, (words, _) in _WHY.items()})
+"""Categories by name, in words."""
 _OTHER: Final = ("Other reasons", "Open the rows in the Email Log: the server's own words stand there.")
 
 

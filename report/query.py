@@ -15,7 +15,7 @@ from storage.status import Status
 
 RANGES: Final = MappingProxyType({"1h": 3600, "24h": 86_400, "7d": 7 * 86_400, "30d": 30 * 86_400})
 """Names of ranges of time, in seconds before now."""
-TEXTS: Final = ("q", "recipient", "sender", "subject", "broadcast", "queue_id")
+TEXTS: Final = ("q", "recipient", "sender", "subject", "broadcast", "queue_id", "category")
 """Filters that are a text each."""
 CURSORS: Final = ("before", "after", "below", "above")
 _TIMES: Final = ("since", "until")
@@ -118,6 +118,7 @@ def read(given: Sequence[tuple[str, str]], now_ms: int, zone: tzinfo | None) -> 
         queue_id=reader.one("queue_id"),
         subject=reader.one("subject"),
         broadcast=reader.one("broadcast"),
+        category=reader.one("category"),
         words=reader.one("q"),
     )
     known = {*TEXTS, *_TIMES, "status", "range"}

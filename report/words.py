@@ -3,6 +3,7 @@
 Rule: pure; the time zone and the present are arguments.
 """
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, tzinfo
 from typing import Final
 
@@ -10,6 +11,7 @@ LAST_MS: Final = int(datetime(9000, 1, 1, tzinfo=UTC).timestamp()) * 1000
 """No time that people give is this late or later: in every zone, it has to have a year that can be written."""
 _UNITS: Final = (("d", 86_400), ("h", 3600), ("min", 60))
 _KIB: Final = 1024
+_PHONES: Final = ("phone", "tel", "mobile", "cell", "handy")
 
 
 def rfc3339(at_ms: int | None) -> str | None:
@@ -62,8 +64,8 @@ def size(n_bytes: int) -> str:
 
 
 def count(number: int, one: str, many: str = "") -> str:
-    """Return a number with its noun: "1 open", "2 opens"."""
-    return f"{number} {one if number == 1 else many or one + 's'}"
+    """Return a number with its noun: "1 open", "1,200 opens"."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
 def percent(share: float) -> str:
@@ -83,6 +85,11 @@ def short(number: int) -> str:
         if number >= size_:
             return f"{number / size_:.4g}{unit}"
     return str(number)
+
+
+def phones(fields: Mapping[str, str]) -> tuple[str, ...]:
+    """Return a contact's telephone numbers: the fields whose names say so."""
+    return tuple(value for name, value in fields.items() if value and any(word in name.lower() for word in _PHONES))
 
 
 def dialled(phone: str) -> str:

@@ -6,13 +6,13 @@ cost a page what a hundred do.
 # ruff: noqa: S608 - SQL is put together from words of this program only; values are parameters
 
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from storage.address import Fault, address_key, parse_domain
 from storage.logquery import Query
-from storage.people import Contact, ContactAddress
+from storage.people import AddressOwner, Contact, ContactAddress
 from storage.statements import clean
 
 _PAGE: Final = 1000
@@ -89,6 +89,13 @@ class ContactReader:
         found = await self._ask(Query(f"{_BY_KEY} UNION {_BY_ADDRESS}", (clean(who), address)))
         return await self.contacts([row[0] for row in found])
 
+    async def owners(self, addresses: Sequence[str]) -> Mapping[str, AddressOwner]:
+        """Return whose contacts' addresses these are, by address as it was given; others are left out."""
+        keys = {address: clean(address_key(address)) for address in addresses}
+        rows = await self._ask(Query(_OWNERS, (json.dumps(list(set(keys.values()))),)))
+        known = {of: AddressOwner(id_, key, name, json.loads(fields)) for of, id_, key, name, fields in rows}
+        return {address: known[of] for address, of in keys.items() if of in known}
+
     async def count(self, wanted: ContactFilter) -> int:
         """Return how many contacts match."""
         query = _ids(wanted, 0, -1)
@@ -132,6 +139,10 @@ _FIELD_NAMES: Final = (
     " WHERE contact.fields <> '{}' ORDER BY f.key"
 )
 _BY_KEY: Final = "SELECT id FROM contact WHERE key = ?"
+_OWNERS: Final = (
+    "SELECT v.value, c.id, c.key, c.name, c.fields FROM json_each(?) v"
+    " CROSS JOIN contact_address a ON a.address = v.value JOIN contact c ON c.id = a.contact_id"
+)
 _BY_ADDRESS: Final = "SELECT contact_id FROM contact_address WHERE address = ?"
 _BEGINS: Final = (
     f"{_BY_KEY} UNION SELECT id FROM contact WHERE name <> '' AND name COLLATE NOCASE >= ? AND name COLLATE NOCASE < ?"

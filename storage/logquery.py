@@ -156,8 +156,8 @@ class Search:
         wanted = self._wanted
         if wanted.queue_id is not None:
             return True
-        narrow = (wanted.recipient, wanted.sender, wanted.subject, wanted.user, wanted.since_ms, wanted.until_ms)
-        if any(text is not None for text in narrow):
+        texts = (wanted.recipient, wanted.sender, wanted.subject, wanted.user, wanted.category)
+        if any(given is not None for given in (*texts, wanted.since_ms, wanted.until_ms)):
             return False
         if _is_queue(wanted):
             return not wanted.statuses or set(wanted.statuses) == PENDING
@@ -371,6 +371,8 @@ def _add_texts(made: Where, wanted: LogFilter) -> None:
         made.add("m.broadcast = ?", clean(wanted.broadcast))
     if wanted.user is not None:
         made.add("m.user = ?", clean(wanted.user))
+    if wanted.category is not None:
+        made.add("r.category = ?", clean(wanted.category))
 
 
 def _add_address(made: Where, text: str, address: str, domain: str) -> None:

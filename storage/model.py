@@ -391,6 +391,8 @@ class LogFilter:
     """A broadcast's name."""
     user: str | None = None
     """Only mail that this user submitted."""
+    category: str | None = None
+    """Why the last reply refused, by its category: "user unknown"."""
     words: str | None = None
     """Words that all stand in subject, sender and broadcast, or all in the recipient's address; "week*" stands for
     all that begin so. Only for pages, which come newest first."""

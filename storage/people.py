@@ -101,6 +101,16 @@ class Contact:
     updated_ms: int
 
 
+@dataclass(frozen=True, slots=True)
+class AddressOwner:
+    """Whose an address is."""
+
+    id: int
+    key: str | None
+    name: str
+    fields: Mapping[str, str]
+
+
 class Stored(StrEnum):
     """What became of a NewContact."""
 

@@ -231,6 +231,15 @@ class Reader:
         found = await self._all(Query("SELECT message_id, address FROM recipient WHERE id = ?", (recipient_id,)))
         return found[0] if found else None
 
+    async def broadcast_of(self, recipient_id: int) -> int | None:
+        """Return the id of the broadcast that a recipient's message belongs to; None where it belongs to none."""
+        sql = (
+            "SELECT b.id FROM recipient r JOIN message m ON m.id = r.message_id"
+            " JOIN broadcast b ON b.owner = ifnull(m.user, '') AND b.name = m.broadcast WHERE r.id = ?"
+        )
+        found = await self._all(Query(sql, (recipient_id,)))
+        return found[0][0] if found else None
+
     async def dsn(self, dsn_id: int) -> StoredDsn | None:
         """Return a bounce message as it came; None where it is not kept (any more)."""
         found = await self._all(Query(f"{judging.DSN} WHERE id = ?", (dsn_id,)))

@@ -4,12 +4,11 @@ Rules: nothing here looks at the log's rows. `user` as an argument means: only o
 """
 # ruff: noqa: S608 - SQL is put together from words of this program only; values are parameters
 
-import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from storage.address import address_key
+from storage.contact_reader import ContactReader
 from storage.logquery import Query
 from storage.statements import clean
 from storage.stats_model import (
@@ -48,10 +47,6 @@ _PAST_ALL: Final = (1 << 63) - 1
 # The epoch was a Thursday; 0 is Monday.
 _WEEKDAY: Final = "((c.hour * 3600 + ?3) / 86400 + 3) % 7"
 _INVALID_COLUMNS: Final = "user, address, at_ms, code, enhanced, diagnostic, category, recipient_id"
-_CONTACTS: Final = (
-    "SELECT v.value, c.id, c.key, c.name, c.fields FROM json_each(?) v"
-    " CROSS JOIN contact_address a ON a.address = v.value JOIN contact c ON c.id = a.contact_id"
-)
 
 
 class StatsReader:
@@ -60,6 +55,7 @@ class StatsReader:
     def __init__(self, ask: Callable[[Query], Awaitable[list[Any]]]) -> None:
         """Take what answers a query."""
         self._ask = ask
+        self._contacts = ContactReader(ask)
 
     async def hours(self, since_hour: int, user: str | None = None) -> dict[int, Counts]:
         """Return what became of the recipients accepted in each hour since then; hours without any are left out."""
@@ -168,16 +164,18 @@ class StatsReader:
         return InvalidPage(tuple(some), _cursor(looked[-1]) if len(looked) == most else None)
 
     async def _with_contacts(self, rows: Sequence[InvalidAddress], *, contacts_only: bool) -> list[InvalidAddress]:
-        keys = {row.address: clean(address_key(row.address)) for row in rows}
-        found: Mapping[str, Sequence[Any]] = {
-            key: rest for key, *rest in await self._ask(Query(_CONTACTS, (json.dumps(list(set(keys.values()))),)))
-        }
+        owners = await self._contacts.owners([row.address for row in rows])
         made = []
         for row in rows:
-            if contact := found.get(keys[row.address]):
-                id_, key, name, fields = contact
+            if owner := owners.get(row.address):
                 made.append(
-                    replace(row, contact_id=id_, contact_key=key, contact_name=name, contact_fields=json.loads(fields))
+                    replace(
+                        row,
+                        contact_id=owner.id,
+                        contact_key=owner.key,
+                        contact_name=owner.name,
+                        contact_fields=owner.fields,
+                    )
                 )
             elif not contacts_only:
                 made.append(row)

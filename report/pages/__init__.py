@@ -12,6 +12,7 @@ from report.pages import (
     addresses,
     blocked,
     broadcasts,
+    calling,
     contacts,
     export,
     imports,
@@ -33,6 +34,7 @@ _MODULES: Final = (
     live,
     send,  # its addresses are below those of broadcasts: routes are tried in this order
     broadcasts,
+    calling,
     reading,
     addresses,
     imports,

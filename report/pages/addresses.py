@@ -4,7 +4,7 @@ Rules: whose contact an address is stands only where the visitor may see contact
 filters show.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,7 +13,7 @@ from aiohttp import web
 from report.asked import Asked, NavItem, Route
 from report.html import page
 from report.pages.export import sent
-from report.words import rfc3339
+from report.words import phones, rfc3339
 from storage import table
 from storage.access import Scope
 from storage.model import message_id_of, queue_id
@@ -24,7 +24,6 @@ from storage.stats_reader import StatsReader
 ROWS: Final = 50
 _EXPORTED_AT_ONCE: Final = 500
 _MOST_CHARS: Final = 320
-_PHONES: Final = ("phone", "tel", "mobile", "cell", "handy")
 COLUMNS: Final = ("address", "reason", "last_tried", "user", "contact_key", "contact_name", "phone", "fields")
 
 
@@ -43,11 +42,6 @@ def shown(row: InvalidAddress) -> Shown:
     """Return a row with what the page says of it."""
     why = reason(row.code, row.enhanced, row.diagnostic, row.category) or "the address is not valid"
     return Shown(row, queue_id(row.recipient_id), why, phones(row.contact_fields or {}))
-
-
-def phones(fields: Mapping[str, str]) -> tuple[str, ...]:
-    """Return a contact's telephone numbers: the fields whose names say so."""
-    return tuple(value for name, value in fields.items() if value and any(word in name.lower() for word in _PHONES))
 
 
 async def show(asked: Asked) -> web.Response:

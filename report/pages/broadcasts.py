@@ -20,6 +20,15 @@ from storage.stats_model import BroadcastStats, Shares
 from storage.status import Status
 
 ROWS: Final = 50
+MISSED: Final = (
+    Status.UNSENT,
+    Status.SOFT_BOUNCED,
+    Status.BOUNCED,
+    Status.FAILED,
+    Status.BLOCKED,
+    Status.NO_EMAIL_SELECTED,
+)
+"""Statuses of who did not get it, or not yet. A Duplicate is nobody's: the address has another row, which tells."""
 _MOST_DOMAINS: Final = 25
 _MOST_RUNS: Final = 20
 _ORDERS: Final = {
@@ -51,7 +60,7 @@ async def show(asked: Asked) -> web.Response:
 async def story(asked: Asked) -> web.Response:
     """Show all that is known of a broadcast."""
     serial = await asked.desk.reader.serial()
-    one = await _found(asked)
+    one = await found(asked)
     stats = asked.desk.reader.stats
     shares = await stats.shares(one.id)
     runs = await _runs(asked, one)
@@ -64,6 +73,7 @@ async def story(asked: Asked) -> web.Response:
         "rhythm": [figures.opens_by_hour(shares.opens, None), figures.opens_by_weekday(shares.opens, None)],
         "domains": await stats.domains(one.id, _MOST_DOMAINS),
         "reasons": _reasons(shares),
+        "missed_by": MISSED,
         "code_of": queue_id,
         "slug": query.slug,
         "serial": serial,
@@ -71,7 +81,8 @@ async def story(asked: Asked) -> web.Response:
     return page(asked, "broadcast.html", facts)
 
 
-async def _found(asked: Asked) -> BroadcastStats:
+async def found(asked: Asked) -> BroadcastStats:
+    """Return the broadcast that the page is of; raises ProblemError where the visitor sees none such."""
     id_ = message_id_of(asked.request.match_info["code"])
     one = None if id_ is None else await asked.desk.reader.stats.broadcast(id_, asked.who.own)
     if one is None:
@@ -84,9 +95,9 @@ async def _runs(asked: Asked, one: BroadcastStats) -> list[Run]:
     return [run for run in named if run.broadcast_id == one.id][:_MOST_RUNS]
 
 
-def _reasons(shares: Shares) -> list[tuple[Status, advice.Reason, int]]:
+def _reasons(shares: Shares) -> list[tuple[Status, str, advice.Reason, int]]:
     found = sorted(shares.reasons.items(), key=lambda item: (-item[1], item[0]))
-    return [(status, advice.reason(category), number) for (status, category), number in found]
+    return [(status, category, advice.reason(category), number) for (status, category), number in found]
 
 
 def _allowed(asked: Asked, run: Run) -> tuple[RunOrder, ...]:
@@ -100,7 +111,7 @@ def _allowed(asked: Asked, run: Run) -> tuple[RunOrder, ...]:
 async def order(asked: Asked) -> web.Response:
     """Pause, resume or cancel a run."""
     fields = await posted(asked)
-    one = await _found(asked)
+    one = await found(asked)
     run_id, told = message_id_of(fields.get("run", "")), fields.get("order", "")
     run = next((run for run in await _runs(asked, one) if run.id == run_id), None)
     if run is None or told not in set(RunOrder):

@@ -18,6 +18,7 @@ from report.pages.log import question
 from report.problem import ProblemError
 from storage.access import Scope
 from storage.model import LogFilter, LogRow
+from storage.reader import Reader
 
 AT_ONCE: Final = 4
 MOST_OF_ONE: Final = 2
@@ -65,11 +66,12 @@ async def _parts(asked: Asked, wanted: LogFilter, form: str) -> AsyncIterator[st
     out = io.StringIO()
     writer = CsvWriter(out, events=False) if form == "csv" else JsonWriter(out)
     writer.write([])
-    async for rows in _batches(asked, wanted):
-        writer.write([(row, None) for row in rows])
-        yield out.getvalue()
-        out.seek(0)
-        out.truncate()
+    async with asked.desk.own_reader() as reader:
+        async for rows in batches(reader, wanted):
+            writer.write([(row, None) for row in rows])
+            yield out.getvalue()
+            out.seek(0)
+            out.truncate()
     yield out.getvalue()
 
 
@@ -80,16 +82,16 @@ async def _write(answer: web.StreamResponse, part: str) -> None:
             await answer.write(part.encode())
 
 
-async def _batches(asked: Asked, wanted: LogFilter) -> AsyncIterator[list[LogRow]]:
-    async with asked.desk.own_reader() as reader:
-        rows: list[LogRow] = []
-        async for row in reader.stream(wanted):
-            rows.append(row)
-            if len(rows) == _BATCH:
-                yield rows
-                rows = []
-        if rows:
+async def batches(reader: Reader, wanted: LogFilter) -> AsyncIterator[list[LogRow]]:
+    """Yield all rows that match, some hundred at a time."""
+    rows: list[LogRow] = []
+    async for row in reader.stream(wanted):
+        rows.append(row)
+        if len(rows) == _BATCH:
             yield rows
+            rows = []
+    if rows:
+        yield rows
 
 
 ROUTES: Final = (Route("GET", "/log.{form:csv|jsonl}", export, Scope.LOG_READ, tokens=True),)

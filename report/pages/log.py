@@ -10,12 +10,13 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from report import query
+from report import advice, query
 from report.asked import Asked, NavItem, Route
 from report.html import page
 from report.problem import ProblemError
 from report.query import Question
 from report.why import why
+from report.words import phones
 from storage.access import Scope
 from storage.logpage import Wanted
 from storage.model import (
@@ -29,6 +30,7 @@ from storage.model import (
     message_id_of,
     queue_id,
 )
+from storage.people import AddressOwner
 from storage.reason import plain
 from storage.untracked import in_words
 
@@ -91,6 +93,7 @@ async def show(asked: Asked) -> web.Response:
         "serial": serial,
         "ranges": query.RANGES,
         "slug": query.slug,
+        "reasons": advice.KNOWN,
         **_ways(asks, found, first=first),
     }
     return page(asked, "log.html", facts)
@@ -127,6 +130,7 @@ async def story(asked: Asked) -> web.Response:
     """Tell all that is known of a recipient."""
     serial = await asked.desk.reader.serial()  # asked first: what changes meanwhile is then told, twice at worst
     row, timeline = await _story(asked)
+    broadcast = await asked.desk.reader.broadcast_of(row.recipient_id)
     served = [entry for entry in timeline if entry.kind is TimelineKind.ATTEMPT]
     facts = {
         "shown": shown(row),
@@ -134,6 +138,9 @@ async def story(asked: Asked) -> web.Response:
         "timeline": timeline,
         "last": served[-1] if served else None,
         "serial": serial,
+        "broadcast": broadcast and queue_id(broadcast),
+        "owner": (owner := await _owner(asked, row)),
+        "phones": phones(owner.fields) if owner else (),
         "code_of": queue_id,
         "phases": _PHASES,
         "hits": _HITS,
@@ -148,6 +155,13 @@ async def _story(asked: Asked) -> tuple[LogRow, list[TimelineEntry]]:
     if row is None:
         raise ProblemError(HTTPStatus.NOT_FOUND, "The log knows no such recipient; its time in the log may be over.")
     return row, await asked.desk.reader.timeline(row.recipient_id)
+
+
+async def _owner(asked: Asked, row: LogRow) -> AddressOwner | None:
+    """Return the contact whose address it is, where the visitor may see contacts."""
+    if not asked.who.may(Scope.CONTACTS_READ):
+        return None
+    return (await asked.desk.reader.contacts.owners([row.recipient])).get(row.recipient)
 
 
 async def bounce(asked: Asked) -> web.Response:

@@ -19,6 +19,12 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
+const print = document.getElementById("print");
+if (print) {
+  print.hidden = false;
+  print.addEventListener("click", () => window.print());
+}
+
 const lively = document.querySelector("main [data-live]");
 if (lively) import("./live.js").then(({ follow }) => follow(lively));
 

@@ -65,7 +65,14 @@ class Mail:
         await self.store.accept(message, content, [new], lifetime_ms=1000, leased=True)
 
     async def settle(
-        self, job: Job, event: Event, reply: Reply = OK, *, next_ms: int | None = None, phase: Phase = Phase.AFTER_DOT
+        self,
+        job: Job,
+        event: Event,
+        reply: Reply = OK,
+        *,
+        next_ms: int | None = None,
+        phase: Phase = Phase.AFTER_DOT,
+        category: str | None = None,
     ) -> None:
         attempt = Attempt(
             at_ms=job.message.received_ms + 1000,
@@ -75,6 +82,7 @@ class Mail:
             mx="mx1.example.test",
             address="198.51.100.25",
             tls="TLSv1.3 TLS_AES_256_GCM_SHA384 unverified",
+            category=category,
         )
         await self.store.settle(Result(job, attempt, event, next_ms))
 

@@ -7,8 +7,8 @@ from html import unescape
 
 import pytest
 
-from report.pages.addresses import phones
 from report.server import ReportServer
+from report.words import phones
 from storage.broadcast_model import Chunk, NewRun, RunOrder, RunState
 from storage.model import BodyType, HitKind, Job, Message, NewRecipient, Phase, Reply, queue_id
 from storage.people import NewAddress, NewContact
@@ -107,8 +107,11 @@ async def test_a_broadcast_tells_how_it_went(mail: Mail, root: Browser) -> None:
     assert 'aria-label="1 Opened, 2 Delivered, ' not in html  # in the order of the statuses
     assert 'aria-label="1 Unsent, 2 Delivered, 1 Opened, 1 Failed"' in html
     assert tiles(html) == {
+        "Got it": "3 60 % of all", "Read it": "1 33 % of who got it",
+        "Not seen to read it": "2 read unseen, or not read",
+        "Did not get it": "2 whom to call, and why",
         "Open rate": "33 % 1 of 3", "Cannot be tracked": "0 sent without an image",
-        "Fetched by machines only": "1 no person was seen", "Behind clients that fetch ahead": "33 % 1 recipients",
+        "Fetched by machines only": "1 no person was seen", "Behind clients that fetch ahead": "33 % 1 recipient",
     }  # fmt: skip
     assert rows(html, "domains") == [["b.test", "3", "0 %", "1"], ["a.test", "2", "50 %", "0"]]
     assert rows(html, "plot-waits") == [["5 to 15 minutes", "1"]]

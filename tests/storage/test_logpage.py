@@ -49,6 +49,9 @@ FILTERS = [
     LogFilter(pending_only=True, recipient="r2"),
     LogFilter(since_ms=20_000, until_ms=40_000),
     LogFilter(queue_id="nonsense"),
+    LogFilter(category="spam"),
+    LogFilter(category="spam", statuses=(Status.FAILED, Status.BOUNCED)),
+    LogFilter(category="spam", broadcast="spring"),
 ]
 
 
@@ -77,7 +80,7 @@ async def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
         for job in await store.accept(message, b"x", people, lifetime_ms=10**9, leased=True):
             event = next(events)
             if event is not None:
-                await store.settle(result(job, event))
+                await store.settle(result(job, event, category="spam" if number % 3 else None))
     await store.close()
     with sqlite3.connect(tmp_path / "telltale.db") as connection:
         assert connection.execute("SELECT count(*) FROM stretch").fetchone()[0] > 5
