@@ -27,16 +27,22 @@ from report.given import Given
 from report.server import ReportServer
 from report.settings import ReportSettings
 from storage.access import TOKEN_MARK, TOKEN_PREFIX_CHARS, ApiToken, Role, Scope, hashed
+from storage.feed import Place
 from storage.model import User, queue_id
 from storage.people import POLICY
+from storage.reader import Reader
 from storage.settings import ServerSettings
 from storage.status import Status
 from storage.store import Store
 from storage.stretch import COUNTS, STRETCH_RECIPIENTS
+from storage.webhook_model import HookAttempt, Retry, Told, Webhook
+from storage.webhook_verbs import KEPT_FAILED
 
 DAYS = 90
 BLOCK = 500
 BATCH = 200_000
+HOOKS = 100
+SECRET = "whsec_" + "c2Vj" * 11
 PASSWORD = "a password for the bench"
 TOKENS = {name: TOKEN_MARK + (name * 40)[:40] for name in ("root", "ann")}
 CHEAP = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
@@ -154,6 +160,26 @@ async def made(state_dir: Path, rows: int) -> None:
     print(f"built in {built - began:.0f} s, {size / 1e6:,.0f} MB; words {words:.1f} µs a recipient")
 
 
+async def hooked(state_dir: Path) -> None:
+    """Fill a store with webhooks, stopped ones, each with as many calls and events to be sent again as one may have."""
+    reader, store = await Reader.open(state_dir), await Store.open(state_dir, POLICY)
+    for number in range(HOOKS - len(await reader.webhooks.all())):
+        user = "ann" if number % 2 else None
+        hook = Webhook(f"wh_{number}", f"https://example.org/{number}", SECRET, frozenset(), user, 0, Place(0, 0))
+        await store.webhooks.add(hook, "root")
+        calls = [
+            HookAttempt(at, 20, "recipient.bounced", Place(1, at), None, status, f"{status} said", 1)
+            for at in range(KEPT_FAILED)
+            for status in (204, 503)
+        ]
+        again = [Retry(Place(1, at), at, 1) for at in range(2000)]
+        place = Place(1, 0)
+        await store.webhooks.tell(Told(hook.id, place, place, 1, "503 said", again, next_ms=2, attempts=calls))
+        await store.webhooks.stop(hook.id, 1, "root")
+    await store.close()
+    await reader.close()
+
+
 def pages(state_dir: Path) -> dict[str, str]:
     connection = sqlite3.connect(state_dir / "telltale.db")
     ids = [row[0] for row in connection.execute("SELECT first_id FROM stretch ORDER BY number")]
@@ -201,6 +227,9 @@ def pages(state_dir: Path) -> dict[str, str]:
         "addresses to fix, of contacts": "/addresses?contacts=yes",
         "the log in": "/login",
         "the account": "/account",
+        "webhooks": "/webhooks",
+        "a webhook": "/webhooks/wh_1",
+        "a webhook's failures": "/webhooks/wh_1?show=failed",
     }
     for status in Status:
         made[f"{status}"] = f"/log?status={status.name.lower().replace('_', '-')}"
@@ -228,6 +257,8 @@ def answers(state_dir: Path) -> dict[str, str]:
         "api: stats of 30 days": "/stats?range=30d",
         "api: contacts": "/contacts",
         "api: blocked": "/blocked",
+        "api: webhooks": "/webhooks",
+        "api: a webhook's calls": "/webhooks/wh_1/attempts?limit=200",
     }
 
 
@@ -315,6 +346,7 @@ def main() -> None:
     with contextlib.ExitStack() as stack:
         folder = given.dir or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         asyncio.run(made(folder, given.rows))
+        asyncio.run(hooked(folder))
         sys.exit(0 if asyncio.run(ask(folder, given.times, given.budget_ms)) else 1)
 
 

@@ -12,6 +12,7 @@ import pytest
 from tests.peers import keeper, npm, postfix
 from tests.peers.smtp import free_port
 from tests.peers.telltale import Telltale, configured, listening, require, wait_for
+from tests.report.hooking import Receiver
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -81,6 +82,14 @@ def mailbox() -> Iterator[tuple[keeper.Keeper, int]]:
     sink = keeper.start(box, "127.0.0.1", port)
     yield box, port
     sink.stop()
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    """An endpoint of webhooks."""
+    made = Receiver()
+    yield made
+    made.stop()
 
 
 @pytest.fixture(scope="session")

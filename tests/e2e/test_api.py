@@ -1,6 +1,5 @@
 """A program's mail through the real processes: sent by curl, delivered, told by webhook; and whatever is killed."""
 
-import asyncio
 import json
 import re
 import signal
@@ -9,57 +8,17 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from os import kill
 from pathlib import Path
 
 import pytest
 
 from tests.peers import keeper
-from tests.peers.smtp import free_port
 from tests.peers.telltale import Telltale, fetch, image_of, require, wait_for
-from tests.report.hooking import Endpoint, endpoint
+from tests.report.hooking import Receiver
 
 pytestmark = pytest.mark.e2e
-
-
-class Receiver(threading.Thread):
-    """An endpoint of webhooks in a thread of its own."""
-
-    def __init__(self) -> None:
-        super().__init__(daemon=True)
-        self.up = threading.Event()
-        self.end: Endpoint
-        self.start()
-        assert self.up.wait(20)
-
-    def run(self) -> None:
-        asyncio.run(self._serve())
-
-    async def _serve(self) -> None:
-        self.loop, self.over = asyncio.get_running_loop(), asyncio.Event()
-        async with endpoint() as self.end:
-            self.up.set()
-            await self.over.wait()
-
-    def stop(self) -> None:
-        self.loop.call_soon_threadsafe(self.over.set)
-        self.join(20)
-
-
-@pytest.fixture
-def mailbox() -> Iterator[tuple[keeper.Keeper, int]]:
-    box, port = keeper.Keeper(), free_port()
-    sink = keeper.start(box, "127.0.0.1", port)
-    yield box, port
-    sink.stop()
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    made = Receiver()
-    yield made
-    made.stop()
 
 
 @pytest.fixture

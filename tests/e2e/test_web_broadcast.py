@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.test_web import PASSWORD, SECONDS, SIZES, base, set_up
+from tests.e2e.looking import findings
+from tests.e2e.test_web import PASSWORD, SECONDS, base, set_up
 from tests.peers import keeper
 from tests.peers.telltale import BROWSER, Telltale, image_of, wait_for
 
@@ -153,7 +154,6 @@ def test_a_broadcast_is_sent_without_scripts(telltale: Telltale, chromium: "Brow
 
 def test_what_people_manage_has_no_serious_findings_of_axe(telltale: Telltale, chromium: "Browser", axe: str) -> None:
     """WCAG 2.2 AA as far as a program can tell, on a desktop and a telephone, in light and dark."""
-    found = []
     first, _ = visit(chromium, telltale)
     import_contacts(first)
     block(first, "blocked@keeper.test")
@@ -171,27 +171,5 @@ def test_what_people_manage_has_no_serious_findings_of_axe(telltale: Telltale, c
         *("/blocked", "/blocked/of/blocked@keeper.test", "/blocked/undo?since=2026-01-01T00:00"),
         *("/users", "/users/ann", "/account", "/broadcasts/new", check),
     )
-    state = first.context.storage_state()
-    for width, height in SIZES:
-        for scheme in ("light", "dark"):
-            context = chromium.new_context(
-                viewport={"width": width, "height": height}, color_scheme=scheme, storage_state=state, bypass_csp=True
-            )
-            page = context.new_page()
-            for path in paths:
-                page.goto(base(telltale) + path)
-                for folded in page.locator("details.more:not([open]) > summary").all():
-                    folded.click()
-                page.evaluate(axe)
-                # The mail in the frame is the sender's; it runs no scripts, so axe cannot look into it either.
-                answer = page.evaluate("axe.run({exclude: ['iframe']})")
-                assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), (
-                    f"{path} is too wide: {width}"
-                )
-                found += [
-                    (width, scheme, path, finding["id"], finding["nodes"][0]["html"])
-                    for finding in answer["violations"]
-                    if finding["impact"] in {"serious", "critical"}
-                ]
-            context.close()
+    found = findings(chromium, first.context.storage_state(), base(telltale), paths, axe)
     assert found == [], "\n".join(map(str, found))

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -56,3 +57,27 @@ async def endpoint() -> AsyncIterator[Endpoint]:
     made.url = f"http://127.0.0.1:{runner.addresses[0][1]}/hook"
     yield made
     await runner.cleanup()
+
+
+class Receiver(threading.Thread):
+    """An endpoint in a thread of its own, for tests that wait otherwise than by asyncio."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.up = threading.Event()
+        self.end: Endpoint
+        self.start()
+        assert self.up.wait(20)
+
+    def run(self) -> None:
+        asyncio.run(self._serve())
+
+    async def _serve(self) -> None:
+        self.loop, self.over = asyncio.get_running_loop(), asyncio.Event()
+        async with endpoint() as self.end:
+            self.up.set()
+            await self.over.wait()
+
+    def stop(self) -> None:
+        self.loop.call_soon_threadsafe(self.over.set)
+        self.join(20)
