@@ -30,6 +30,11 @@ _ATTEMPTS: Final = (
     " r.address FROM webhook_attempt a LEFT JOIN recipient r ON r.id = a.recipient_id"
     " WHERE a.webhook = ? AND a.taken <= ? ORDER BY a.id DESC LIMIT ?"
 )
+# Ids are microseconds << 10 (storage/owners.py).
+_LAST: Final = (
+    "SELECT max(ifnull((SELECT max(id) FROM webhook_attempt), 0),"
+    " ifnull((SELECT max(id) FROM webhook_change), 0)) >> 10"
+)
 _CHANGES: Final = "SELECT at_ms, change, actor FROM webhook_change WHERE webhook = ? ORDER BY id DESC LIMIT ?"
 
 
@@ -65,6 +70,11 @@ class WebhookReader:
         """Return the last calls of an endpoint that are kept, the newest first; `failed`: those that were not taken."""
         rows = await self._ask(Query(_ATTEMPTS, (clean(id_), 0 if failed else 1, limit)))
         return [_attempt(row) for row in rows]
+
+    async def serial(self) -> int:
+        """Return a number that is another one when something was sent to an endpoint, or ordered."""
+        ((serial,),) = await self._ask(Query(_LAST))
+        return int(serial)
 
     async def changes(self, id_: str, limit: int) -> list[HookChange]:
         """Return what was ordered by whom, the newest first."""

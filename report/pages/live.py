@@ -8,7 +8,7 @@ happened.
 import asyncio
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -33,8 +33,7 @@ _BEATS: Final = 15
 # A page that is made anew is not made more often than this.
 _WHOLE_SECONDS: Final = 1.5
 _WRITE_SECONDS: Final = 20.0
-HEADERS: Final = {"Content-Type": "text/event-stream", "X-Accel-Buffering": "no"}
-"""Of a stream of events."""
+_HEADERS: Final = {"Content-Type": "text/event-stream", "X-Accel-Buffering": "no"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,15 +49,21 @@ class _View:
 
 async def live(asked: Asked) -> web.StreamResponse:
     """Send events until the browser goes away, its session ends, or the server does."""
-    view, serial = _view(asked), _serial(asked)
+    view, serial = _view(asked), serial_of(asked)
+    return await streamed(asked, lambda answer: _follow(asked, answer, view, serial))
+
+
+async def streamed(asked: Asked, tell: Callable[[web.StreamResponse], Awaitable[None]]) -> web.StreamResponse:
+    """Answer with a stream of events that `tell` writes, as long as there is a place for one more that follows."""
     with asked.desk.hub.place(asked.who.user) as placed:
         if not placed:
-            detail = "Too many pages follow the log; close some."
+            detail = "Too many pages follow something; close some."
             raise ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers={"Retry-After": "30"})
-        answer = web.StreamResponse(headers=HEADERS)
+        answer = web.StreamResponse(headers=_HEADERS)
         await answer.prepare(asked.request)
         with suppress(ConnectionError, TimeoutError):
-            await _follow(asked, answer, view, serial)
+            await write(answer, "retry: 2000\n\n")
+            await tell(answer)
         return answer
 
 
@@ -70,7 +75,8 @@ def _view(asked: Asked) -> _View:
     return _View(asked.seen(asks.filter), ids, "first" in query, "whole" in query)
 
 
-def _serial(asked: Asked) -> int:
+def serial_of(asked: Asked) -> int:
+    """Return how far a page has been told."""
     given = asked.request.headers.get("Last-Event-ID") or asked.request.query.get("since", "")
     if not given.isascii() or not given.isdecimal() or len(given) > 18:  # noqa: PLR2004 - what surely fits
         raise ProblemError(HTTPStatus.BAD_REQUEST, "Expected since=… as the page has it.")
@@ -78,7 +84,6 @@ def _serial(asked: Asked) -> int:
 
 
 async def _follow(asked: Asked, answer: web.StreamResponse, view: _View, serial: int) -> None:
-    await write(answer, "retry: 2000\n\n")
     looked = time.monotonic()
     while not asked.desk.hub.closed:
         changes = await _awaited(asked, serial)

@@ -7,16 +7,13 @@ the job it does so once more. Without scripts it is loaded anew by itself.
 import asyncio
 import time
 from collections.abc import Callable
-from contextlib import suppress
-from http import HTTPStatus
 from typing import Final
 
 from aiohttp import web
 
 from report.asked import Asked
 from report.jobs import Job
-from report.pages.live import HEADERS, is_the_same, write
-from report.problem import ProblemError
+from report.pages.live import is_the_same, streamed, write
 
 SHORT_SECONDS: Final = 1.5
 """What is over after this needs no page of its progress."""
@@ -26,21 +23,12 @@ _BEAT_SECONDS: Final = 15.0
 
 async def follow(asked: Asked, find: Callable[[], Job | None]) -> web.StreamResponse:
     """Send an event for each news of a job until it is over, the browser goes away, or the server does."""
-    with asked.desk.hub.place(asked.who.user) as placed:
-        if not placed:
-            detail = "Too many pages follow something; close some."
-            raise ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers={"Retry-After": "30"})
-        answer = web.StreamResponse(headers=HEADERS)
-        await answer.prepare(asked.request)
-        with suppress(ConnectionError, TimeoutError):
-            await _follow(asked, answer, find)
-        return answer
+    return await streamed(asked, lambda answer: _follow(asked, answer, find))
 
 
 async def _follow(asked: Asked, answer: web.StreamResponse, find: Callable[[], Job | None]) -> None:
     serial = asked.request.query.get("since", "")
     said = time.monotonic()
-    await write(answer, "retry: 2000\n\n")
     while not asked.desk.hub.closed and asked.request.transport is not None:
         job = find()
         now = "0" if job is None else str(job.serial)

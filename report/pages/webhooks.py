@@ -4,6 +4,7 @@ Rules: orders are those of `telltale webhook` and the API, by the same functions
 to do with webhooks of own mail only. A secret is shown once, when it is made.
 """
 
+import time
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -15,6 +16,7 @@ from report.forms import posted
 from report.hooks import order
 from report.hooks.plain import TYPES, hint, next_try_ms, state_of
 from report.html import page, see_other
+from report.pages.live import is_the_same, serial_of, streamed, write
 from report.problem import ProblemError
 from report.words import local
 from storage.access import Scope
@@ -24,6 +26,9 @@ from storage.webhook_model import TEST, Waiting, Webhook
 
 ROWS: Final = 50
 _CHANGES: Final = 20
+_LOOK_SECONDS: Final = 1.0
+_BEAT_SECONDS: Final = 15.0
+_PAST_ALL: Final = (1 << 63) - 1
 _HOUR_MS: Final = 3_600_000
 # What waits for so long is more than what is just being sent.
 _BEHIND_MS: Final = 60_000
@@ -37,7 +42,7 @@ _DONE: Final = {
 
 async def show_all(asked: Asked) -> web.Response:
     """Show the endpoints that the visitor has to do with."""
-    serial = await asked.desk.reader.serial()
+    serial = await asked.desk.reader.webhooks.serial()
     hooks = await asked.desk.reader.webhooks.all(asked.who.own)
     waiting = await asked.desk.reader.webhooks.waiting([hook.id for hook in hooks])
     facts = {
@@ -116,7 +121,7 @@ async def _hook(asked: Asked) -> Webhook:
 
 async def _shown(asked: Asked, hook: Webhook, wrong: list[str]) -> web.Response:
     query, reader, now_ms = asked.request.query, asked.desk.reader.webhooks, asked.desk.clock_ms()
-    serial = await asked.desk.reader.serial()
+    serial = await reader.serial()
     failed = query.get("show") == "failed"
     attempts = await reader.attempts(hook.id, ROWS, failed=failed)
     (waiting,) = await reader.waiting([hook.id])
@@ -137,6 +142,27 @@ async def _shown(asked: Asked, hook: Webhook, wrong: list[str]) -> web.Response:
     }
     status = HTTPStatus.UNPROCESSABLE_ENTITY if wrong else HTTPStatus.OK
     return page(asked, "webhook.html", facts, status=status)
+
+
+async def live(asked: Asked) -> web.StreamResponse:
+    """Tell a page that something was sent or ordered, so that it loads itself anew; until the browser goes away."""
+    serial = serial_of(asked)
+    return await streamed(asked, lambda answer: _follow(asked, answer, serial))
+
+
+async def _follow(asked: Asked, answer: web.StreamResponse, serial: int) -> None:
+    hub, said = asked.desk.hub, time.monotonic()
+    while not hub.closed and asked.request.transport is not None:
+        now = await hub.reader.webhooks.serial()
+        if now != serial:
+            serial = now
+            await write(answer, f"id: {serial}\nevent: change\ndata: {{}}\n\n")
+        if time.monotonic() - said >= _BEAT_SECONDS:
+            if not await is_the_same(asked):
+                return
+            await write(answer, ": still here\n\n")
+            said = time.monotonic()
+        await hub.changes(_PAST_ALL, _LOOK_SECONDS)  # whatever happens to mail; but the server's end is told
 
 
 async def test(asked: Asked) -> web.Response:
@@ -199,6 +225,7 @@ ROUTES: Final = (
     Route("GET", "/webhooks", show_all, Scope.WEBHOOKS),
     Route("GET", "/webhooks/new", new, Scope.WEBHOOKS),
     Route("POST", "/webhooks/new", add, Scope.WEBHOOKS),
+    Route("GET", "/webhooks/live", live, Scope.WEBHOOKS),
     Route("GET", _ONE, show, Scope.WEBHOOKS),
     Route("POST", f"{_ONE}/test", test, Scope.WEBHOOKS),
     Route("POST", f"{_ONE}/stop", stop, Scope.WEBHOOKS),
