@@ -45,7 +45,7 @@ def visit(chromium: "Browser", telltale: Telltale) -> tuple["Page", list[str]]:
 
 
 def import_contacts(page: "Page") -> None:
-    page.get_by_role("link", name="Contacts").click()
+    page.get_by_role("link", name="Contacts", exact=True).click()
     page.get_by_role("link", name="Import", exact=True).click()
     file = {"name": "people.csv", "mimeType": "text/csv", "buffer": CONTACTS.encode()}
     page.get_by_label("File: CSV").set_input_files(file)  # type: ignore[arg-type]  # a FilePayload
