@@ -32,7 +32,7 @@ from storage.store import Store
 
 MOST_UPLOADS: Final = 4
 """Of one user, at once."""
-_LARGE_OF_ONE: Final = 2
+LARGE_OF_ONE: Final = 2
 
 
 def _now_ms() -> int:
@@ -69,7 +69,7 @@ class Desk:
     large: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(4))
     """As many large bodies are in memory at once; others wait, unread."""
     large_of: defaultdict[str, asyncio.Semaphore] = field(
-        default_factory=lambda: defaultdict(lambda: asyncio.Semaphore(_LARGE_OF_ONE))
+        default_factory=lambda: defaultdict(lambda: asyncio.Semaphore(LARGE_OF_ONE))
     )
     uploads: Counter[str] = field(default_factory=Counter)
     """How many forms with files each user is sending."""

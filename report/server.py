@@ -14,6 +14,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from report.desk import Desk
+from report.doors import BoundedSite
 from report.given import Given
 from report.hooks.sender import Sender
 from report.hub import Hub
@@ -53,7 +54,7 @@ class ReportServer:
         self._given = given
         self._desk: Desk | None = None
         self._runner: web.AppRunner | None = None
-        self._listening: dict[Endpoint, web.TCPSite] = {}
+        self._listening: dict[Endpoint, BoundedSite] = {}
         self._opened = AsyncExitStack()
 
     @property
@@ -125,7 +126,7 @@ class ReportServer:
         wanted = self._given.settings.listen
         for endpoint in wanted:
             if endpoint not in self._listening:
-                site = web.TCPSite(runner, endpoint.host or None, endpoint.port, reuse_port=False)
+                site = BoundedSite(runner, endpoint.host or None, endpoint.port, lambda: self._given.settings)
                 await site.start()
                 self._listening[endpoint] = site
         for endpoint in [endpoint for endpoint in self._listening if endpoint not in wanted]:

@@ -2,6 +2,8 @@
 
 from typing import Final
 
+from pydantic import Field
+
 from storage.settings import Bytes, ListenOn, NetworkOf, Seconds, Section
 
 
@@ -19,6 +21,9 @@ class ReportSettings(Section):
     """And so does everybody after this."""
     max_upload_bytes: Bytes = 100 * 1024 * 1024
     """Of a form with files: a broadcast's message and recipients, contacts to be imported."""
+    max_connections: int = Field(default=1000, ge=1)
+    max_connections_per_client: int = Field(default=100, ge=1)
+    """Of one network address (IPv6: of its /64), but for trusted proxies."""
 
 
 class WebhookSettings(Section):

@@ -163,6 +163,12 @@ def remove_tokens(transaction: Transaction, wanted: Sequence[str]) -> list[bool]
     return [transaction.connection.execute(sql, (clean(prefix),)).rowcount == 1 for prefix in wanted]
 
 
+def remove_tokens_of(transaction: Transaction, wanted: Sequence[str]) -> list[int]:
+    """Delete all API tokens of users; the answers are how many there were."""
+    sql = "DELETE FROM api_token WHERE user=?"
+    return [transaction.connection.execute(sql, (clean(name),)).rowcount for name in wanted]
+
+
 _NO_ADMIN: Final = "NOT EXISTS (SELECT 1 FROM user WHERE role='admin')"
 
 

@@ -462,6 +462,10 @@ class Store:
         """Remove an API token; False where there is none of this prefix."""
         return await self._writer.call(access_verbs.remove_tokens, prefix)
 
+    async def remove_tokens_of(self, user: str) -> int:
+        """Remove all API tokens of a user; return how many there were."""
+        return await self._writer.call(access_verbs.remove_tokens_of, user)
+
     async def make_setup_link(self, hash_: bytes, expires_ms: int) -> bool:
         """Let a link make the first admin, in place of earlier links; False where there is an admin."""
         return await self._writer.call(access_verbs.make_setup_links, (hash_, expires_ms))

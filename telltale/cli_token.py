@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, TypeVar
 
 import typer
 
@@ -20,6 +20,8 @@ from telltale.state import awaited, with_store
 if TYPE_CHECKING:
     from storage.access import ApiToken, Scope
     from storage.store import Store
+
+T = TypeVar("T")
 
 _MOST_NAME_CHARS: Final = 100
 
@@ -71,15 +73,21 @@ def list_(ctx: typer.Context, *, config: ConfigFile = None, json: Json = False) 
 def remove(
     ctx: typer.Context,
     prefix: Annotated[
-        str, typer.Argument(metavar="PREFIX", help="Its first characters, as `telltale token list` shows.")
-    ],
+        str | None, typer.Argument(metavar="PREFIX", help="Its first characters, as `telltale token list` shows.")
+    ] = None,
     *,
+    user: Annotated[str | None, typer.Option(metavar="USER", help="All tokens of this user.")] = None,
     config: ConfigFile = None,
 ) -> None:
-    """Remove a token: it opens nothing from now on."""
-    if not _written(ctx, config, lambda store: store.remove_token(prefix)):
+    """Remove a token, or all of a user: they open nothing from now on."""
+    if (prefix is None) == (user is None):
+        raise UsageError("say which token by its PREFIX, or --user for all tokens of a user")
+    if user is not None:
+        print(f"{_written(ctx, config, lambda store: store.remove_tokens_of(user))} tokens of {user} removed")
+    elif _written(ctx, config, lambda store: store.remove_token(prefix or "")):
+        print(f"token {prefix} removed")
+    else:
         raise FailureError(f'there is no token "{prefix}"; `telltale token list` names all')
-    print(f"token {prefix} removed")
 
 
 def _scope(text: str) -> "Scope":
@@ -105,7 +113,7 @@ def _expires_ms(text: str | None, made_ms: int) -> int | None:
     return made_ms + seconds * 1000
 
 
-def _written(ctx: typer.Context, config: Path | None, verb: Callable[["Store"], Awaitable[bool]]) -> bool:
+def _written(ctx: typer.Context, config: Path | None, verb: Callable[["Store"], Awaitable[T]]) -> T:
     found = load_config(ctx, config)
     return awaited(found.server.state_dir, with_store(found.server.state_dir, found.policy, verb))
 

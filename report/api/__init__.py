@@ -16,6 +16,7 @@ from report.api import (
     log,
     messages,
     stats,
+    token,
     unsubscribed,
     webhooks,
 )
@@ -33,5 +34,6 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     *blocked.OPERATIONS,
     *stats.OPERATIONS,
     *webhooks.OPERATIONS,
+    *token.OPERATIONS,
 )
 ROUTES: Final[tuple[Route, ...]] = (*map(route, OPERATIONS), *document.routes(OPERATIONS))

@@ -70,9 +70,8 @@ async def add_token(asked: Asked) -> web.Response:
 
 
 async def remove_token(asked: Asked) -> web.Response:
-    """Remove an own token."""
-    fields = await posted(asked)
-    await drop_token(asked, asked.who.user, fields.get("prefix", ""))
+    """Remove an own token, or all."""
+    await drop_token(asked, asked.who.user, await posted(asked))
     return see_other(asked, "/account")
 
 

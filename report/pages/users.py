@@ -25,8 +25,8 @@ _DONE: Final = {
     "added": "The user is added.",
     "removed": "The user is removed, with all sessions and tokens.",
     "saved": "The changes are saved.",
-    "password": "The password is changed, and all sessions of the user are ended.",
-    "token-removed": "The token is removed: it opens nothing from now on.",
+    "password": "The password is changed, and all sessions of the user are ended; API tokens go on.",
+    "token-removed": "What is removed opens nothing from now on.",
 }
 
 
@@ -172,14 +172,18 @@ async def new_token(asked: Asked, fields: Any, user: User) -> str | list[str]:
 
 
 async def remove_token(asked: Asked) -> web.Response:
-    """Remove a token of a user."""
+    """Remove a token of a user, or all."""
     fields, user = await posted(asked), await _user(asked)
-    await drop_token(asked, user.name, fields.get("prefix", ""))
+    await drop_token(asked, user.name, fields)
     return see_other(asked, f"/users/{_quoted(user.name)}?done=token-removed")
 
 
-async def drop_token(asked: Asked, user: str, prefix: str) -> None:
-    """Remove a token by its first characters, where it is the user's."""
+async def drop_token(asked: Asked, user: str, fields: Any) -> None:
+    """Remove a token by its first characters, where it is the user's; or all that the user has."""
+    prefix = fields.get("prefix", "")
+    if fields.get("all"):
+        await asked.desk.store.remove_tokens_of(user)
+        return
     if prefix not in [token.prefix for token in await asked.desk.reader.tokens(user)]:
         raise ProblemError(HTTPStatus.NOT_FOUND, "There is no such token (any more).")
     await asked.desk.store.remove_token(prefix)

@@ -130,6 +130,19 @@ async def test_who_has_no_token_is_told_how_to_come_by_one(server: ReportServer,
         assert "views may not do this" in (await views.post("/messages", LETTER))[1]["detail"]
 
 
+async def test_a_token_tells_what_it_may_do(server: ReportServer, mail: Mail) -> None:
+    """By any scope, and by none too much."""
+    scopes = frozenset({Scope.BLOCKED_READ, Scope.SEND})
+    token = await add_token(mail.store, "bob", Role.SENDER, scopes, senders=("@bob.test",))
+    async with program(server, token) as bob:
+        status, told = await bob.get("/token")
+    assert (status, told["user"], told["role"]) == (200, "bob", "sender")
+    assert (told["scopes"], told["senders"]) == (["messages:send"], ["@bob.test"])
+    assert told["limits"]["max_recipients"] == 1000
+    async with program(server, "tt_" + "x" * 40) as nobody:
+        assert (await nobody.get("/token"))[0] == 401
+
+
 async def test_the_document_is_fetched_once(prog: Program) -> None:
     async with prog.session.get(f"{prog.base}/api/v1/openapi.json") as answer:
         tag = answer.headers["ETag"]

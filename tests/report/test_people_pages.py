@@ -199,6 +199,24 @@ async def test_a_token_is_shown_once_and_may_no_more_than_its_maker(server: Repo
         assert await reader.tokens("ann") == []
 
 
+async def test_all_tokens_of_one_user_are_removed_at_once(server: ReportServer, root: Browser, reader: Reader) -> None:
+    """A new password leaves them, as programs go on; whoever wants none of them to get in says so."""
+    async with browsing(server) as ann:
+        await ann.log_in("ann")
+        await ann.get("/account")
+        for name in ("one", "two"):
+            await ann.submit("/account/tokens", name=name, **{"log:read": "1"})
+        await root.get("/users/root")
+        await root.submit("/users/root/tokens", name="mine", **{"users:write": "1"})
+        await root.get("/users/ann")
+        await root.submit("/users/ann/password", password="another horse", again="another horse")
+        assert "API tokens go on" in root.text
+        assert len(await reader.tokens("ann")) == 2
+        assert "Remove 2 tokens" in await root.get("/users/ann")
+        await root.submit("/users/ann/tokens/remove", all="1")
+    assert [token.name for token in await reader.tokens()] == ["mine"]
+
+
 async def test_another_s_token_is_not_removed(server: ReportServer, root: Browser, reader: Reader) -> None:
     await root.get("/users/root")
     await root.submit("/users/root/tokens", name="mine", **{"users:write": "1"})

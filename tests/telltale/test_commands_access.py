@@ -86,6 +86,12 @@ def test_a_token_is_shown_once_listed_by_its_prefix_and_removed(told: Told, tmp_
     assert told("token", "remove", secret[:11])[0] == f"token {secret[:11]} removed\n"
     assert found(tmp_path / "state", secret) is None
     assert "there is no token" in told("token", "remove", secret[:11], code=1)[1]
+    for name in "ab":
+        told("token", "add", name, "--user", "ann", "--scope", "log:read")
+    assert told("token", "remove", "--user", "ann")[0] == "2 tokens of ann removed\n"
+    assert told("token", "list")[0] == ""
+    for wrong in ((), ("tt_12345678", "--user", "ann")):
+        assert "say which token by its PREFIX, or --user" in told("token", "remove", *wrong, code=2)[1]
 
 
 @pytest.mark.parametrize(
