@@ -26,13 +26,17 @@ class Timed:
         self._state_dir = state_dir
         self._connection: sqlite3.Connection | None = None
         self._thread = ThreadPoolExecutor(1, "timed")
+        self._is_closed = False
 
     async def ask(self, query: Query, seconds: float) -> Sequence[tuple[Any, ...]] | None:
         """Return the rows; None where they were not known within `seconds` of its own time."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._asked, query, seconds)
 
     async def close(self) -> None:
-        """Close it."""
+        """Close it; once it is closed, nothing happens."""
+        if self._is_closed:
+            return
+        self._is_closed = True
         await asyncio.get_running_loop().run_in_executor(self._thread, self._closed)
         self._thread.shutdown(wait=False)
 
