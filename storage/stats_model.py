@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from storage.status import PENDING, Status
+from storage.status import Status
 
 NOT_SENT: Final = frozenset({Status.BLOCKED, Status.DUPLICATE, Status.NO_EMAIL_SELECTED})
 """Statuses of recipients that nothing was sent to."""
@@ -36,11 +36,6 @@ class Counts:
     def delivered(self) -> int:
         """Those whose own server confirmed, opened or not."""
         return self.of(Status.DELIVERED, Status.OPENED)
-
-    @property
-    def waiting(self) -> int:
-        """Those that the queue still has to serve."""
-        return self.of(*PENDING)
 
     @property
     def not_sent(self) -> int:

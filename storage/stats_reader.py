@@ -66,6 +66,16 @@ class StatsReader:
             query = Query(sql, (clean(user), since_hour))
         return {hour: _counts(counts) for hour, *counts in await self._ask(query)}
 
+    async def waiting(self, user: str | None = None) -> int:
+        """Return how many recipients the queue has to serve now, whenever they were accepted."""
+        if user is None:
+            query = Query("SELECT ifnull(sum(unsent + soft_bounced), 0) FROM hour_count")
+        else:
+            sql = "SELECT ifnull(sum(unsent + soft_bounced), 0) FROM user_hour_count WHERE user = ?"
+            query = Query(sql, (clean(user),))
+        ((found,),) = await self._ask(query)
+        return int(found)
+
     async def broadcasts(
         self, user: str | None = None, *, limit: int, before_id: int | None = None
     ) -> list[BroadcastStats]:

@@ -40,6 +40,7 @@ async def show(asked: Asked) -> web.Response:
         "choices": RANGES,
         "mail": mail,
         "counts": figures.of_last(hours, days, now_ms, None),
+        "waiting": await stats.waiting(own),
         "sites": sites,
         "busiest": _busiest(sites),
         "untouched": own is None and not any((await asked.desk.reader.status_counts()).values()),
