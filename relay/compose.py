@@ -9,7 +9,6 @@ the event loop, and touches nothing there that copies share.
 import asyncio
 import logging
 import re
-from collections import OrderedDict
 from collections.abc import Coroutine
 from typing import Final
 
@@ -18,7 +17,8 @@ from relay.deliver.client import Extensions
 from relay.deliver.copy import Copy
 from relay.deliver.dkim import OwnFields
 from relay.deliver.reply import ours
-from relay.inject.plan import Plan, PlanError
+from relay.inject.plan import PlanError
+from relay.inject.plans import Plans
 from relay.inject.recode import Fault, for_server
 from relay.inject.render import head_bytes, render_checked
 from relay.sign import Signer
@@ -26,9 +26,6 @@ from storage.kv import kv
 from storage.model import BodyType, Job, Reply, queue_id
 from storage.token import TokenBox
 from storage.tracking import image_url
-
-# Plans are small, but a broadcast shares one: a few dozen cover the messages under way at once.
-_PLANS_KEPT: Final = 64
 
 # Re-encoding takes some 30 ms a megabyte; the event loop does what it has done after a few.
 _LARGE_BYTES: Final = 256 * 1024
@@ -52,10 +49,11 @@ class Composer:
         base_url: str,
         bounce_domain: str,
         broadcast_fields: BroadcastFields | None = None,
+        plans: Plans | None = None,
     ) -> None:
         """Take the token boxes of images and return paths, the images' base URL and the return paths' domain.
 
-        `broadcast_fields` makes the fields that each copy of a broadcast has of its own.
+        `broadcast_fields` makes the fields that each copy of a broadcast has of its own; `plans` are those at hand.
         """
         self._pixel = pixel
         self._returns = returns
@@ -63,7 +61,7 @@ class Composer:
         self._base_url = base_url
         self._bounce_domain = bounce_domain
         self._broadcast_fields = broadcast_fields
-        self._plans: OrderedDict[int, Plan] = OrderedDict()
+        self._plans = Plans() if plans is None else plans
 
     def compose(
         self, job: Job, content: bytes, offered: Extensions
@@ -104,7 +102,7 @@ class Composer:
         if not message.plan:
             return content, len(content)
         try:
-            plan = self._plan(message.id, message.plan)
+            plan = self._plans.of(message.id, message.plan)
         except PlanError as error:  # damaged, or a later version's: the message is worth more than its image
             _log.error(kv(event="our-bug", queue_id=queue_id(message.id), reason=str(error)))
             return content, len(content)
@@ -118,14 +116,6 @@ class Composer:
         if self._broadcast_fields is None or job.message.broadcast_type is None:
             return ()
         return self._broadcast_fields.of(job, content)
-
-    def _plan(self, message_id: int, stored: bytes) -> Plan:
-        plan = self._plans.get(message_id)
-        if plan is None:
-            plan = self._plans[message_id] = Plan.from_bytes(stored)
-            if len(self._plans) > _PLANS_KEPT:
-                self._plans.popitem(last=False)
-        return plan
 
 
 def _for_server(job: Job, rendered: _Rendered, offered: Extensions) -> _Rendered | Reply:

@@ -33,6 +33,7 @@ from relay.deliver.settings import (
 )
 from relay.deliver.shape import ALONE, Share
 from relay.deliver.shaping import Shaping
+from relay.inject.plans import Plans
 from relay.posting import inject_options
 from relay.receive.accept import Acceptor
 from relay.receive.auth import Authenticator
@@ -99,6 +100,7 @@ class Rooms:
         secret = load_secret(at.server.state_dir)
         returns, pixel = TokenBox(secret, Purpose.RETURN_PATH), TokenBox(secret, Purpose.PIXEL)
         bounce_domain = at.bounce.domain or at.server.hostname
+        plans = Plans()
         signer = Signer(load(at.server.state_dir, at.dkim), at.dkim.expires)
         broadcast_fields = BroadcastFields(
             UnsubscribeBox(secret), at.tracking.base_url, frozenset(at.broadcast.no_unsubscribe_types)
@@ -110,6 +112,7 @@ class Rooms:
             base_url=at.tracking.base_url,
             bounce_domain=bounce_domain,
             broadcast_fields=broadcast_fields,
+            plans=plans,
         )
         self._delivery = Delivery(
             store,
@@ -131,6 +134,7 @@ class Rooms:
             lifetime_ms=at.retry.lifetime * 1000,
             signing_domains=signer.domains,
             broadcasts=at.broadcast,
+            plans=plans,
         )
         self._tls_reports = TlsReports(
             store,

@@ -8,7 +8,7 @@ import re
 from typing import Final
 
 # Printable ASCII but for the blank, the quote, "=" and the backslash: those would be read as ours.
-_PLAIN: Final = re.compile(r"[!#-<>-\[\]-~]+")
+_is_plain: Final = re.compile(r"[!#-<>-\[\]-~]+").fullmatch
 _SHORT: Final = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _LAST_OF_ONE_BYTE: Final = 0xFF
 _LAST_OF_TWO_BYTES: Final = 0xFFFF
@@ -21,12 +21,16 @@ def kv(**fields: object) -> str:
     characters that are not printable (controls, line separators, direction marks, surrogates), stands in
     double quotes with backslash escapes.
     """
-    return " ".join([f"{key}={_value(str(value))}" for key, value in fields.items() if value is not None])
+    return " ".join(
+        [
+            f"{key}={text if _is_plain(text := str(value)) else _quoted(text)}"
+            for key, value in fields.items()
+            if value is not None
+        ]
+    )
 
 
-def _value(text: str) -> str:
-    if _PLAIN.fullmatch(text):
-        return text
+def _quoted(text: str) -> str:
     if text.isprintable() and '"' not in text and "\\" not in text:
         return f'"{text}"'
     return '"' + "".join([_escaped(char) for char in text]) + '"'

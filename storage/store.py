@@ -231,13 +231,13 @@ class Store:
             await asyncio.to_thread(large.remove, self._state_dir, file)
             raise
 
-    async def settle(self, result: Result) -> Settled:
+    def settle(self, result: Result) -> "asyncio.Future[Settled]":
         """Store the attempt and move the recipient; drop the content after its last recipient.
 
         A kept open makes a recipient that becomes Sent or Delivered Opened in the same transaction.
         """
         check(result)
-        return await self._writer.call(settle_verb.settle_all, result)
+        return self._writer.call(settle_verb.settle_all, result)
 
     async def claim(
         self, now_ms: int, limit: int, skip_domains: Collection[str] = (), wait: Wait = at_once

@@ -5,6 +5,7 @@ Rule: who is begun has a slot until it is gone, however it ends; and none stays 
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
 from typing import Any, Final
 
 from relay.deliver.connect import Connection, Failure
@@ -27,7 +28,10 @@ class Connections:
         # With whether it is a suspect's.
         self._tasks: dict[asyncio.Task[None], bool] = {}
         self._dialing: set[asyncio.Task[None]] = set()
-        self._idle: dict[asyncio.Future[Entry | None], None] = {}
+        # With the loop's time at which each goes; the one that goes first is first.
+        self._idle: dict[asyncio.Future[Entry | None], float] = {}
+        # One for all, set for the first: connections come to be idle after every message, and time out hardly ever.
+        self._timer: asyncio.TimerHandle | None = None
         self._leaving: set[Connection] = set()
 
     @property
@@ -98,21 +102,30 @@ class Connections:
         """Be idle until `serve` has a recipient; None when it is time to close."""
         loop = asyncio.get_running_loop()
         ready: asyncio.Future[Entry | None] = loop.create_future()
-
-        def leave() -> None:
-            if self._idle.pop(ready, ready) is None:
-                ready.set_result(None)
-
-        self._idle[ready] = None
+        leave = partial(self._let_go, ready)
+        self._idle[ready] = until = loop.time() + IDLE_SECONDS
         connection.session.on_end = leave
         self._slots.idles(ready, leave)
-        timer = loop.call_later(IDLE_SECONDS, leave)
+        if self._timer is None:
+            self._timer = loop.call_at(until, self._let_go_late)
         try:
             return await ready
         finally:
-            timer.cancel()
             connection.session.on_end = None
             self._slots.works(ready)
+
+    def _let_go(self, ready: asyncio.Future[Entry | None]) -> None:
+        if self._idle.pop(ready, None) is not None:
+            ready.set_result(None)
+
+    def _let_go_late(self) -> None:
+        """Let those go that have been idle for long."""
+        self._timer, loop = None, asyncio.get_running_loop()
+        for ready, until in list(self._idle.items()):
+            if until > loop.time():
+                self._timer = loop.call_at(until, self._let_go_late)
+                return
+            self._let_go(ready)
 
     def serve(self, entry: Entry) -> None:
         """Give a recipient to an idle one: the one used last, so that those beyond need go away."""
@@ -121,9 +134,8 @@ class Connections:
 
     def close_idle(self) -> None:
         """Let those go that are idle."""
-        for ready in self._idle:
-            ready.set_result(None)
-        self._idle.clear()
+        for ready in list(self._idle):
+            self._let_go(ready)
 
     # The end of the site.
 

@@ -26,6 +26,10 @@ class CopyRoom:
         self._of_site: Counter[Hashable] = Counter()
         self._waiting: dict[asyncio.Future[None], tuple[Hashable, int]] = {}
 
+    def has_free(self, size: int) -> bool:
+        """Return whether a copy of this size is not counted: neither taken nor given."""
+        return size <= self._free_bytes
+
     async def take(self, site: Hashable, size: int, seconds: float) -> bool:
         """Count a copy of `size` bytes in; False, and nothing counted, where there is no room within `seconds`."""
         if size <= self._free_bytes:

@@ -8,7 +8,8 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import replace
-from typing import Final, TypeVar
+from functools import partial
+from typing import Any, Final, TypeVar
 
 from relay.bounce.classify import VERSION
 from relay.deliver.reply import spell
@@ -50,7 +51,7 @@ class Results:
         self._now_ms = now_ms
         self._done = done
         self._warn_after_ms = warn_after_ms
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._under_way: set[asyncio.Future[Any]] = set()
         self._unstored = 0
         self._back: dict[int, list[Job]] = {}
         self.recovered: Callable[[], None] | None = None
@@ -80,7 +81,7 @@ class Results:
                 event, attempt = Event.BOUNCE, replace(attempt, reply=expired(attempt.reply))
             else:
                 due_ms = min(max(due_ms, not_before_ms), job.expires_ms)
-        self._begin(self._settle(Result(job, _categorised(attempt), event, due_ms, self._warn_ms(job, due_ms))))
+        self._settle(Result(job, _categorised(attempt), event, due_ms, self._warn_ms(job, due_ms)))
 
     def _warn_ms(self, job: Job, due_ms: int | None) -> int | None:
         """Return when to tell the sender of a delay: where it lasts beyond the next attempt's time."""
@@ -99,7 +100,7 @@ class Results:
         for job in jobs:
             if last is not None and job.expires_ms <= now_ms:
                 attempt = Attempt(now_ms, 0, Phase.CONNECT, expired(last))
-                self._begin(self._settle(Result(job, _categorised(attempt), Event.BOUNCE)))
+                self._settle(Result(job, _categorised(attempt), Event.BOUNCE))
             else:
                 due = due_ms if last is None else min(due_ms, job.expires_ms)
                 self._put_back(job, due)
@@ -119,29 +120,47 @@ class Results:
         """Wait until the store has taken all, for so long at most."""
         if self._back:
             self._send_back()
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=seconds)
-        if self._tasks:
+        loop = asyncio.get_running_loop()
+        ends = loop.time() + seconds
+        while self._under_way and (left := ends - loop.time()) > 0:
+            # What the store does not take is under way again, as a task.
+            await asyncio.wait(self._under_way, timeout=left)
+        if self._under_way:
             # The store takes nothing: leases expire, and what was sent may be sent again.
-            _log.error(kv(event="results-not-stored", verbs=len(self._tasks)))
-        for task in self._tasks:
-            task.cancel()
+            _log.error(kv(event="results-not-stored", verbs=len(self._under_way)))
+        for waiting in self._under_way:
+            waiting.cancel()
 
     def _begin(self, coroutine: Coroutine[None, None, None]) -> None:
         task = asyncio.get_running_loop().create_task(coroutine)
-        self._tasks.add(task)
+        self._under_way.add(task)
         task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
+        self._under_way.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            # A bug of ours; the lease expires, and the recipient is tried again.
-            _log.error(kv(event="result-not-stored"), exc_info=error)
+            _tell_bug(error)
 
-    async def _settle(self, result: Result) -> None:
+    def _settle(self, result: Result) -> None:
+        # No task: one a message would cost more than all else here.
+        settling = self._store.settle(result)
+        self._under_way.add(settling)
+        settling.add_done_callback(partial(self._settled, result))
+
+    def _settled(self, result: Result, settling: asyncio.Future[Settled]) -> None:
+        self._under_way.discard(settling)
+        error = None if settling.cancelled() else settling.exception()
+        if isinstance(error, StoreFullError | StoreFailedError):
+            self._begin(self._settle_again(result, error))
+            return
+        self._done(result.job)
+        if error is not None:
+            _tell_bug(error)
+        elif not settling.cancelled():
+            _tell(result, settling.result())
+
+    async def _settle_again(self, result: Result, error: Exception) -> None:
         try:
-            settled = await self._store.settle(result)
-        except (StoreFullError, StoreFailedError) as error:
             settled = await self._again(lambda: self._store.settle(result), error)
         finally:
             self._done(result.job)
@@ -176,6 +195,11 @@ class Results:
 def _categorised(attempt: Attempt) -> Attempt:
     category = category_of(attempt.reply, attempt.phase, attempt.mx)
     return attempt if category is None else replace(attempt, category=category.value, rules=VERSION)
+
+
+def _tell_bug(error: BaseException) -> None:
+    # A bug of ours; the lease expires, and the recipient is tried again.
+    _log.error(kv(event="result-not-stored"), exc_info=error)
 
 
 def _tell(result: Result, settled: Settled) -> None:

@@ -300,7 +300,7 @@ class Site:
         """One attempt of one recipient, to its settling; none where its copy finds no room."""
         self._under_way[entry] = connection
         room, size = self._means.copy_room, entry.job.message.size
-        if not await room.take(self, size, _ROOM_SECONDS):
+        if not (room.has_free(size) or await room.take(self, size, _ROOM_SECONDS)):
             del self._under_way[entry]
             why = ours("4.3.1", "large messages under way fill our memory")
             self._means.results.give_back([entry.job], self._means.now_ms() + _NO_ROOM_MS, why)

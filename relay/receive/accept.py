@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
-from relay.inject.plan import InjectOptions, plan_message
+from relay.inject.plan import InjectOptions, Plan, plan_message
+from relay.inject.plans import Plans
 from relay.inject.recode import with_short_lines
 from relay.receive import association, replies
 from relay.receive.association import Association
@@ -66,10 +67,12 @@ class Acceptor:
         lifetime_ms: int,
         signing_domains: Callable[[Sequence[bytes]], frozenset[str]] = lambda _: frozenset(),
         broadcasts: BroadcastSettings = broadcast_settings.DEFAULT,
+        plans: Plans | None = None,
     ) -> None:
         """Store in `store` as `hostname`, give to `delivery`; recipients live for `lifetime_ms` in the queue.
 
-        `signing_domains` tells by the From fields for which domain a message will be signed when it goes out.
+        `signing_domains` tells by the From fields for which domain a message will be signed when it goes out; `plans`
+        is where those who compose the copies find the plan that was made here.
         """
         self._store = store
         self._options = options
@@ -78,6 +81,7 @@ class Acceptor:
         self._lifetime_ms = lifetime_ms
         self._signing_domains = signing_domains
         self._broadcasts = broadcasts
+        self._plans = Plans() if plans is None else plans
         self._promised = 0
         """Recipients that are being stored leased, and are not in delivery's count yet."""
 
@@ -116,7 +120,9 @@ class Acceptor:
         self, message_id: int, envelope: Envelope, headers: Headers, trace: Trace, content: bytes
     ) -> tuple[Message, bytes]:
         mended = _in_short_lines(mend(content, headers, trace), trace.queue_id)
-        plan, reason = self._plan(envelope, headers, mended)
+        plan = self._plan(envelope, headers, mended)
+        if plan.edits:
+            self._plans.keep(message_id, plan)
         user = envelope.client.user
         return Message(
             id=message_id,
@@ -127,7 +133,7 @@ class Acceptor:
             body=BodyType.SEVEN_BIT if mended.isascii() else BodyType.EIGHT_BIT_MIME,
             smtputf8=envelope.smtputf8 and _needs_utf8(envelope, content[: headers.end]),
             size=len(mended),
-            plan=plan,
+            plan=plan.to_bytes() if plan.edits else b"",
             envid=envelope.envid,
             ret=envelope.ret,
             user=user.name if user else None,
@@ -135,7 +141,7 @@ class Acceptor:
             message_id=headers.message_id or f"<{trace.queue_id}@{trace.hostname}>",
             from_header=decode_value(b", ".join(headers.from_fields)),
             subject=headers.subject,
-            untracked_reason=reason,
+            untracked_reason=plan.untracked_reason,
             broadcast=_association(envelope, headers).name,
             broadcast_type=self._type(_association(envelope, headers)),
         ), mended
@@ -145,10 +151,9 @@ class Acceptor:
         named = broadcast.by in self._broadcasts.once
         return broadcast.type or (self._broadcasts.default_type if named else None)
 
-    def _plan(self, envelope: Envelope, headers: Headers, content: bytes) -> tuple[bytes, str | None]:
-        """Return the plan's bytes, b"" where nothing changes, and why there is no image."""
+    def _plan(self, envelope: Envelope, headers: Headers, content: bytes) -> Plan:
         if envelope.is_report:
-            return b"", UntrackedReason.REPORT
+            return Plan(UntrackedReason.REPORT)
         options = replace(
             self._options,
             track=not headers.opted_out,
@@ -157,11 +162,10 @@ class Acceptor:
             recipient_domains=frozenset(recipient.address.domain for recipient in envelope.recipients),
         )
         try:
-            plan = plan_message(content, options)
+            return plan_message(content, options)
         except Exception:  # noqa: BLE001 - a bug in what is only an image must not cost the message
             _log.exception(kv(event="plan-failed"))
-            return b"", UntrackedReason.SELF_CHECK
-        return plan.to_bytes() if plan.edits else b"", plan.untracked_reason
+            return Plan(UntrackedReason.SELF_CHECK)
 
     def _recipients(self, envelope: Envelope) -> tuple[NewRecipient, ...]:
         return tuple(

@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final
 
 from relay.receive.association import CONTROL_FIELDS, READ_FIELDS, Association, associate
@@ -230,6 +231,11 @@ def protocol(*, extended: bool, utf8: bool, tls: bool, authenticated: bool) -> s
 
 def mail_date(at_ms: int) -> str:
     """Return a time as RFC 5322, 3.3 writes it, in UTC."""
-    at = datetime.fromtimestamp(at_ms // 1000, UTC)
+    return _date(at_ms // 1000)
+
+
+@lru_cache(2)
+def _date(since_epoch: int) -> str:
+    at = datetime.fromtimestamp(since_epoch, UTC)
     day, month = _DAYS[at.weekday()], _MONTHS[at.month - 1]
     return f"{day}, {at.day:02} {month} {at.year:04} {at.hour:02}:{at.minute:02}:{at.second:02} +0000"

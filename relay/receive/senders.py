@@ -23,10 +23,11 @@ def permits(senders: Iterable[str], address: str) -> bool:
 
     Letter case does not count: who may send as Ann@example.org may send as ann@example.org.
     """
-    wanted = _folded(address)
-    domain = "@" + wanted.rpartition("@")[2]
     allowed = [_folded(sender) for sender in senders]
-    return not allowed or wanted in allowed or domain in allowed
+    if not allowed:
+        return True
+    wanted = _folded(address)
+    return wanted in allowed or "@" + wanted.rpartition("@")[2] in allowed
 
 
 def _folded(sender: str) -> str:

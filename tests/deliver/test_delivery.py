@@ -61,9 +61,9 @@ async def test_results_tell_whether_the_next_hop_sends_the_dsns(world: World) ->
     passed: dict[str, bool] = {}
 
     class Noting(Store):
-        async def settle(self, result: Result) -> Settled:
+        def settle(self, result: Result) -> asyncio.Future[Settled]:
             passed[result.job.address] = result.attempt.dsn_passed
-            return await super().settle(result)
+            return super().settle(result)
 
     store = await Noting.open(world.state_dir, POLICY)
     with ScriptedServer(OFFERING_DSN) as dsn, ScriptedServer() as none:
@@ -613,11 +613,13 @@ class FullStore(Store):
     full = False
     refused = 0
 
-    async def settle(self, result: Result) -> Settled:
-        if self.full:
-            self.refused += 1
-            raise StoreFullError("no space left")
-        return await super().settle(result)
+    def settle(self, result: Result) -> asyncio.Future[Settled]:
+        if not self.full:
+            return super().settle(result)
+        self.refused += 1
+        refused = asyncio.get_running_loop().create_future()
+        refused.set_exception(StoreFullError("no space left"))
+        return refused
 
 
 async def test_while_the_disk_is_full_nothing_is_lost_and_nothing_new_is_tried(
