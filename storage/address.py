@@ -6,12 +6,13 @@ client wrote it; whether two addresses are one mailbox is asked of `address_key`
 """
 
 import re
-from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 from typing import Final
 
 import idna
+
+from storage.frozen import frozen
 
 # RFC 5321, 4.5.3.1.1 to 4.5.3.1.3, in octets; the path's 256 include its angle brackets.
 MAX_LOCAL_BYTES: Final = 64
@@ -40,7 +41,7 @@ class Fault(StrEnum):
     NOT_ASCII = "non-ASCII address needs SMTPUTF8"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Address:
     """A mailbox: the local part as written, the domain in lower-case A-labels.
 

@@ -7,20 +7,23 @@ and the domain in lower-case A-labels.
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final
 
 from storage.access import Role
+from storage.frozen import frozen
 from storage.status import Event, Status
 
 _QUEUE_ID_ALPHABET: Final = "0123456789BCDFGHJKLMNPQRSTVWXYZb"
 _QUEUE_ID_CHARS: Final = 13  # 13 characters of 5 bits hold 63 bits
 
 
-# Two characters at a time: a queue id is written in each line of the log.
+# Two characters at a time, and remembered for a while: a queue id is written in each line of the log.
 _PAIRS: Final = [first + second for first in _QUEUE_ID_ALPHABET for second in _QUEUE_ID_ALPHABET]
 _SHIFTS: Final = range(10 * (_QUEUE_ID_CHARS // 2 - 1), -1, -10)
 
 
+@lru_cache(1024)
 def queue_id(message_id: int) -> str:
     """Return the queue id that people and logs use for the message with this id."""
     return _QUEUE_ID_ALPHABET[message_id >> 60] + "".join([_PAIRS[message_id >> shift & 1023] for shift in _SHIFTS])
@@ -62,7 +65,7 @@ class BodyType(StrEnum):
     EIGHT_BIT_MIME = "8BITMIME"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Reply:
     """A remote server's reply, or our own words where none came (`code` 0)."""
 
@@ -73,7 +76,7 @@ class Reply:
     """One line of clean Unicode: lines joined by a blank, no controls, no surrogates."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Message:
     """A message as the queue holds it, without its content."""
 
@@ -104,7 +107,7 @@ class Message:
     broadcast_type: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class NewRecipient:
     """A recipient as a client named it; what becomes of it, admission decides (storage/admit_verb.py)."""
 
@@ -115,7 +118,7 @@ class NewRecipient:
     orcpt: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Job:
     """One recipient leased to this process for one attempt."""
 
@@ -138,7 +141,7 @@ class Job:
     """Leases before this one that were lost: their process ended without a word of what came of the try."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Attempt:
     """One try to deliver a recipient."""
 
@@ -165,7 +168,7 @@ class Attempt:
     """The address of ours that the connection came from; None where the system chose it."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Result:
     """What an attempt came to, ready to be settled."""
 
@@ -179,7 +182,7 @@ class Result:
     """When to tell the sender that this takes long; set where a deferral lasts beyond that."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Settled:
     """The store's answer to a result."""
 

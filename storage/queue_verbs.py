@@ -9,6 +9,7 @@ from typing import Any, Final
 from storage import broadcast_ledger, feed, large, owners
 from storage.admit_verb import Admitted, admit, held_back
 from storage.duty import of_wait
+from storage.frozen import frozen
 from storage.held import Held
 from storage.model import Job, Message, NewRecipient, TimelineKind
 from storage.owners import SLOT_MASK
@@ -31,7 +32,7 @@ def at_once(losses: int) -> int:  # noqa: ARG001 - a Wait
     return 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Acceptance:
     """The arguments of `Store.accept`."""
 

@@ -14,6 +14,7 @@ from typing import Final
 
 from relay.deliver.last_words import last_words
 from relay.deliver.reply import ReplyReader, garbled, ours, read
+from storage.frozen import frozen
 from storage.model import Phase, Reply
 
 _CHUNK: Final = 128 * 1024
@@ -62,7 +63,7 @@ class Extensions:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Transaction:
     """One copy to one recipient."""
 
@@ -76,7 +77,7 @@ class Transaction:
     """The DSN parameters (`dsn.parameters`), each after a blank; "" where the server does not offer DSN."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Outcome:
     """How a transaction ended."""
 

@@ -1,9 +1,11 @@
 """What one recipient's server is given: the copy that `relay.compose` makes and the client sends."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from storage.frozen import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Copy:
     """A message as one recipient gets it."""
 

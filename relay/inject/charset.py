@@ -6,10 +6,10 @@ charset is read through a mask of one byte a character, in which only true ASCII
 
 import codecs
 import re
-from dataclasses import dataclass
 from encodings import aliases, normalize_encoding
 from typing import Final
 
+from storage.frozen import frozen
 from storage.untracked import UntrackedReason
 
 # Every byte below 0x80 that HTML gives a meaning to is itself: bytes from 0x80 on may mean anything, and multi-byte
@@ -81,7 +81,7 @@ def _key(name: bytes) -> str | None:
     return aliases.aliases.get(key, key)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Reading:
     """Decoded bytes as the tokenizer reads them."""
 

@@ -3,8 +3,8 @@
 Rule: pure, linear, and it never guesses. What is in doubt goes out untouched, with the reason.
 """
 
+import re
 import zlib
-from dataclasses import dataclass
 from typing import Final
 
 from relay.inject import alternative, charset, choose, transfer
@@ -14,6 +14,7 @@ from relay.inject.markup import find_place
 from relay.inject.parts import Part, Scan, scan
 from relay.inject.render import pieces
 from relay.inject.splice import Edit, Form, Plan, PlanError, Slot
+from storage.frozen import frozen
 from storage.tracking import ForeignDkim, TextOnly
 from storage.untracked import UntrackedReason
 
@@ -30,10 +31,10 @@ __all__ = [
 
 # As for text: an image beyond what Gmail shows is not fetched.
 NEAR_TOP_FROM_BYTES: Final = alternative.MAX_TEXT_BEFORE_IMAGE
-_PGP: Final = (b"-----BEGIN PGP MESSAGE", b"-----BEGIN PGP SIGNED MESSAGE")
+_PGP: Final = re.compile(rb"-----BEGIN PGP (?:SIGNED )?MESSAGE")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class InjectOptions:
     """What the settings and the envelope say about tracking a message."""
 
@@ -139,7 +140,7 @@ def _wants(content: bytes, header: Header | None, options: InjectOptions) -> boo
 _REMOVE: Final = ForeignDkim.REMOVE
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Signatures:
     """The DKIM-Signature fields of a message: of domains that we sign for, and of others."""
 
@@ -172,7 +173,7 @@ def _removal(field: Field) -> Edit:
     return Edit(field.start, field.end - field.start)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Html:
     """The HTML part that is shown, decoded."""
 
@@ -231,7 +232,7 @@ def _eol(content: bytes, part: Part) -> bytes:
 
 
 def _holds_pgp(text: bytes) -> bool:
-    return any(mark in text for mark in _PGP)
+    return _PGP.search(text) is not None
 
 
 def _text_holds_pgp(content: bytes, found: Scan) -> bool:

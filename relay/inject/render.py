@@ -4,13 +4,12 @@ Rule: slices and joins only. Every render is checked: the inserted bytes taken o
 or the stored bytes go out, and the caller is told so.
 """
 
-from dataclasses import dataclass
-
 from relay.inject.image import encode
 from relay.inject.splice import Plan, Slot
+from storage.frozen import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Pieces:
     """What all recipients of a message share: the bytes before and after the image."""
 
@@ -23,7 +22,7 @@ class Pieces:
         return b"".join((self.head, encode(self.slot, url), self.tail))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Rendering:
     """A render, and what the self-check found."""
 

@@ -6,10 +6,10 @@ message is not tracked.
 """
 
 import zlib
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
+from storage.frozen import frozen
 from storage.untracked import UntrackedReason
 
 _VERSION: Final = 1
@@ -28,7 +28,7 @@ class Form(IntEnum):
     BASE64 = 2
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Slot:
     """Where a recipient's image goes, and what is around it on its line."""
 
@@ -47,7 +47,7 @@ class Slot:
     """BASE64: decoded bytes of the cut group that the image divides."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Edit:
     """Take `removed` bytes out at `offset`, put `literal`, or what `slot` says, there."""
 
@@ -57,7 +57,7 @@ class Edit:
     slot: Slot | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Plan:
     """What to do with a message's content. With a reason no image is put in; without an edit all stays as it is."""
 

@@ -6,7 +6,7 @@ Rule: `accept` returns a queue id only after the commit; what it returns otherwi
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Final, Protocol
 
 from relay.inject.plan import InjectOptions, Plan, plan_message
@@ -20,6 +20,7 @@ from relay.receive.headers import MAX_RECEIVED, HeaderFault, Headers, Trace, men
 from relay.receive.senders import permits_from
 from storage import broadcast_settings
 from storage.broadcast_settings import BroadcastSettings
+from storage.frozen import frozen
 from storage.kv import kv
 from storage.model import BodyType, Job, Message, NewRecipient, Reply, queue_id
 from storage.store import Store, StoreFullError
@@ -42,7 +43,7 @@ class Delivery(Protocol):
         """Deliver these."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Prepared:
     """A message as the store takes it."""
 

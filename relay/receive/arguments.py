@@ -8,11 +8,11 @@ Rule: pure, linear, and nothing raises: a refusal is a Reply.
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
 from storage.address import Address, Fault, parse_mailbox, split_path
+from storage.frozen import frozen
 from storage.model import BodyType, Reply
 
 # RFC 3461: 4.4 (ENVID) and 4.2 (ORCPT).
@@ -47,7 +47,7 @@ _UNKNOWN: Final = Reply(555, "5.5.4", "Parameter not recognized")
 _Parameters = dict[str, str | None]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class MailFrom:
     """What MAIL asked for."""
 
@@ -62,7 +62,7 @@ class MailFrom:
     """As the client wrote it, in xtext."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RcptTo:
     """What RCPT asked for."""
 

@@ -1,13 +1,13 @@
 """What a session hands over with the content: who sent it, to whom, and how it came."""
 
-from dataclasses import dataclass
 from typing import Final
 
 from storage.address import Address
+from storage.frozen import frozen
 from storage.model import User
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Recipient:
     """A recipient that RCPT named."""
 
@@ -16,7 +16,7 @@ class Recipient:
     orcpt: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Client:
     """Who is at the other end."""
 
@@ -35,7 +35,7 @@ HERE: Final = Client("", "", extended=True, tls=None, user=None)
 """The client of messages that this program makes itself."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Envelope:
     """The envelope of one transaction (RFC 5321, 2.3.1)."""
 

@@ -5,7 +5,6 @@ All bytes that are not a removed field stay as they came and where they were.
 """
 
 import re
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import lru_cache
@@ -13,6 +12,7 @@ from typing import Final
 
 from relay.receive.association import CONTROL_FIELDS, READ_FIELDS, Association, associate
 from relay.receive.encoded_words import decode_value
+from storage.frozen import frozen
 
 MAX_SECTION_BYTES: Final = 512 * 1024
 MAX_LINES: Final = 20_000
@@ -32,7 +32,7 @@ _READ: Final = frozenset({b"from", b"subject", b"message-id", b"x-track-opens"})
 _NOTED: Final = _REMOVED | _READ | {b"received", b"date"}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Trace:
     """How a message came to us: what its Received field tells."""
 
@@ -56,7 +56,7 @@ class HeaderFault(StrEnum):
     TOO_BIG = "message header is too big"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Headers:
     """What a header section says."""
 
