@@ -35,6 +35,7 @@ from storage.wordtext import holds
 __all__ = ["Reader", "StoreMissingError", "StoreVersionError"]
 
 _PAGE: Final = 1000
+_FIRST_PAGE: Final = 20
 _PAST_ALL: Final = (1 << 63) - 1
 # Recipients that one answer of `changed` may speak of; who is further behind asks again.
 _MOST_CHANGED: Final = 10_000
@@ -126,7 +127,8 @@ class Reader:
 
     async def _pages(self, wanted: LogFilter) -> AsyncIterator[LogRow]:
         # Page by page: one long query would keep the write-ahead log from being reused all the while.
-        rows = await self.log(wanted, limit=_PAGE)
+        # The first page is a short one, that something comes soon.
+        rows = await self.log(wanted, limit=_FIRST_PAGE)
         while rows:
             for row in rows:
                 yield row

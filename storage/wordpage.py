@@ -27,7 +27,7 @@ _MOST_MESSAGES: Final = 128
 _MET: Final = 64
 _MOST_MET: Final = 1 << 16
 # How long a page may ask the full-text tables, in all.
-_LISTED_SECONDS: Final = 0.03
+_LISTED_SECONDS: Final = 0.02
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ Rules: whose contact an address is stands only where the visitor may see contact
 filters show.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Final
 
@@ -88,7 +88,7 @@ async def export(asked: Asked) -> web.StreamResponse:
     return await sent(asked, "addresses-to-fix.csv", _exported(asked))
 
 
-async def _exported(asked: Asked) -> AsyncIterator[str]:
+async def _exported(asked: Asked) -> AsyncGenerator[str]:
     yield table.line(COLUMNS, "\r\n")
     sees = asked.who.may(Scope.CONTACTS_READ)
     async with asked.desk.own_reader() as reader:

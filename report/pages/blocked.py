@@ -3,7 +3,7 @@
 Rule: before an incident is undone, the very entries that would go are shown.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from http import HTTPStatus
 from typing import Final
 
@@ -69,7 +69,7 @@ async def export(asked: Asked) -> web.StreamResponse:
     return await sent(asked, "blocked.csv", _lines(asked, _wanted(asked)))
 
 
-async def _lines(asked: Asked, wanted: BlockedFilter) -> AsyncIterator[str]:
+async def _lines(asked: Asked, wanted: BlockedFilter) -> AsyncGenerator[str]:
     async with asked.desk.own_reader() as reader:
         lines = [line(BLOCKED_COLUMNS)]
         async for entry in reader.blocked.stream(wanted):

@@ -4,7 +4,7 @@ Rule: what a form says is read as a whole first; where something of it cannot be
 shown again with what is wrong.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from http import HTTPStatus
 from typing import Final
 
@@ -93,7 +93,7 @@ async def export(asked: Asked) -> web.StreamResponse:
     return await sent(asked, "contacts.csv", _lines(asked, wanted))
 
 
-async def _lines(asked: Asked, wanted: ContactFilter) -> AsyncIterator[str]:
+async def _lines(asked: Asked, wanted: ContactFilter) -> AsyncGenerator[str]:
     async with asked.desk.own_reader() as reader:
         addresses, names = await reader.contacts.width()
         lines = [contact_header(addresses, names)]

@@ -6,7 +6,8 @@ Rules: streamed, in constant memory; from a reader of its own, so that no page w
 import asyncio
 import io
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from http import HTTPStatus
 from typing import Final
 
@@ -24,6 +25,7 @@ AT_ONCE: Final = 4
 MOST_OF_ONE: Final = 2
 """Of one user, who may be slow to read."""
 _BATCH: Final = 500
+_FIRST_BATCH: Final = 20
 _WRITE_SECONDS: Final = 60.0
 _running = asyncio.Semaphore(AT_ONCE)
 _of_users: Counter[str] = Counter()
@@ -39,8 +41,11 @@ async def export(asked: Asked) -> web.StreamResponse:
     return await sent(asked, name, _parts(asked, wanted, form))
 
 
-async def sent(asked: Asked, name: str, parts: AsyncIterator[str]) -> web.StreamResponse:
-    """Send a file part by part; raises ProblemError where too many are being sent."""
+async def sent(asked: Asked, name: str, parts: AsyncGenerator[str]) -> web.StreamResponse:
+    """Send a file part by part; raises ProblemError where too many are being sent.
+
+    Who goes away, or does not read, ends it: what was opened for it is closed at once.
+    """
     user = asked.who.user
     if _running.locked() or _of_users[user] >= MOST_OF_ONE:
         detail = "Others are being exported; try again in a while."
@@ -48,21 +53,25 @@ async def sent(asked: Asked, name: str, parts: AsyncIterator[str]) -> web.Stream
     kind = "text/csv; charset=utf-8" if name.endswith(".csv") else "application/jsonl; charset=utf-8"
     headers = {"Content-Type": kind, "Content-Disposition": f'attachment; filename="{name}"'}
     answer = web.StreamResponse(headers=headers)
-    async with _running:
+    async with _running, aclosing(parts):
         _of_users[user] += 1
         try:
             await answer.prepare(asked.request)
             async for part in parts:
                 await _write(answer, part)
             await answer.write_eof()
+        except ConnectionError:
+            pass
         except TimeoutError:
-            raise ConnectionResetError("an export was not read") from None
+            # Closed in the middle: it is not taken for the whole.
+            if asked.request.transport is not None:
+                asked.request.transport.abort()
         finally:
             _of_users[user] -= 1
     return answer
 
 
-async def _parts(asked: Asked, wanted: LogFilter, form: str) -> AsyncIterator[str]:
+async def _parts(asked: Asked, wanted: LogFilter, form: str) -> AsyncGenerator[str]:
     out = io.StringIO()
     writer = CsvWriter(out, events=False) if form == "csv" else JsonWriter(out)
     writer.write([])
@@ -83,13 +92,14 @@ async def _write(answer: web.StreamResponse, part: str) -> None:
 
 
 async def batches(reader: Reader, wanted: LogFilter) -> AsyncIterator[list[LogRow]]:
-    """Yield all rows that match, some hundred at a time."""
+    """Yield all rows that match, some hundred at a time, and a few at first: that it comes is seen at once."""
     rows: list[LogRow] = []
+    most = _FIRST_BATCH
     async for row in reader.stream(wanted):
         rows.append(row)
-        if len(rows) == _BATCH:
+        if len(rows) == most:
             yield rows
-            rows = []
+            rows, most = [], _BATCH
     if rows:
         yield rows
 

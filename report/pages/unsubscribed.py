@@ -3,7 +3,7 @@
 Rule: what is noted here is noted of the address, whether a contact has it or not.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from http import HTTPStatus
 from typing import Final
 
@@ -71,7 +71,7 @@ async def export(asked: Asked) -> web.StreamResponse:
     return await sent(asked, "unsubscribed.csv", _lines(asked, _wanted(asked)))
 
 
-async def _lines(asked: Asked, wanted: UnsubscribedFilter) -> AsyncIterator[str]:
+async def _lines(asked: Asked, wanted: UnsubscribedFilter) -> AsyncGenerator[str]:
     async with asked.desk.own_reader() as reader:
         lines = [line(UNSUBSCRIBED_COLUMNS)]
         async for left in reader.unsubscribed.stream(wanted):
