@@ -4,7 +4,7 @@ Rules: what a sender sees is own mail; whose contact an address is stands only w
 the file holds what the page shows, all of it.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
@@ -92,7 +92,7 @@ async def export(asked: Asked) -> web.StreamResponse:
     return await sent(asked, "to-call.csv", _exported(asked, _wanted(asked, one, who)))
 
 
-async def _exported(asked: Asked, wanted: LogFilter) -> AsyncIterator[str]:
+async def _exported(asked: Asked, wanted: LogFilter) -> AsyncGenerator[str]:
     yield table.line(COLUMNS, "\r\n")
     async with asked.desk.own_reader() as reader:
         async for rows in batches(reader, wanted):
