@@ -106,16 +106,21 @@ def _children(pid: int) -> list[int]:
         return []
 
 
-def _is_relay(pid: int) -> bool:
+def _is(pid: int, part: str) -> bool:
     try:
-        return b"relay" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        return part.encode() in Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return False
 
 
-def _kill_worker(telltale: Telltale, chance: random.Random) -> None:
+def parts(telltale: Telltale, name: str) -> list[int]:
+    """Return the processes of a part: relay, pixel, report."""
     assert telltale.child is not None
-    workers = [pid for pid in _children(telltale.child.pid) if _is_relay(pid)]
+    return [pid for pid in _children(telltale.child.pid) if _is(pid, name)]
+
+
+def _kill_worker(telltale: Telltale, chance: random.Random) -> None:
+    workers = parts(telltale, "relay")
     if workers:
         os.kill(chance.choice(workers), signal.SIGKILL)
 
