@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.test_web import SECONDS, SIZES, base, set_up
+from tests.e2e.looking import findings
+from tests.e2e.test_web import SECONDS, base, set_up
 from tests.e2e.test_web_broadcast import visit
 from tests.peers.killing import parts
 from tests.peers.telltale import Telltale, listening, wait_for
@@ -47,23 +48,9 @@ def foreign() -> dict[str, object]:
     return {"name": "kunden.csv", "mimeType": "text/csv", "buffer": FOREIGN}
 
 
-def check(page: "Page", axe: str) -> None:
-    """Look for serious findings of axe on the page as it is, on both sizes, in light and dark."""
-    for width, height in SIZES:
-        for scheme in ("light", "dark"):
-            context = page.context.browser.new_context(  # type: ignore[union-attr]  # it has one
-                viewport={"width": width, "height": height},
-                color_scheme=scheme,  # type: ignore[arg-type]
-                storage_state=page.context.storage_state(),
-                bypass_csp=True,
-            )
-            other = context.new_page()
-            other.goto(page.url)
-            other.evaluate(axe)
-            answer = other.evaluate("axe.run(document)")
-            assert [one["id"] for one in answer["violations"] if one["impact"] in {"serious", "critical"}] == []
-            assert other.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"too wide: {width}"
-            context.close()
+def check(chromium: "Browser", page: "Page", axe: str) -> None:
+    """Look for serious findings of axe on the page as it is."""
+    assert findings(chromium, page.context.storage_state(), "", [page.url], axe) == []
 
 
 def test_columns_are_named_and_a_long_import_is_watched_stopped_and_goes_on(
@@ -72,12 +59,12 @@ def test_columns_are_named_and_a_long_import_is_watched_stopped_and_goes_on(
     page, broken = visit(chromium, telltale)
     choose(page, telltale, foreign())
     page.get_by_role("heading", name="Which column is what?").wait_for()
-    check(page, axe)
+    check(chromium, page, axe)
     assert page.get_by_label("What Mail privat is").input_value() == "email"
     page.get_by_label("What Ort is").select_option("Leave out")
     page.get_by_role("button", name="Import", exact=True).click()
     page.get_by_text("Line 4, Mail privat").wait_for()
-    check(page, axe)
+    check(chromium, page, axe)
 
     choose(page, telltale, many)
     page.wait_for_selector("html[data-live=on]")
@@ -85,13 +72,13 @@ def test_columns_are_named_and_a_long_import_is_watched_stopped_and_goes_on(
     at = page.url
     before = page.get_by_role("progressbar").get_attribute("value")
     page.wait_for_function("before => document.querySelector('progress').value > Number(before)", arg=before)
-    check(page, axe)
+    check(chromium, page, axe)
     # It is left, and come back to.
     page.goto(f"{base(telltale)}/contacts/import")
     page.get_by_role("link", name="many.csv").click()
     page.get_by_role("button", name="Stop").click()
     page.get_by_role("heading", name="Not finished").wait_for()
-    check(page, axe)
+    check(chromium, page, axe)
     page.get_by_role("button", name="Go on").click()
     page.evaluate("window.same = true")
     page.get_by_role("heading", name="What came of it").wait_for(timeout=4 * SECONDS)
@@ -128,7 +115,7 @@ def test_a_file_of_blocked_addresses(telltale: Telltale, chromium: "Browser", ax
     choose(page, telltale, file, "blocked")
     page.get_by_text("Line 3").wait_for()
     assert page.locator(".sums dd").all_inner_texts() == ["1", "0", "1"]
-    check(page, axe)
+    check(chromium, page, axe)
     page.get_by_role("link", name="To Blocked Email").click()
     page.get_by_role("link", name="ann@x.test").wait_for()
     assert broken == []

@@ -2,20 +2,24 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import aiohttp
 import pytest
 
 from report import desk
 from report.drafts import KEPT_SECONDS, MOST_A_USER, Draft, Drafts
-from report.pages import export
+from report.pages import export, send
 from report.server import ReportServer
 from storage.access import Role
+from storage.broadcast_audience import Audience
 from storage.broadcast_model import RunState
 from storage.model import User, queue_id
 from storage.people import Blocked, NewAddress, NewContact, Source
 from storage.reader import Reader
+from storage.status import Status
 from tests.report.browsing import CHEAP, HTML, PASSWORD, Browser, add_user, browsing, served
 from tests.report.mailing import START, Mail
 
@@ -79,6 +83,141 @@ async def test_a_broadcast_is_judged_looked_at_and_sent_once(root: Browser, mail
     assert at not in root.links()
     await root.upload("/broadcasts/new", {}, **WRITTEN, draft=at.rpartition("/")[2])
     assert root.status == 409
+
+
+class Gate:
+    """Keeps who judges recipients waiting until it is opened."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.opened, self.reached = threading.Event(), threading.Event()
+        judge = Audience.judge
+
+        def judged(*arguments: Any) -> dict[Status, int]:
+            self.reached.set()
+            assert self.opened.wait(30)
+            return judge(*arguments)
+
+        monkeypatch.setattr(Audience, "judge", judged)
+        monkeypatch.setattr(send, "SHORT_SECONDS", 0.1)
+
+    async def arrive(self) -> None:
+        assert await asyncio.to_thread(self.reached.wait, 10)
+
+    def close(self) -> None:
+        self.opened.clear()
+        self.reached.clear()
+
+
+@pytest.fixture
+def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
+    gate = Gate(monkeypatch)
+    yield gate
+    gate.opened.set()
+
+
+async def followed(browser: Browser, at: str) -> None:
+    """Follow what is under way as its page does, until it is over."""
+    while live := re.search(r'data-live="([^"]+/live)" data-serial="(\d+)"', await browser.get(at)):
+        async with browser.session.get(f"{browser.base}{live[1]}?since={live[2]}") as stream:
+            async for line in stream.content:
+                if line.startswith(b"event: change"):
+                    break
+
+
+async def test_a_long_check_tells_how_far_it_is_and_can_be_stopped(
+    server: ReportServer, root: Browser, gate: Gate
+) -> None:
+    """No browser waits for it in the dark, and who stops it goes on writing."""
+    at = await prepared(root)
+    await gate.arrive()
+    await root.get(at)
+    assert "Looking who would get it" in root.text
+    assert "<progress aria-labelledby" in root.text
+    assert '<noscript><meta http-equiv="refresh"' in root.text
+    async with browsing(server) as ann:
+        await ann.log_in("ann")
+        for path in (at, f"{at}/live"):
+            assert (await ann.get(path), ann.status)[1] == 404
+        await ann.get("/account")
+        await ann.submit(at, do="stop")
+        assert ann.status == 404
+    await root.submit(at, do="stop")
+    assert root.url == f"/broadcasts/new?draft={at.rpartition('/')[2]}"
+    assert "There is a file of recipients already" in root.text
+    gate.opened.set()
+    await followed(root, at)
+    assert counted(root)[0] == "2"
+    # What was found is told for a while, without looking again, unless somebody asks for it.
+    gate.close()
+    await root.get(at)
+    assert counted(root)[0] == "2"
+    await root.submit(at, do="anew")
+    assert "Looking who would get it" in root.text
+
+
+async def test_what_is_being_sent_tells_how_far_it_is_and_can_be_stopped(
+    root: Browser, reader: Reader, gate: Gate
+) -> None:
+    """Nothing goes before all of it is stored: stopped, the draft is there again."""
+    gate.opened.set()
+    at = await prepared(root)
+    await followed(root, at)
+    gate.close()
+    await root.submit(f"{at}/send", when="now")
+    await gate.arrive()
+    assert root.url == at
+    assert "until then, nothing does" in root.text
+    token = root.form_token()
+    assert await _status(root, f"{at}/send", {"form_token": token, "when": "now"}) == 303  # who clicks twice
+    await root.get(f"/broadcasts/new?draft={at.rpartition('/')[2]}")
+    assert root.url == at, "it cannot be changed now"
+    assert at in (await root.get("/broadcasts/new"))
+    await root.submit(at, do="forget")
+    assert root.url == at
+    await root.submit(at, do="stop")
+    gate.opened.set()
+    await followed(root, at)
+    assert "It was not sent: handing it over was broken off." in root.text
+    assert await reader.broadcasts.runs(9) == []
+    await root.submit(f"{at}/send", when="now")
+    await followed(root, at)
+    (run,) = await reader.broadcasts.runs(9)
+    assert (run.state, run.total) == (RunState.SENDING, 3)
+    assert root.url == f"/broadcasts/{queue_id(run.broadcast_id)}"
+
+
+async def test_a_server_that_ends_while_it_hands_over_leaves_the_draft(mail: Mail, reader: Reader, gate: Gate) -> None:
+    await add_user(mail.store, "root")
+    gate.opened.set()
+    async with served(mail.state_dir) as server, browsing(server) as root:
+        await root.log_in("root")
+        at = await prepared(root)
+        await followed(root, at)
+        gate.close()
+        await root.submit(f"{at}/send", when="now")
+        await gate.arrive()
+        asyncio.get_running_loop().call_later(1, gate.opened.set)
+    async with served(mail.state_dir) as server, browsing(server) as root:
+        await root.log_in("root")
+        await followed(root, at)
+        assert "It was not sent" in root.text
+        assert await reader.broadcasts.runs(9) == []
+        await root.get("/broadcasts/new")
+        await root.submit(at, do="forget")
+        assert (await root.get(at), root.status)[1] == 404
+
+
+async def test_what_cannot_go_while_it_is_handed_over_is_said(root: Browser, mail: Mail, gate: Gate) -> None:
+    """Its last recipient may have been blocked meanwhile."""
+    gate.opened.set()
+    at = await prepared(root, b"email,name,city\nann@x.test,Ann,Ulm\n")
+    await followed(root, at)
+    gate.close()
+    await root.submit(f"{at}/send", when="now")
+    await mail.store.blocked.add([Blocked("ann@x.test", Source.MANUAL, START)], "root")
+    gate.opened.set()
+    await followed(root, at)
+    assert "There is nobody to send to." in root.text
 
 
 async def _status(browser: Browser, path: str, fields: dict[str, str]) -> int:
