@@ -1,12 +1,12 @@
 """The Blocked Email list by the API."""
 
 from http import HTTPStatus
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from aiohttp import web
-from pydantic import AfterValidator, FailFast, Field
+from pydantic import AfterValidator, ConfigDict, FailFast, Field
 
-from report.api.model import CODE, At, Given, Limit, Taken, Time, ms_of, time_of
+from report.api.model import CODE, At, Format, Given, Limit, Taken, Time, ms_of, time_of
 from report.api.operation import Operation
 from report.api.reading import cursor_id
 from report.asked import Asked
@@ -31,11 +31,16 @@ def _reason(text: str) -> str:
     return text
 
 
+_EXAMPLE: Final[dict[str, Any]] = {"addresses": ["bob@example.net", "@example.com"], "reason": "asked"}
+
+
 class NewBlocked(Taken):
     """Addresses to be blocked."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [_EXAMPLE]})
+
     addresses: Annotated[
-        tuple[Annotated[str, Field(max_length=320), AfterValidator(_blockable)], ...],
+        tuple[Annotated[str, Field(max_length=320), AfterValidator(_blockable), Format("blockable")], ...],
         FailFast(),
         Field(min_length=1, max_length=1000, description='Addresses, or "@example.org" for all of a domain.'),
     ]

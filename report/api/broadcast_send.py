@@ -17,7 +17,7 @@ from pydantic import ConfigDict, FailFast, Field, model_validator
 from report.api.broadcasts import BroadcastStory, run_of, story_of
 from report.api.compose import compose
 from report.api.letters import Base64, Content, MailboxText, letter
-from report.api.model import Given, Line, Taken, Time, ms_of
+from report.api.model import Format, Given, Line, Taken, Time, ms_of
 from report.api.operation import Operation, as_json
 from report.api.reading import parsed, read
 from report.asked import Asked
@@ -49,7 +49,7 @@ T = TypeVar("T")
 class BroadcastRecipient(Taken):
     """Who is to get it."""
 
-    address: Annotated[str, Field(min_length=3, max_length=320)]
+    address: Annotated[str, Field(min_length=3, max_length=320), Format("email")]
     name: Annotated[str, Field(max_length=300)] = ""
     fields: Annotated[dict[str, str], Field(default_factory=dict, description="What placeholders of the HTML find.")]
 

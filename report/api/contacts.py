@@ -7,12 +7,12 @@ import asyncio
 import time
 from http import HTTPStatus
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from aiohttp import web
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
-from report.api.model import CODE, At, Given, Limit, Line, Taken, time_of
+from report.api.model import CODE, At, Format, Given, Limit, Line, Taken, time_of
 from report.api.operation import BYTES, Operation
 from report.api.reading import JSON, cursor_id, pieces
 from report.asked import Asked
@@ -48,14 +48,25 @@ def _list(name: str) -> str:
 class AddressIn(Taken):
     """An address of a contact."""
 
-    address: Annotated[str, Field(max_length=320), AfterValidator(address_of)]
+    address: Annotated[str, Field(max_length=320), AfterValidator(address_of), Format("email")]
     types: Annotated[tuple[TypeOf, ...] | None, Field(description="Types of broadcasts that it takes; null: all.")] = (
         None
     )
 
 
+_EXAMPLE: Final[dict[str, Any]] = {
+    "key": "4711",
+    "name": "Bob",
+    "addresses": [{"address": "bob@example.net", "types": ["news"]}],
+    "fields": {"plan": "pro"},
+    "lists": ["customers"],
+}
+
+
 class NewContactIn(Taken):
     """A contact to be stored: an update of the one with its key, else of the one with its first address."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_EXAMPLE]})
 
     key: Annotated[Line | None, Field(max_length=300, description="What your system knows it by.")] = None
     name: Annotated[str | None, Field(max_length=300)] = None

@@ -59,7 +59,9 @@ def openapi(operations: Sequence[Operation]) -> dict[str, Any]:
     paths: dict[str, dict[str, Any]] = {}
     for one in operations:
         path = _PARAMETER.sub(r"{\1}", one.path)
-        paths.setdefault(path, {})[one.method.lower()] = _operation(one, path, schemas, queries)
+        made = paths.setdefault(path, {})[one.method.lower()] = _operation(one, path, schemas, queries)
+        if links := _links(one, operations):
+            made["responses"][str(one.status.value)]["links"] = links
     return {
         "openapi": "3.1.0",
         "info": {
@@ -79,6 +81,14 @@ def openapi(operations: Sequence[Operation]) -> dict[str, Any]:
             },
         },
     }
+
+
+def _links(one: Operation, operations: Sequence[Operation]) -> dict[str, Any]:
+    """Return what may be done with what an operation made, by its id."""
+    if one.method != "POST" or one.answer is None or "id" not in one.answer.model_fields or "{" in one.path:
+        return {}
+    with_it = [other for other in operations if other.path.startswith(f"{one.path}/{{id}}")]
+    return {other.name: {"operationId": other.name, "parameters": {"id": "$response.body#/id"}} for other in with_it}
 
 
 _Key = tuple[Any, JsonSchemaMode]

@@ -13,7 +13,7 @@ from urllib.parse import quote
 from pydantic import AfterValidator, FailFast, Field, StringConstraints
 
 from report.api.compose import File, Letter, Mailbox
-from report.api.model import Line, Taken
+from report.api.model import Format, Line, Taken
 from storage.address import Address, parse_mailbox
 
 _MOST_FIELDS: Final = 100
@@ -64,10 +64,12 @@ def _file_name(name: str) -> str:
     return name
 
 
-MailboxText = Annotated[str, StringConstraints(min_length=3, max_length=600), AfterValidator(_checked_mailbox)]
+MailboxText = Annotated[
+    str, StringConstraints(min_length=3, max_length=600), AfterValidator(_checked_mailbox), Format("mailbox")
+]
 FieldName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9-]{0,75}$"), AfterValidator(_field_name)]
 Mailboxes = Annotated[tuple[MailboxText, ...], FailFast(), Field(max_length=100_000)]
-Base64 = Annotated[str, AfterValidator(_base64)]
+Base64 = Annotated[str, AfterValidator(_base64), Format("byte")]
 
 
 class Attachment(Taken):

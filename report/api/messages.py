@@ -76,6 +76,8 @@ class NewMessage(Content):
 class NewMessages(Taken):
     """Messages to be sent, each by itself."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [{"messages": [_EXAMPLE]}]})
+
     messages: Annotated[tuple[NewMessage, ...], FailFast(), Field(min_length=1, max_length=MOST_AT_ONCE)]
 
 

@@ -3,14 +3,36 @@
 Rule: a field that is not known is refused; texts that end up in headers or lines hold no control characters.
 """
 
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer, StringConstraints, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    PlainSerializer,
+    StringConstraints,
+    WithJsonSchema,
+)
+from pydantic_core import CoreSchema
 
 from report.words import LAST_MS, rfc3339
 
 CODE: Final = r"^[0-9A-Za-z]{1,20}$"
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """The name of a text's form, for the document; whoever reads the text holds it to that."""
+
+    name: str
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """Say it in the schema."""
+        return {**handler(schema), "format": self.name}
 
 
 class Taken(BaseModel):
