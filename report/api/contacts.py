@@ -230,7 +230,6 @@ class ImportRecord(Given):
     first_bad: list[BadRow]
 
 
-_OBJECTS: Final = {"type": "array", "items": {"type": "object"}}
 _FORMS: Final = {"text/csv": "csv", "application/json": "json", "application/jsonl": "jsonl"}
 
 
@@ -287,9 +286,11 @@ OPERATIONS: Final = (
         ImportQuery,
         answer=ImportRecord,
         problems=(HTTPStatus.TOO_MANY_REQUESTS,),
-        media={"text/csv": BYTES, "application/jsonl": BYTES, JSON: _OBJECTS},
+        media={"text/csv": BYTES},
+        also=(JSON, "application/jsonl"),
         reads=True,
         streams=True,
+        about="Also objects, as application/json (a list) or application/jsonl.",
     ),
     Operation("GET", _ONE, "getContact", "Show a contact.", _READ, show, answer=ContactRecord),
     Operation(

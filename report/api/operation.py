@@ -53,6 +53,8 @@ class Operation:
     status: HTTPStatus = HTTPStatus.OK
     media: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Further types of bodies, with their schemas."""
+    also: Sequence[str] = ()
+    """Types of bodies that the document tells in words: what a client is made of has one for files."""
     reads: bool = False
     """Whether it reads the body itself, by `read` and `parsed`, and gets None for one."""
     streams: bool = False
@@ -118,7 +120,7 @@ def _linked(asked: Asked, operation: Operation, answer: BaseModel, made: web.Res
 
 
 async def _body(asked: Asked, operation: Operation) -> BaseModel | None:
-    media = (*((JSON,) if operation.body is not None else ()), *operation.media)
+    media = (*((JSON,) if operation.body is not None else ()), *operation.media, *operation.also)
     if not media:
         return None
     reading.check_type(asked, media)
