@@ -13,9 +13,12 @@ from storage.address import Address, Fault, parse_domain, parse_mailbox
 MAX_FIELD_BYTES: Final = 8192
 
 _PART: Final = re.compile(r'"(?:[^"\\]|\\.)*+"|\\.|[()"\\]|[^()"\\]++', re.DOTALL)
+# Beside a quoted string or an encoded word these make some readers begin the address anew.
+_SPECIALS: Final = re.compile(r"[\[\]]")
 _CONTROL: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
-# Groups (":" and ";") are left out: clients differ in what they make of them in a From field.
-_MAILBOX: Final = re.compile(r"[^<>:;]*+<([^<>]*+)>\s*+|([^<>:;]*+)")
+# Groups (":" and ";") are left out: clients differ in what they make of them in a From field. So do they of a quoted
+# string beside a bare address, which is no part of one.
+_MAILBOX: Final = re.compile(r'([^<>:;]*+)<([^<>]*+)>\s*+|([^<>:;"]*+)')
 
 
 def permits(senders: Iterable[str], address: str) -> bool:
@@ -38,19 +41,34 @@ def _folded(sender: str) -> str:
 
 
 def permits_from(senders: tuple[str, ...], fields: Iterable[bytes]) -> bool:
-    """Return whether all addresses in the From fields are in `senders`."""
+    """Return whether all addresses in the From fields are in `senders`, and none before them says another."""
     if not senders:
         return True
-    found = [from_addresses(field) for field in fields]
-    return all(addresses and all(permits(senders, address) for address in addresses) for addresses in found)
+    found = [_mailboxes(field) for field in fields]
+    return all(mailboxes and all(_permits(senders, *mailbox) for mailbox in mailboxes) for mailboxes in found)
+
+
+def _permits(senders: tuple[str, ...], address: str, name: str) -> bool:
+    # "@" may not stand in a name without quotes (RFC 5322, 3.2.5), and some take what is there for the author: Python's
+    # email among them. Programs that give an address for its name mean the very same as a rule.
+    said = _address(name) if "@" in name else address
+    if _SPECIALS.search(name) and ('"' in name or "=?" in name):
+        return False
+    return said is not None and permits(senders, address) and permits(senders, said)
 
 
 def from_addresses(field: bytes) -> list[str] | None:
     """Return the addresses of a From field's unfolded value (RFC 5322, 3.6.2); None where it is not one."""
+    mailboxes = _mailboxes(field)
+    return None if mailboxes is None else [address for address, _ in mailboxes]
+
+
+def _mailboxes(field: bytes) -> list[tuple[str, str]] | None:
+    """Return (address, what stands before it, with a quote for each quoted string); None where it is not a From."""
     text = _text(field)
     plain = _without_comments_and_quotes(text) if text is not None else None
-    addresses = [_address(element) for element in plain.split(",")] if plain is not None else [None]
-    return [address for address in addresses if address] if all(addresses) else None
+    found = [_mailbox(element) for element in plain.split(",")] if plain is not None else [None]
+    return [mailbox for mailbox in found if mailbox] if all(found) else None
 
 
 def _text(field: bytes) -> str | None:
@@ -65,7 +83,7 @@ def _text(field: bytes) -> str | None:
 
 
 def _without_comments_and_quotes(text: str) -> str | None:
-    """Return `text` with comments, which nest, and quoted strings cut out; None where one does not end."""
+    """Return `text` without comments, which nest, and a quote for each quoted string; None where one does not end."""
     kept: list[str] = []
     depth = 0
     for part in _PART.findall(text):
@@ -73,15 +91,20 @@ def _without_comments_and_quotes(text: str) -> str | None:
             depth += 1
         elif depth:
             depth -= part == ")"
-        elif part in {'"', ")", "\\"}:
+        elif part in {'"', ")"} or part[0] == "\\":  # a backslash is for within (RFC 5322, 3.2.1)
             return None
-        elif part[0] != '"':
-            kept.append(part)
+        else:
+            kept.append('"' if part[0] == '"' else part)
     return None if depth else "".join(kept)
 
 
-def _address(element: str) -> str | None:
+def _mailbox(element: str) -> tuple[str, str] | None:
     found = _MAILBOX.fullmatch(element)
-    mailbox = (found[1] or found[2] or "").strip() if found else ""
+    address = _address(found[2] or found[3] or "") if found else None
+    return (address, (found[1] or "") if found else "") if address else None
+
+
+def _address(text: str) -> str | None:
+    mailbox = text.strip()
     parsed = parse_mailbox(mailbox, utf8=True) if mailbox.isprintable() else None
     return str(parsed) if isinstance(parsed, Address) and parsed.domain else None

@@ -1,9 +1,12 @@
 """relay/receive/senders.py: a user writes as nobody else."""
 
 import time
+from email import message_from_string, policy
+from email.utils import getaddresses
+from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from relay.receive.senders import from_addresses, permits, permits_from
@@ -64,6 +67,10 @@ def test_the_list_of_senders(senders: tuple[str, ...], address: str, permitted: 
         (b"Postmaster", None),
         (b"a@[192.0.2.1]", None),
         (b"x" * 9000 + b" <a@b.example>", None),
+        (b'"boss@x.example" a@b.example', None),
+        (b'a@b.example "boss@x.example"', None),
+        (b'"a b"@b.example', None),
+        (b"boss@x.example <a@b.example>", ["a@b.example"]),
     ],
 )
 def test_addresses_of_a_from_field(field: bytes, addresses: list[str] | None) -> None:
@@ -80,6 +87,13 @@ def test_addresses_of_a_from_field(field: bytes, addresses: list[str] | None) ->
         (("@b.example",), [b"a@b.example", b"boss@x.example"], False),
         (("@b.example",), [b"boss@x.example"], False),
         (("@b.example",), [b"a@b.example ("], False),
+        (("a@b.example",), [b"boss@x.example <a@b.example>"], False),
+        (("a@b.example",), [b"boss @ x.example <a@b.example>"], False),
+        (("a@b.example",), [b"a@b.example boss@x.example <a@b.example>"], False),
+        (("a@b.example",), [b'a@b.example "boss@x.example" <a@b.example>'], False),
+        (("a@b.example",), [b"A@b.example <a@b.example>"], True),
+        (("a@b.example",), [b'"boss@x.example" <a@b.example>'], True),
+        (("a@b.example",), [b"Ann (at home) <a@b.example>"], True),
     ],
 )
 def test_all_addresses_of_all_from_fields_must_be_the_users(
@@ -105,3 +119,33 @@ def test_hostile_fields_cost_little(piece: bytes) -> None:
     for size in (8000, 1_000_000):
         from_addresses(piece * (size // len(piece)))
     assert time.perf_counter() - begun < 0.5
+
+
+PIECES = ["ann@a.example", "<ann@a.example>", "boss@x.example", "<boss@x.example>", '"', '"boss@x.example"', "(", ")"]
+PIECES += [
+    ",",
+    " ",
+    "\\",
+    "@",
+    ".",
+    "x",
+    "=?utf-8?q?boss=40x=2Eexample=2C?=",
+    "@x.example:",
+    "[",
+    "]",
+    "\u00e9",
+    "\t",
+    "'",
+]
+
+
+@given(st.lists(st.sampled_from(PIECES), min_size=1, max_size=6).map("".join))
+@example("boss@x.example<ann@a.example>")
+@example('ann@a.example"boss@x.example"')
+def test_what_is_permitted_nobody_reads_as_another_authors(value: str) -> None:
+    """Neither of two other readers, one of them lenient, finds an address in it that is not the user's."""
+    if permits_from(("ann@a.example",), [value.encode()]):
+        lenient = {address for _, address in getaddresses([value]) if "x.example" in address}
+        header: Any = message_from_string(f"From: {value}\n\n", policy=policy.default)["from"]
+        assert not lenient
+        assert not [one.addr_spec for one in header.addresses if "x.example" in one.addr_spec]

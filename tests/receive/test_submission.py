@@ -212,6 +212,9 @@ async def test_a_trusted_client_may_authenticate_but_not_inside_of_a_transaction
         ("bob@b.example", b"From: bob@b.example, boss@a.example\r\n", "553 5.7.1 "),
         ("bob@b.example", b"no field\r\nFrom: boss@a.example\r\n", "250 "),
         ("bob@b.example", b"A: b\r\nno field\r\nFrom : boss@a.example\r\n", "553 5.7.1 "),
+        ("bob@b.example", b"From: ann@a.example <bob@b.example>\r\n", "553 5.7.1 "),
+        ("bob@b.example", b"From: bob@b.example\r\nFr\0om: ann@a.example\r\n", "553 5.7.1 "),
+        ("bob@b.example", b"From: bob@b.example\r\n\r\nFr\0om: ann@a.example\r\n", "250 "),
     ],
 )
 async def test_a_user_with_senders_writes_as_nobody_else(strict: Place, sender: str, header: bytes, reply: str) -> None:
