@@ -417,3 +417,15 @@ async def test_one_user_has_some_uploads_and_exports_at_once(
         await prepared(ann, **{"from": "a@sender.test"})
         assert ann.status == 200
     assert export._of_users["ann"] == server._desk.uploads["ann"] == 0
+
+
+async def test_a_form_of_thousands_of_parts_is_refused_at_its_beginning(root: Browser) -> None:
+    """Eight megabytes of them kept the server from everybody else for 40 s."""
+    await root.get("/broadcasts/new")
+    form = aiohttp.FormData(default_to_multipart=True)
+    form.add_field("form_token", root.form_token())
+    for _ in range(200):
+        form.add_field("name", "x")
+    async with root.session.post(f"{root.base}/broadcasts/new", data=form, headers=HTML) as answer:
+        assert "Expected a form of this server" in await answer.text()
+    assert answer.status == 400
