@@ -105,7 +105,8 @@ async def rotate(store: Store, id_: str, actor: str, now_ms: int) -> str | None:
 async def replay_since(store: Store, reader: Reader, hook: Webhook, at_ms: int, actor: str, now_ms: int) -> bool:
     """Send an endpoint again what happened from a time on; what it was not sent yet is never left out by that."""
     place = min(await reader.feed.since(at_ms), hook.place)
-    return await store.webhooks.replay(hook.id, place, now_ms, rfc3339(at_ms) or "", actor)
+    # No year before the first one can be written.
+    return await store.webhooks.replay(hook.id, place, now_ms, rfc3339(max(at_ms, 0)) or "", actor)
 
 
 async def replay_after(store: Store, hook: Webhook, place: Place, actor: str, now_ms: int) -> bool:

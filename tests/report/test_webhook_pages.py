@@ -5,16 +5,17 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from report import sessions
 from report.hooks import order, sender
 from report.hooks.plain import TYPES, State, hint, next_try_ms, state_of
 from report.server import ReportServer
 from report.settings import WebhookSettings
-from storage.access import Role
+from storage.access import SCOPES, Role, Scope
 from storage.feed import EventType, Place
 from storage.model import queue_id
 from storage.reader import Reader
 from storage.status import Event
-from storage.webhook_model import HookAttempt, Waiting, Webhook
+from storage.webhook_model import HookAttempt, Told, Waiting, Webhook
 from storage.webhook_verbs import KEPT_FAILED, KEPT_TAKEN
 from tests.report.asking import add_token, program
 from tests.report.browsing import Browser, add_user, browsing, served
@@ -212,6 +213,62 @@ async def test_those_alone_who_may_see_them(server: ReportServer, root: Browser,
         assert root.status == 403
     await root.post("/webhooks/new", {"form_token": "0" * 64, "url": end.url, "which": "all"})
     assert root.status == 403
+
+
+async def test_whom_the_scope_is_given_has_to_do_with_own_ones_alone(
+    server: ReportServer, root: Browser, reader: Reader, mail: Mail, end: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a sender sees, in the browser and by the API, is own; that does not hang on the table of roles."""
+    more = {Role.SENDER: SCOPES[Role.SENDER] | {Scope.WEBHOOKS}}
+    monkeypatch.setattr(sessions, "SCOPES", {**SCOPES, **more})
+    all_mail, own = await added(root, end), await added(root, end, user="ann")
+    async with browsing(server) as ann:
+        await ann.log_in("ann")
+        await ann.get("/webhooks")
+        assert [link for link in ann.links() if "/webhooks/wh_" in link] == [own]
+        assert "Whose mail" not in await ann.get("/webhooks/new")
+        await ann.submit("/webhooks/new", url=end.url, which="all", user="root")
+        assert ann.status == 200
+        await ann.get(own)
+        await ann.submit(f"{all_mail}/remove")
+        assert ann.status == 404
+    assert sorted(hook.user or "" for hook in await reader.webhooks.all()) == ["", "ann", "ann"]
+    async with program(server, await add_token(mail.store, "ann", Role.SENDER)) as prog:
+        _, told = await prog.get("/webhooks")
+        assert [one["user"] for one in told["webhooks"]] == ["ann", "ann"]
+        assert (await prog.get(all_mail))[0] == 404
+        assert (await prog.post("/webhooks", {"url": end.url, "user": "root"}))[0] == 422
+        status, made = await prog.post("/webhooks", {"url": end.url})
+        assert (status, made["user"]) == (201, "ann")
+
+
+async def test_addresses_that_are_none_are_answered_in_sentences(root: Browser, end: Endpoint) -> None:
+    at = await added(root, end)
+    for path in ("/webhooks/%00", "/webhooks/%F0%9F%92%A9", "/webhooks/%22%3E%3Cb%3E", f"/webhooks/{'x' * 3000}"):
+        assert (await root.get(path), root.status)[1] == 404
+    for query in ("?show=x&done=x", "?done=tested", "?show=%00"):
+        assert (await root.get(at + query), root.status)[1] == 200
+    for since, status in (("0001-01-01T00:00+14:00", 200), ("0001-01-01T00:00", 422), ("1969-01-01T00:00Z", 200)):
+        await root.get(at)
+        assert (await root.submit(f"{at}/replay", since=since), root.status)[1] == status
+    await root.get("/webhooks/new")
+    for fields in ({"url": "x" * 5000}, {"url": "https://x.test/\0"}, {"url": end.url, "user": "\0"}, {}):
+        assert (await root.submit("/webhooks/new", which="all", **fields), root.status)[1] == 422
+
+
+async def test_who_stopped_it_has_the_last_word(mail: Mail, reader: Reader) -> None:
+    """What comes of calls that were under way does not hide why an endpoint was stopped."""
+    hook = Webhook("wh_1", "https://x.test/", "whsec_x", frozenset(), None, 0, Place(0, 0))
+    await mail.store.webhooks.add(hook, "root")
+    await mail.store.webhooks.stop("wh_1", START, "ann")
+    await mail.store.webhooks.tell(Told("wh_1", hook.place, hook.place, 5, "503", taken_ms=7, next_ms=9))
+    one = await reader.webhooks.one("wh_1")
+    assert one
+    assert (one.note, one.failing_ms, one.next_ms, one.stopped_ms) == ("stopped by ann", None, None, START)
+    assert [(each.change, each.actor) for each in await reader.webhooks.changes("wh_1", 9)] == [
+        ("stopped", "ann"),
+        ("added", "root"),
+    ]
 
 
 async def test_hostile_words_are_shown_and_not_obeyed(root: Browser, mail: Mail, end: Endpoint) -> None:
