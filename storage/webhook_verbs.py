@@ -63,6 +63,11 @@ def _remove(transaction: Transaction, id_: str) -> bool:
     return transaction.connection.execute("DELETE FROM webhook WHERE id=?", (id_,)).rowcount == 1
 
 
+# What was learned of an endpoint is forgotten, so that it is called at once.
+_AT_ONCE: Final = "failing_ms=NULL, next_ms=NULL, note=''"
+_DUE: Final = "UPDATE webhook_retry SET due_ms=? WHERE webhook=? AND due_ms > ?"
+
+
 def stop(transaction: Transaction, wanted: Sequence[tuple[str, int, str]]) -> list[bool]:
     """Stop endpoints: (id, now, actor); False where there is none of this id."""
     sql = "UPDATE webhook SET stopped_ms=?, failing_ms=NULL, next_ms=NULL, note=? WHERE id=?"
@@ -73,9 +78,27 @@ def stop(transaction: Transaction, wanted: Sequence[tuple[str, int, str]]) -> li
 
 
 def enable(transaction: Transaction, wanted: Sequence[tuple[str, int, str]]) -> list[bool]:
-    """Start endpoints from where they were: (id, now, actor); False where there is none of this id."""
-    sql = "UPDATE webhook SET stopped_ms=NULL, failing_ms=NULL, next_ms=NULL, note='' WHERE id=?"
-    return [_ordered(transaction, sql, (), id_, now_ms, "enabled", actor) for id_, now_ms, actor in wanted]
+    """Start endpoints, from where they were and at once: (id, now, actor); False where there is none of this id."""
+    sql = f"UPDATE webhook SET stopped_ms=NULL, {_AT_ONCE} WHERE id=?"  # noqa: S608 - our own words
+    answers = []
+    for id_, now_ms, actor in wanted:
+        answers.append(_ordered(transaction, sql, (), id_, now_ms, "enabled", actor))
+        transaction.connection.execute(_DUE, (now_ms, clean(id_), now_ms))
+    return answers
+
+
+def change(transaction: Transaction, wanted: Sequence[tuple[Webhook, int, str, str]]) -> list[bool]:
+    """Give endpoints the URL and types they have here: (endpoint, now, what that is called, actor); False: gone."""
+    sql = f"UPDATE webhook SET url=?, types=?, {_AT_ONCE} WHERE id=? AND stopped_ms IS NULL"  # noqa: S608 - as above
+    stopped = "UPDATE webhook SET url=?, types=? WHERE id=?"
+    answers = []
+    for hook, now_ms, called, actor in wanted:
+        values = clean(hook.url), json.dumps(sorted(hook.types))
+        answers.append(
+            _ordered(transaction, sql, values, hook.id, now_ms, called, actor)
+            or _ordered(transaction, stopped, values, hook.id, now_ms, called, actor)
+        )
+    return answers
 
 
 def _ordered(

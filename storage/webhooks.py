@@ -26,8 +26,12 @@ class Webhooks:
         return await self._writer.call(webhook_verbs.stop, (id_, now_ms, actor))
 
     async def enable(self, id_: str, now_ms: int, actor: str) -> bool:
-        """Send it events again, from where it was."""
+        """Send it events again, from where it was; what it did not take is due now."""
         return await self._writer.call(webhook_verbs.enable, (id_, now_ms, actor))
+
+    async def change(self, hook: Webhook, now_ms: int, called: str, actor: str) -> bool:
+        """Give it the URL and the types that it has in `hook`. `called`: the change as people know it."""
+        return await self._writer.call(webhook_verbs.change, (hook, now_ms, called, actor))
 
     async def replay(self, id_: str, place: Place, now_ms: int, called: str, actor: str) -> bool:
         """Send it what happened from a place on; events keep their ids. `called`: the place as people know it."""

@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="As `telltale webhook list` shows it.")]
 
-webhook = typer.Typer(help="Events sent to endpoints of yours: add, list, test, attempts, replay, rotate, enable.")
+webhook = typer.Typer(help="Events sent to endpoints of yours: add, set, list, test, attempts, replay, rotate, enable.")
 
 
 def register(app: typer.Typer) -> None:
@@ -71,6 +71,36 @@ def _type(text: str) -> "EventType":
     if isinstance(found, EventType):
         return found
     raise UsageError(f"--type {found}")
+
+
+@webhook.command("set")
+def set_(
+    ctx: typer.Context,
+    id_: Id,
+    *,
+    url: Annotated[str | None, typer.Option(metavar="URL", help="Send its events there.")] = None,
+    types: Annotated[
+        list[str] | None, typer.Option("--type", metavar="TYPE", help="Tell of these alone; repeatable.")
+    ] = None,
+    all_types: Annotated[bool, typer.Option("--all-types", help="Tell of all.")] = False,
+    config: ConfigFile = None,
+) -> None:
+    """Change where a webhook's events go, or which; what it did not take yet stays to be sent."""
+    from report.hooks import order
+
+    found = load_config(ctx, config)
+    wanted = [_type(text) for text in types or ()]
+    if bool(wanted) + all_types + (url is not None) == 0 or (wanted and all_types):
+        raise UsageError("say what is to be otherwise: --url, and --type or --all-types")
+
+    async def changed(store: "Store", reader: "Reader") -> "Wrong | None":
+        hook = await _one(reader, id_)
+        kept = wanted or (() if all_types else hook.types)
+        return await order.change(store, hook, url or hook.url, kept, actor(), now_ms(), found.webhooks)
+
+    if wrong := _told(found, changed):
+        raise (UsageError if wrong.field else FailureError)(f'"{url or id_}": {wrong.words}')
+    print(f"webhook {id_} changed")
 
 
 @webhook.command("list")
@@ -199,7 +229,7 @@ def stop(ctx: typer.Context, id_: Id, *, config: ConfigFile = None) -> None:
 
 @webhook.command()
 def enable(ctx: typer.Context, id_: Id, *, config: ConfigFile = None) -> None:
-    """Send a stopped webhook events again, from where it was."""
+    """Send a webhook events again, from where it was; what it did not take is tried at once."""
     yes = _told(load_config(ctx, config), lambda store, _: store.webhooks.enable(id_, now_ms(), actor()))
     _done(id_, "enabled", yes=yes)
 

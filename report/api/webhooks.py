@@ -61,6 +61,13 @@ class WebhookMade(WebhookRecord):
     secret: str
 
 
+class ChangedWebhook(Taken):
+    """What is to be otherwise with an endpoint; what is left out stays."""
+
+    url: Annotated[Line | None, Field(max_length=2000)] = None
+    types: Annotated[tuple[Type, ...] | None, Field(description="What it is told of from now on; none: all.")] = None
+
+
 class Secret(Given):
     """What a webhook's events are signed with from now on, which is not shown again."""
 
@@ -208,6 +215,16 @@ def _attempt(one: HookAttempt) -> AttemptRecord:
     )
 
 
+async def change(asked: Asked, _query: None, body: ChangedWebhook) -> WebhookRecord:
+    """Give an endpoint another URL, or other types."""
+    desk, hook = asked.desk, await _hook(asked)
+    url, types = body.url or hook.url, hook.types if body.types is None else body.types
+    wrong = await order.change(desk.store, hook, url, types, asked.who.user, desk.clock_ms(), desk.webhooks)
+    if wrong is not None:
+        raise _wrong("/url", wrong.words) if wrong.field else _gone()
+    return await show(asked, None, None)
+
+
 async def remove(asked: Asked, _query: None, _body: None) -> web.Response:
     """Forget an endpoint."""
     await order.remove(asked.desk.store, (await _hook(asked)).id, asked.who.user)
@@ -274,6 +291,9 @@ OPERATIONS: Final = (
         problems=(HTTPStatus.CONFLICT,),
     ),
     Operation("GET", _ONE, "getWebhook", "Show a webhook.", _NEEDS, show, answer=WebhookRecord),
+    Operation(
+        "PATCH", _ONE, "changeWebhook", "Change a webhook.", _NEEDS, change, body=ChangedWebhook, answer=WebhookRecord
+    ),
     Operation("DELETE", _ONE, "removeWebhook", "Remove a webhook.", _NEEDS, remove, status=HTTPStatus.NO_CONTENT),
     Operation("POST", f"{_ONE}/stop", "stopWebhook", "Stop a webhook.", _NEEDS, stop, answer=WebhookRecord),
     Operation("POST", f"{_ONE}/enable", "enableWebhook", "Enable a webhook.", _NEEDS, enable, answer=WebhookRecord),

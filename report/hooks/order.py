@@ -7,7 +7,7 @@ import json
 import logging
 import secrets
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from typing import Final
@@ -75,6 +75,29 @@ async def add(
     hook = Webhook(id_, wanted.url, secret, frozenset(wanted.types), wanted.user, now_ms, Place(0, 0))
     await store.webhooks.add(hook, actor)
     return hook
+
+
+async def change(
+    store: Store,
+    hook: Webhook,
+    url: str,
+    types: Collection[EventType],
+    actor: str,
+    now_ms: int,
+    settings: WebhookSettings,
+) -> Wrong | None:
+    """Let an endpoint be another URL, and be told of other types (none: all); return what is wrong with that."""
+    called = []
+    if url != hook.url:
+        if wrong := wrong_url(url, allow_private=settings.allow_private):
+            return Wrong("url", wrong)
+        called.append(f"moved from {hook.url}")
+    if (now := frozenset(types)) != hook.types:
+        called.append(f"told of {', '.join(sorted(one.removeprefix(_MARK) for one in now)) or 'all events'}")
+    changed = replace(hook, url=url, types=now)
+    if called and not await store.webhooks.change(changed, now_ms, ", ".join(called), actor):
+        return Wrong("", "there is no such webhook any more")
+    return None
 
 
 async def found(reader: Reader, id_: str, own: str | None) -> Webhook | None:

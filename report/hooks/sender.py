@@ -45,6 +45,8 @@ class _Course:
 
     failures: int = 0
     """Rounds in a row of which nothing was taken."""
+    known: bool = False
+    """Whether the store knows that it fails."""
     rest_until: float = 0.0
     calls: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_CALLS_OF_ONE))
 
@@ -146,6 +148,8 @@ class Sender:
     async def _round(self, hook: Webhook) -> bool:
         """Send some events; return whether there are more to be sent now."""
         course, wanted = self._courses[hook.id], LogFilter(user=hook.user)
+        if course.known and hook.failing_ms is None:
+            course.failures, course.rest_until = 0, 0.0  # somebody enabled or changed it: it is called at once
         retries = await self._reader.webhooks.due(hook.id, self._now_ms(), _RETRIES_AT_ONCE)
         known = {event.place: event for event in await self._reader.feed.some([one.place for one in retries], wanted)}
         resting = self._clock() < course.rest_until
@@ -189,6 +193,7 @@ class Sender:
         taken_ms = max((call.at_ms for call in came if call.answer.taken), default=None)
         told = Told(hook.id, hook.place, page.next, failing_ms, note, later, [*over, *gone], stopped_ms, taken_ms)
         await self._store.webhooks.tell(replace(told, next_ms=next_ms, attempts=_attempts(came, later)))
+        course.known = failing_ms is not None
 
     def _again(self, hook: Webhook, came: Sequence[_Call], now_ms: int) -> tuple[list[Retry], list[Place]]:
         """Return which events are to be sent again, and which retries came to an end."""

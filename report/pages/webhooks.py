@@ -35,7 +35,8 @@ _BEHIND_MS: Final = 60_000
 _DONE: Final = {
     "removed": "The webhook is removed: nothing more is sent there.",
     "stopped": "It is stopped: what happens from now on waits for it, for four days.",
-    "enabled": "It is enabled: it goes on from where it was.",
+    "enabled": "It goes on from where it was, at once.",
+    "changed": "The changes are saved.",
     "replayed": "What happened since then is sent again, with the same ids.",
 }
 
@@ -74,24 +75,30 @@ async def new(asked: Asked) -> web.Response:
     return await _form(asked, {}, [])
 
 
-async def _form(asked: Asked, given: dict[str, str], wrong: list[str]) -> web.Response:
+async def edit(asked: Asked) -> web.Response:
+    """Show the form that changes an endpoint."""
+    hook = await _hook(asked)
+    which = {"which": "some" if hook.types else "all"}
+    return await _form(asked, {"url": hook.url, **which, **{one.value: "1" for one in hook.types}}, [], hook)
+
+
+async def _form(asked: Asked, given: dict[str, str], wrong: list[str], hook: Webhook | None = None) -> web.Response:
     facts = {
+        "hook": hook,
         "users": [] if asked.who.own is not None else await asked.desk.reader.users(),
         "types": TYPES,
         "given": given,
         "wrong": wrong,
         "private": asked.desk.webhooks.allow_private,
     }
-    return page(asked, "webhook_new.html", facts, status=HTTPStatus.UNPROCESSABLE_ENTITY if wrong else HTTPStatus.OK)
+    return page(asked, "webhook_form.html", facts, status=HTTPStatus.UNPROCESSABLE_ENTITY if wrong else HTTPStatus.OK)
 
 
 async def add(asked: Asked) -> web.Response:
     """Add an endpoint, and show its secret once."""
     fields = await posted(asked)
     desk, form = asked.desk, Form(fields)
-    types = [] if fields.get("which") == "all" else [one for one in EventType if fields.get(one.value)]
-    if fields.get("which") != "all" and not types:
-        form.wrong.append("Events: choose one type at least, or all.")
+    types = _types(form)
     user = asked.who.own or fields.get("user") or None
     if not form.wrong:
         wanted = order.Wanted(fields.get("url", "").strip(), types, user)
@@ -100,6 +107,29 @@ async def add(asked: Asked) -> web.Response:
             return page(asked, "webhook_secret.html", {"hook": hook, "secret": hook.secret, "rotated": False})
         form.wrong.append(_sentence(hook))
     return await _form(asked, dict(fields), form.wrong)
+
+
+async def change(asked: Asked) -> web.Response:
+    """Change where an endpoint is, and what it is told of."""
+    fields = await posted(asked)
+    desk, form, hook = asked.desk, Form(fields), await _hook(asked)
+    types, url = _types(form), fields.get("url", "").strip()
+    if not form.wrong:
+        wrong = await order.change(desk.store, hook, url, types, asked.who.user, desk.clock_ms(), desk.webhooks)
+        if wrong is None:
+            return see_other(asked, f"/webhooks/{hook.id}?done=changed")
+        form.wrong.append(_sentence(wrong))
+    return await _form(asked, dict(fields), form.wrong, hook)
+
+
+def _types(form: Form) -> list[EventType]:
+    """Return the types that were chosen; none: all."""
+    if form.fields.get("which") == "all":
+        return []
+    types = [one for one in EventType if form.fields.get(one.value)]
+    if not types:
+        form.wrong.append("Events: choose one type at least, or all.")
+    return types
 
 
 def _sentence(wrong: order.Wrong) -> str:
@@ -227,6 +257,8 @@ ROUTES: Final = (
     Route("POST", "/webhooks/new", add, Scope.WEBHOOKS),
     Route("GET", "/webhooks/live", live, Scope.WEBHOOKS),
     Route("GET", _ONE, show, Scope.WEBHOOKS),
+    Route("GET", f"{_ONE}/edit", edit, Scope.WEBHOOKS),
+    Route("POST", f"{_ONE}/edit", change, Scope.WEBHOOKS),
     Route("POST", f"{_ONE}/test", test, Scope.WEBHOOKS),
     Route("POST", f"{_ONE}/stop", stop, Scope.WEBHOOKS),
     Route("POST", f"{_ONE}/enable", enable, Scope.WEBHOOKS),

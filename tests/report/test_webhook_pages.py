@@ -1,5 +1,6 @@
 """report/pages/webhooks.py: endpoints that are added, tested, followed, stopped and removed in the browser."""
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 
@@ -86,12 +87,11 @@ async def test_an_endpoint_is_added_tested_and_its_deliveries_are_seen(
     assert "Going" in await root.get("/webhooks")
 
 
-async def until_seen(browser: Browser, at: str, type_: str, turns: int = 200) -> None:
+async def until_seen(browser: Browser, at: str, type_: str) -> None:
     """Load a page anew until a delivery is on it: it is written after the endpoint has answered."""
-    for _ in range(turns):
-        if re.search(rf'<th role="rowheader" scope="row" class="event">{type_}\b', await browser.get(at)):
-            return
-    raise AssertionError(browser.text)
+    async with asyncio.timeout(20):
+        while not re.search(rf'<th role="rowheader" scope="row" class="event">{type_}\b', await browser.get(at)):
+            pass
 
 
 async def test_types_are_chosen_and_what_is_wrong_is_said(root: Browser, reader: Reader, end: Endpoint) -> None:
@@ -109,6 +109,31 @@ async def test_types_are_chosen_and_what_is_wrong_is_said(root: Browser, reader:
         assert root.status == 422
         assert said in root.text.replace("&#34;", '"')
     assert len(await reader.webhooks.all()) == 1
+
+
+async def test_it_is_changed_and_called_at_once(root: Browser, reader: Reader, mail: Mail, end: Endpoint) -> None:
+    """What it did not take goes to its new address, however long its rest was to be."""
+    at = await added(root, end, url=end.url.replace("/hook", "/gone"))
+    await mail.accept("bob@example.test")
+    await until_seen(root, f"{at}?show=failed", "accepted")
+    await root.get(f"{at}/edit")
+    assert "/gone" in root.text
+    for fields, said in (({"url": "ftp://x", "which": "all"}, "URL: expected"), ({"url": end.url}, "choose one type")):
+        await root.submit(f"{at}/edit", **fields)
+        assert root.status == 422
+        assert said in root.text
+    await root.submit(f"{at}/edit", url=end.url, which="some", **{"recipient.accepted": "1", "recipient.opened": "1"})
+    assert "The changes are saved" in root.text
+    (hook,) = await reader.webhooks.all()
+    assert (hook.url, hook.types) == (end.url, {EventType.ACCEPTED, EventType.OPENED})
+    await mail.accept("cyd@example.test")
+    await end.until(lambda: len(end.taken) == 1)
+    await root.submit(f"{at}/enable")
+    await end.until(lambda: len(end.taken) == 2)
+    assert "told of accepted, opened" in await root.get(at)
+    text = await root.get(f"{at}/edit")
+    assert 'name="recipient.opened" value="1" checked' in text
+    assert (await root.get("/webhooks/none/edit"), root.status)[1] == 404
 
 
 async def test_there_are_no_more_than_the_most(root: Browser, end: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -316,6 +341,11 @@ async def test_the_api_tells_of_calls_and_makes_new_secrets(server: ReportServer
         assert rotated["secret"] != made["secret"]
         assert rotated["former_until"]
         assert (await prog.ask("POST", "/webhooks/none/secret"))[0] == 404
+        status, changed = await prog.ask("PATCH", at, json={"types": ["recipient.opened"]})
+        assert (status, changed["url"], changed["types"]) == (200, end.url, ["recipient.opened"])
+        assert (await prog.ask("PATCH", at, json={"types": []}))[1]["types"] == []
+        assert (await prog.ask("PATCH", at, json={"url": "ftp://x"}))[0] == 422
+        assert (await prog.ask("PATCH", "/webhooks/none", json={}))[0] == 404
         status, problem = await prog.post("/webhooks", {"url": end.url, "types": ["recipient.bounce"]})
         assert status == 422
         assert 'did you mean "bounced"?' in problem["errors"][0]["detail"]

@@ -54,6 +54,11 @@ def test_a_webhook_is_added_listed_stopped_enabled_and_removed(told: Tell, tmp_p
     assert json.loads(listed)["types"] == ["recipient.opened", "recipient.soft_bounced"]
     assert secret not in listed
     assert "opened soft_bounced  active" in told("list")[0]
+    told("set", id_, "--url", "http://127.0.0.1:1/other", "--all-types")
+    assert "http://127.0.0.1:1/other  all events  active" in told("list")[0]
+    told("set", id_, "--type", "sent")
+    assert "http://127.0.0.1:1/other  sent  active" in told("list")[0]
+    assert "expected a URL" in told("set", id_, "--url", "nothing", code=2)[1]
     assert told("stop", id_)[0] == f"webhook {id_} stopped\n"
     assert "stopped: stopped by bob" in told("list")[0]
     told("enable", id_)
@@ -119,6 +124,9 @@ def test_what_failed_last_is_listed(told: Tell, tmp_path: Path) -> None:
         (("stop", "wh"), 1, 'there is no webhook "wh"'),
         (("remove", "wh"), 1, 'there is no webhook "wh"'),
         (("test", "wh"), 1, 'there is no webhook "wh"'),
+        (("set", "wh", "--all-types"), 1, 'there is no webhook "wh"'),
+        (("set", "wh"), 2, "say what is to be otherwise"),
+        (("set", "wh", "--all-types", "--type", "sent"), 2, "say what is to be otherwise"),
         (("rotate", "wh"), 1, 'there is no webhook "wh"'),
         (("attempts", "wh"), 1, 'there is no webhook "wh"'),
     ],
