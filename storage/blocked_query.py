@@ -34,12 +34,24 @@ class BlockedFilter:
     """On the list since before this time."""
 
 
-def entries(wanted: BlockedFilter, *, limit: int, before_id: int | None = None) -> Query:
-    """Return the question for a page of entries, the newest ids first."""
+MOST_SORTED: Final = 10_000
+"""Where so many begin as is asked for, a page of them is met sooner in the order of ids than all are sorted."""
+
+
+def some(wanted: BlockedFilter) -> Query:
+    """Return the question for a row for each entry whose address is as asked for, up to MOST_SORTED."""
+    terms, values = list[str](), list[Any]()
+    _add_text(clean(wanted.text or ""), terms, values)
+    return Query(f"SELECT 1 FROM blocked b WHERE {terms[0]} LIMIT ?", (*values, MOST_SORTED))
+
+
+def entries(wanted: BlockedFilter, *, limit: int, before_id: int | None = None, met: bool = False) -> Query:
+    """Return the question for a page of entries, the newest ids first; `met`: one is met after another."""
     where, values = conditions(wanted)
     if before_id is not None:
         where, values = f"{where} AND b.id < ?", [*values, before_id]
-    return Query(f"SELECT {COLUMNS} FROM blocked b WHERE {where} ORDER BY b.id DESC LIMIT ?", (*values, limit))
+    source = "blocked b NOT INDEXED" if met else "blocked b"
+    return Query(f"SELECT {COLUMNS} FROM {source} WHERE {where} ORDER BY b.id DESC LIMIT ?", (*values, limit))
 
 
 def entry(row: tuple[Any, ...]) -> Blocked:
@@ -59,10 +71,10 @@ def conditions(wanted: BlockedFilter) -> tuple[str, list[Any]]:
     if wanted.category is not None:
         # The copy that it was blocked for may have been judged anew since.
         terms.append(
-            "? IN (SELECT b.category UNION ALL SELECT category FROM recipient WHERE id = b.recipient_id"
-            " UNION ALL SELECT category FROM event WHERE recipient_id = b.recipient_id)"
+            "(b.category = ? OR ? IN (SELECT category FROM recipient WHERE id = b.recipient_id"
+            " UNION ALL SELECT category FROM event WHERE recipient_id = b.recipient_id))"
         )
-        values.append(clean(wanted.category))
+        values += [clean(wanted.category)] * 2
     for term, bound in (("b.created_ms >= ?", wanted.since_ms), ("b.created_ms < ?", wanted.until_ms)):
         if bound is not None:
             terms.append(term)

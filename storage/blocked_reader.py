@@ -22,7 +22,8 @@ class BlockedReader:
 
     async def page(self, wanted: BlockedFilter, *, limit: int, before_id: int | None = None) -> list[Blocked]:
         """Return entries with ids below `before_id`, newest first; those that expired stay until they are purged."""
-        rows = await self._ask(blocked_query.entries(wanted, limit=limit, before_id=before_id))
+        common = bool(wanted.text) and len(await self._ask(blocked_query.some(wanted))) == blocked_query.MOST_SORTED
+        rows = await self._ask(blocked_query.entries(wanted, limit=limit, before_id=before_id, met=common))
         return [blocked_query.entry(row) for row in rows]
 
     async def stream(self, wanted: BlockedFilter) -> AsyncIterator[Blocked]:

@@ -1,7 +1,9 @@
 """report/pages/export.py: who goes away in the middle of an export, or does not read it, leaves nothing behind."""
 
 import asyncio
+import sqlite3
 import threading
+from contextlib import closing
 
 import pytest
 
@@ -14,6 +16,13 @@ from tests.report.mailing import Mail
 def _readers() -> int:
     """How many readers are open: each has a thread."""
     return sum("_connection_worker_thread" in thread.name for thread in threading.enumerate())
+
+
+def _checkpoint(mail: Mail) -> tuple[int, int, int]:
+    """Whether a reader was in the way, what the write-ahead log has left, and what of it was not copied."""
+    with closing(sqlite3.connect(mail.state_dir / "telltale.db", timeout=5)) as connection:
+        found: tuple[int, int, int] = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    return found
 
 
 async def _asked(server: ReportServer, token: str, path: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -39,6 +48,8 @@ async def test_who_does_not_read_on_leaves_nothing_open_and_no_fault_in_the_log(
         assert server._desk
         before = _readers()
         _, writer = await _asked(server, token, path)
+        await mail.accept("late@example.test")
+        assert _checkpoint(mail) == (0, 0, 0)
         if leaves:
             writer.close()
         while _readers() > before:  # noqa: ASYNC110 - nobody tells

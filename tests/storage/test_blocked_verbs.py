@@ -113,7 +113,11 @@ async def test_what_has_expired_is_purged_and_what_is_past_its_keep_forgotten(st
     assert await listed(reader) == ["c@x.example"]
 
 
-async def test_entries_are_found_by_what_they_begin_with_or_by_domain(store: Store, reader: Reader) -> None:
+@pytest.mark.parametrize("most_sorted", [10_000, 1])
+async def test_entries_are_found_by_what_they_begin_with_or_by_domain(
+    store: Store, reader: Reader, monkeypatch: pytest.MonkeyPatch, most_sorted: int
+) -> None:
+    monkeypatch.setattr("storage.blocked_query.MOST_SORTED", most_sorted)
     await block(store, "ann@x.example", "ANNA@y.example", "bob@x.example", "@x.example")
     for text, found in (
         ("ann", ["ANNA@y.example", "ann@x.example"]),

@@ -118,7 +118,11 @@ async def test_types_hold_back_broadcasts_at_that_address(store: Store, reader: 
     assert len(await accept(store, "a@x.example", broadcast_type="general")) == 1
 
 
-async def test_contacts_are_found_by_key_name_address_domain_and_list(store: Store, reader: Reader) -> None:
+@pytest.mark.parametrize("most_sorted", [10_000, 1])
+async def test_contacts_are_found_by_key_name_address_domain_and_list(
+    store: Store, reader: Reader, monkeypatch: pytest.MonkeyPatch, most_sorted: int
+) -> None:
+    monkeypatch.setattr("storage.contact_reader._MOST_SORTED", most_sorted)
     await store.contacts.put(
         [
             new("ann@a.example", "ann@b.example", key="k1", name="Ann Lee", lists=("L",)),
@@ -143,6 +147,7 @@ async def test_contacts_are_found_by_key_name_address_domain_and_list(store: Sto
         assert await reader.contacts.count(ContactFilter(text)) == len(found)
     assert [contact.id for contact in await all_of(reader, list="l")] == [ids["a"], ids["c"]]
     assert [contact.id for contact in await all_of(reader, text="@b.example", list="L")] == [ids["a"]]
+    assert [contact.id for contact in await all_of(reader, text="ann", list="l")] == [ids["a"], ids["c"]]
     assert await all_of(reader, list="none") == []
     assert [await reader.contacts.list_known(name) for name in ("m", "none")] == [True, False]
 
