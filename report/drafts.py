@@ -10,6 +10,7 @@ import os
 import re
 import secrets
 import shutil
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
@@ -163,12 +164,17 @@ class Drafts:
     def new_folder(self, now_seconds: float) -> Path:
         """Make a folder for a draft, and forget old ones; its name is the draft's id."""
         self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for old in self._root.iterdir():
-            if old.stat().st_mtime < now_seconds - KEPT_SECONDS:
-                self._remove_old(old)
+        self.purge(now_seconds)
         folder = self._root / secrets.token_urlsafe(16)
         folder.mkdir(mode=0o700)
         return folder
+
+    def purge(self, now_seconds: float) -> None:
+        """Forget old drafts that nobody is at."""
+        for old in self._root.iterdir() if self._root.is_dir() else ():
+            with suppress(OSError):  # another process may do the same
+                if old.stat().st_mtime < now_seconds - KEPT_SECONDS:
+                    self._remove_old(old)
 
     def _remove_old(self, folder: Path) -> None:
         found = self._read(folder)

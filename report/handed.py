@@ -115,6 +115,8 @@ class Columns:
     """What each header probably means, as `Import.mapping`."""
     clear: bool
     """Whether the headers say so themselves."""
+    headless: bool = False
+    """Whether there is no header line: the columns are 1, 2 …"""
 
 
 class Importing(Protocol):

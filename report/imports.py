@@ -87,6 +87,8 @@ class Import:
     lists: tuple[str, ...] = ()
     mapping: Mapping[str, str] = field(default_factory=dict)
     """What its headers mean, where they do not say so themselves."""
+    headless: bool = False
+    """Whether it has no header line: its columns are 1, 2 …"""
     reason: str = ""
     ends_ms: int | None = None
     type: str = ""
@@ -154,13 +156,17 @@ class Imports:
     def new_folder(self) -> Path:
         """Make a folder for an import, and forget old ones; its name is the import's id."""
         self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for old in self._root.iterdir():
-            with suppress(OSError):  # another process may do the same
-                if _touched(old) < time.time() - KEPT_SECONDS:
-                    self._remove_old(old)
+        self.purge(time.time())
         folder = self._root / secrets.token_urlsafe(16)
         folder.mkdir(mode=0o700)
         return folder
+
+    def purge(self, now_seconds: float) -> None:
+        """Forget old imports that nobody is at."""
+        for old in self._root.iterdir() if self._root.is_dir() else ():
+            with suppress(OSError):  # another process may do the same
+                if _touched(old) < now_seconds - KEPT_SECONDS:
+                    self._remove_old(old)
 
     def _remove_old(self, folder: Path) -> None:
         found = self._read(folder)
@@ -190,9 +196,9 @@ class Imports:
         found = self._read(self._root / id_) if _ID.fullmatch(id_) else None
         return found if found is not None and (found.user, found.kind) == (user, kind) else None
 
-    def change(self, wanted: Import, mapping: Mapping[str, str]) -> Import:
-        """Say what the headers mean."""
-        changed = replace(wanted, mapping=mapping)
+    def change(self, wanted: Import, mapping: Mapping[str, str], *, headless: bool) -> Import:
+        """Say what the headers mean, or that there are none."""
+        changed = replace(wanted, mapping=mapping, headless=headless)
         self.keep(changed)
         return changed
 

@@ -6,6 +6,7 @@ Rule: what is in the queue it never touches; a broadcast is handed to the relay 
 import asyncio
 import logging
 import socket
+import time
 from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 from typing import Final
@@ -33,6 +34,7 @@ _SHUTDOWN_SECONDS: Final = 5.0
 _WORDS_AT_ONCE: Final = 1024
 _WORDS_REST_SECONDS: Final = 0.03
 _WORDS_IDLE_SECONDS: Final = 3.0
+_FORGET_SECONDS: Final = 3600.0
 
 _log = logging.getLogger("telltale.report")
 _wire_log = logging.getLogger("telltale.report.wire")
@@ -87,6 +89,7 @@ class ReportServer:
             )
             await runner.setup()
             opened.push_async_callback(self._desk.jobs.close)
+            opened.push_async_callback(_ended, asyncio.create_task(_forget_files(self._desk)))
             opened.push_async_callback(runner.cleanup)
             opened.push_async_callback(hub.close)
             await self._listen(runner)
@@ -146,6 +149,17 @@ async def _enter_words(store: Store) -> None:
             _log.exception("words could not be entered")
             entered = 0
         await asyncio.sleep(_WORDS_REST_SECONDS if entered == _WORDS_AT_ONCE else _WORDS_IDLE_SECONDS)
+
+
+async def _forget_files(desk: Desk) -> None:
+    """Remove what people uploaded a day ago, and what came of it, whoever comes or does not."""
+    while True:
+        for kept in (desk.drafts, desk.imports):
+            try:
+                await asyncio.to_thread(kept.purge, time.time())
+            except OSError:
+                _log.exception("old files could not be removed; that is tried again")
+        await asyncio.sleep(_FORGET_SECONDS)
 
 
 async def _ended(task: asyncio.Task[None]) -> None:

@@ -74,11 +74,17 @@ def sniffed(header: str) -> str:
 
 
 def read_csv(
-    text: Iterable[str], delimiter: str, mapping: Mapping[str, str], lists: Sequence[str] = ()
+    text: Iterable[str],
+    delimiter: str,
+    mapping: Mapping[str, str],
+    lists: Sequence[str] = (),
+    *,
+    header_line: int = 1,
 ) -> Iterator[Good | Bad]:
     """Yield the records of a CSV file with a header; `mapping` says which header means which column.
 
-    Raises UnreadableError where the header has no address.
+    `header_line`: which line the header is, 0 where it is none of the file's (`numbered`). Raises UnreadableError where
+    the header has no address.
     """
     reader = CsvRows(text, delimiter)
     try:
@@ -88,7 +94,7 @@ def read_csv(
     columns = _columns([text_of(name.strip()) for name in header], mapping)
     end = reader.line_num
     while True:
-        line = end + 1
+        line = end + header_line
         try:
             row = next(reader, None)
         except csv.Error as error:
@@ -110,12 +116,12 @@ def _columns(header: Sequence[str], mapping: Mapping[str, str]) -> _Columns:
     columns = _Columns(header)
     for at, name in enumerate(header):
         meaning = mapping.get(name) or meant(name)
-        numbered = _NUMBERED.fullmatch(meaning)
+        of_place = _NUMBERED.fullmatch(meaning)
         if meaning == IGNORED or not name:
             continue
-        if numbered:
-            places = columns.emails if numbered[1] == "email" else columns.types
-            places.setdefault(int(numbered[2] or 1), at)
+        if of_place:
+            places = columns.emails if of_place[1] == "email" else columns.types
+            places.setdefault(int(of_place[2] or 1), at)
         elif meaning in {"key", "name", "list"}:
             columns.one.setdefault(meaning, at)
         else:
@@ -127,6 +133,11 @@ def _columns(header: Sequence[str], mapping: Mapping[str, str]) -> _Columns:
             f" name one, as --map '{_first(header)}=email'"
         )
     return columns
+
+
+def numbered(row: Sequence[str]) -> list[str]:
+    """Return a header for a file without one: its columns are 1, 2 …; `row` is the first one."""
+    return [str(place) for place in range(1, len(row) + 1)]
 
 
 def column_known(column: str) -> bool:

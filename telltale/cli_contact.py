@@ -54,6 +54,10 @@ def import_(
         list[str] | None,
         typer.Option("--map", metavar="HEADER=COLUMN", help='What a header means, as "E-mail=email"; repeatable.'),
     ] = None,
+    no_header: Annotated[
+        bool,
+        typer.Option("--no-header", help="A CSV file has no header line: its columns are 1, 2 … for --map."),
+    ] = False,
     encoding: Annotated[str | None, typer.Option(help="Of the file, if not UTF-8: latin-1, cp1252 …")] = None,
     delimiter: Annotated[str | None, typer.Option(help='Between columns, if it is not seen: ";", "tab" …')] = None,
     form: Annotated[str | None, typer.Option("--format", metavar="csv|json", help="If the name does not tell.")] = None,
@@ -69,7 +73,8 @@ def import_(
     if form not in (None, "csv", "json"):
         raise UsageError(f'--format "{form}" is not known: expected csv or json')
     path = None if file == "-" else Path(file)
-    wanted = Wanted(path, form, encoding, delimiter, _mapping(map_ or ()), people.list_names(list_name or ()), report)
+    mapping, lists = _mapping(map_ or ()), people.list_names(list_name or ())
+    wanted = Wanted(path, form, encoding, delimiter, mapping, no_header, lists, report)
     outcome = people.write(ctx, config, lambda store: _import(store, wanted))
     _tell(wanted, outcome)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from storage.contact_rows import Bad, Good, UnreadableError, read_csv, read_json, sniffed
+from storage.contact_rows import Bad, Good, UnreadableError, numbered, read_csv, read_json, sniffed
 from storage.contacts import Contacts
 from storage.csv_rows import CsvRows, lines_of
 from storage.people import Stored
@@ -34,6 +34,8 @@ class Wanted:
     encoding: str | None = None
     delimiter: str | None = None
     mapping: Mapping[str, str] = field(default_factory=dict)
+    headless: bool = False
+    """Whether a CSV file has no header line: its columns are 1, 2 …, as `mapping` knows them."""
     lists: Sequence[str] = ()
     report: Path | None = None
 
@@ -64,7 +66,8 @@ class Reading(Source):
         if self.json:
             return read_json(self._text, self._wanted.lists)
         lines, delimiter = self._lines()
-        return read_csv(lines, delimiter, self._wanted.mapping, self._wanted.lists)
+        wanted = self._wanted
+        return read_csv(lines, delimiter, wanted.mapping, wanted.lists, header_line=0 if wanted.headless else 1)
 
     @property
     def rows(self) -> Iterator[list[str]]:
@@ -77,7 +80,10 @@ class Reading(Source):
         delimiter = {"tab": "\t", "\\t": "\t"}.get(asked or "", asked) or sniffed(head_line)
         if len(delimiter) != 1:
             raise UsageError(f'--delimiter "{asked}" is not one character: say ",", ";", "|" or "tab"')
-        return itertools.chain([head_line], lines_of(self._text)), delimiter
+        lines = [head_line]
+        if self._wanted.headless:
+            lines.insert(0, delimiter.join(numbered(next(CsvRows(lines, delimiter), []))) + "\n")
+        return itertools.chain(lines, lines_of(self._text)), delimiter
 
 
 @dataclass(frozen=True, slots=True)

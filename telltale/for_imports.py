@@ -14,8 +14,9 @@ from typing import Final
 
 from report.handed import Columns, Imported, Refusal
 from report.imports import Import, Kind, Standing, State
+from storage.address import Fault
 from storage.column_guess import guessed
-from storage.contact_rows import meant
+from storage.contact_rows import FIELD, IGNORED, meant, parsed
 from storage.people import ALL_TYPES
 from storage.store import Store, StoreFailedError, StoreFullError
 from telltale import block_file, contact_import, unsubscribed_file
@@ -48,13 +49,18 @@ class FilesImport:
             return None
         try:
             head = contact_import.look(_contacts(wanted))
+            headless = wanted.headless or (head is not None and _is_contact(head.header))
+            if headless:
+                head = contact_import.look(_contacts(replace(wanted, headless=True)))
         except FailureError as error:
             return Refusal(sentence(error, wanted.folder))
         if head is None:
             return None
         guess = guessed(head.header, head.rows)
+        if headless:  # a field that is called "2" is of no use to anybody
+            guess = {name: IGNORED if meaning.startswith(FIELD) else meaning for name, meaning in guess.items()}
         clear = "email" in guess.values() and all(meant(name) == meaning for name, meaning in guess.items())
-        return Columns(tuple(head.header), tuple(map(tuple, head.rows)), guess, clear)
+        return Columns(tuple(head.header), tuple(map(tuple, head.rows)), guess, clear, headless)
 
     def run(self, wanted: Import, standing: Standing, told: Callable[[Standing], object]) -> Standing:
         """Import a file from where `standing` is."""
@@ -81,11 +87,17 @@ class FilesImport:
         return replace(last, state=State.DONE)
 
 
+def _is_contact(header: list[str]) -> bool:
+    """Whether what should be a header has an address in it."""
+    return any("@" in name and not isinstance(parsed(name), Fault) for name in header)
+
+
 def _contacts(wanted: Import) -> contact_import.Wanted:
     return contact_import.Wanted(
         wanted.path,
         encoding=wanted.encoding or None,
         mapping=wanted.mapping,
+        headless=wanted.headless,
         lists=wanted.lists,
         report=wanted.report,
     )

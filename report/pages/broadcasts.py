@@ -3,6 +3,7 @@
 Rules: what a sender sees and orders is that user's own; a viewer sees all and orders nothing.
 """
 
+import asyncio
 from http import HTTPStatus
 from typing import Final
 
@@ -52,9 +53,14 @@ async def show(asked: Asked) -> web.Response:
         # Of several runs of one broadcast, the newest counts: they come newest first.
         "states": {run.broadcast_id: run.state for run in reversed(runs) if run.state in OPEN},
         "code_of": queue_id,
+        "unsent": await asyncio.to_thread(_unsent, asked) if asked.who.may(Scope.SEND) else 0,
         "serial": await asked.desk.reader.serial(),
     }
     return page(asked, "broadcasts.html", facts)
+
+
+def _unsent(asked: Asked) -> int:
+    return sum(one.sent is None for one in asked.desk.drafts.of(asked.who.user))
 
 
 async def story(asked: Asked) -> web.Response:

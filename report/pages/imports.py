@@ -15,7 +15,7 @@ from typing import Final
 from aiohttp import web
 
 from report.asked import Asked, Route
-from report.fields import Form
+from report.fields import MAX_CHARS, Form
 from report.forms import posted
 from report.handed import Columns, Importing, Refusal
 from report.html import page, see_other
@@ -152,6 +152,8 @@ async def take(asked: Asked, place: _Place) -> web.Response:
     if isinstance(columns, Refusal):
         asked.desk.imports.forget(wanted.folder)
         return await _form(asked, place, upload.fields, [columns.why])
+    if columns is not None and columns.headless:
+        wanted = asked.desk.imports.change(wanted, {}, headless=True)
     if columns is None or (columns.clear and "columns" not in upload.fields):
         await _begin(asked, wanted, Standing())
     return see_other(asked, f"{place.path}/import/{wanted.id}")
@@ -230,6 +232,7 @@ async def _one(asked: Asked, place: _Place, wanted: Import, given: Mapping[str, 
         "under_way": standing.state is State.UNDER_WAY and not broken,
         "columns": _shown(columns, wanted, given) if columns else [],
         "meanings": _MEANINGS,
+        "given": given,
         "wrong": wrong,
     }
     status = HTTPStatus.UNPROCESSABLE_ENTITY if wrong else HTTPStatus.OK
@@ -267,7 +270,7 @@ async def order(asked: Asked, place: _Place) -> web.Response:
         mapping, wrong = _mapping(columns, fields) if isinstance(columns, Columns) else ({}, [])
         if wrong:
             return await _one(asked, place, wanted, fields, wrong)
-        await _begin(asked, asked.desk.imports.change(wanted, mapping), Standing())
+        await _begin(asked, asked.desk.imports.change(wanted, mapping, headless=wanted.headless), Standing())
     elif told in {"go on", "again"} and standing.state is State.UNDER_WAY:
         await _begin(asked, wanted, standing if told == "go on" else Standing())
     return see_other(asked, here)
@@ -279,7 +282,10 @@ def _mapping(columns: Columns, fields: Mapping[str, str]) -> tuple[dict[str, str
     for at, name in _named(columns):
         meaning = fields.get(f"column{at}", IGNORED)
         if meaning == FIELD:
-            meaning = name if name.startswith(FIELD) else FIELD + name
+            called = fields.get(f"called{at}", "").strip() or name
+            meaning = called if called.startswith(FIELD) else FIELD + called
+            if len(called) > MAX_CHARS or not called.isprintable():
+                wrong.append(f"Field: expected a name of at most {MAX_CHARS} printable characters.")
         elif meaning in taken and meaning != IGNORED:
             wrong.append(f'"{taken[meaning]}" and "{name}" are both {_MEANINGS.get(meaning, meaning)}: choose one.')
         elif not column_known(meaning):

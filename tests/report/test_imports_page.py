@@ -94,6 +94,22 @@ async def test_people_say_which_column_is_what(root: Browser, reader: Reader) ->
     assert (ann.name, ann.addresses[0].address, ann.fields) == ("Ann", "ann@x.test", {"Ort": "Ulm"})
 
 
+async def test_a_file_without_a_header_loses_no_contact(root: Browser, reader: Reader) -> None:
+    """Its columns have numbers, which the command line knows as well; a field gets the name that people give it."""
+    at = await imported(root, b"Ann,ann@x.test,Ulm\nBob,bob@x.test,Bonn\nCyd,cyd\n")
+    assert "This file has no header line" in root.text
+    chosen = re.findall(r'name="column(\d)".*?<option value="([^"]+)" selected>', root.text, re.DOTALL)
+    assert chosen == [("0", "-"), ("1", "email"), ("2", "-")]
+    answer = {"column0": "name", "column1": "email", "column2": "field:"}
+    await root.submit(at, do="begin", **answer, called2="x" * 2000)
+    assert root.status == 422
+    await root.submit(at, do="begin", **answer, called2="city")
+    assert sums(root) == ["2", "0", "0", "1"]
+    assert "Line 3, 2" in root.text
+    (ann,) = await reader.contacts.find("ann@x.test")
+    assert (ann.name, ann.fields) == ("Ann", {"city": "Ulm"})
+
+
 async def test_who_wants_to_names_the_columns_of_a_clear_file_too(root: Browser, reader: Reader) -> None:
     at = await imported(root, b"email,city\nann@x.test,Ulm\n", columns="1")
     assert "Which column is what?" in root.text
@@ -252,6 +268,18 @@ async def test_addresses_to_block_are_imported(root: Browser, reader: Reader) ->
     await root.get("/blocked/import")
     await root.upload("/blocked/import", {"file": ("list.txt", file)}, reason="x" * 2000, lasts="soon")
     assert root.status == 422
+
+
+async def test_what_is_older_than_a_day_goes_when_the_server_starts(mail: Mail) -> None:
+    """However long nobody imports anything: what people uploaded is not kept."""
+    imports = Imports(mail.state_dir)
+    folder = imports.new_folder()
+    (folder / "contacts.csv").write_text("email\nann@x.test\n")
+    for path in (folder / "contacts.csv", folder):
+        os.utime(path, (1, 1))
+    async with served(mail.state_dir), asyncio.timeout(10):
+        while folder.exists():  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0.01)
 
 
 def test_old_imports_go_and_nobody_fills_the_disk_with_them(tmp_path: Path) -> None:

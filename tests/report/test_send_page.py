@@ -178,6 +178,8 @@ async def test_what_is_being_sent_tells_how_far_it_is_and_can_be_stopped(
     gate.opened.set()
     await followed(root, at)
     assert "It was not sent: handing it over was broken off." in root.text
+    assert "1 draft not sent" in (await root.get("/broadcasts"))
+    await root.get(at)
     assert await reader.broadcasts.runs(9) == []
     await root.submit(f"{at}/send", when="now")
     await followed(root, at)

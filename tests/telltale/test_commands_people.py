@@ -59,6 +59,31 @@ def test_an_import_tells_what_it_left_out_and_can_be_repeated(told: Told, tmp_pa
     assert told("list", "show")[0] == "All  8,911\n"
 
 
+def test_a_file_without_a_header_has_numbers_for_columns(told: Told, tmp_path: Path) -> None:
+    file = tmp_path / "people.csv"
+    file.write_text("Ann;ann@x.example;Ulm\n;nobody;\n\nBob;bob@x.example;Bonn;more\n")
+    words = (
+        "contact",
+        "import",
+        str(file),
+        "--no-header",
+        "--map",
+        "2=email",
+        "--map",
+        "1=name",
+        "--map",
+        "3=field:City",
+    )
+    out, err = told(*words)
+    assert out == "1 added, 0 updated, 0 unchanged, 2 left out\n"
+    assert [line.partition(", ")[2] for line in err.splitlines()] == [
+        'line 2: 2: "nobody": address has no domain',
+        "line 4: has 4 columns, the header 3",
+    ]
+    assert json.loads(told("contact", "show", "ann@x.example", "--json")[0])["fields"] == {"City": "Ulm"}
+    assert 'the columns are "1", "2", "3": name one' in told("contact", "import", str(file), "--no-header", code=2)[1]
+
+
 def test_what_is_exported_is_imported_unchanged(told: Told, tmp_path: Path) -> None:
     told(
         "contact",
