@@ -11,6 +11,7 @@ import urllib.request
 from collections.abc import Callable
 from os import kill
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -91,18 +92,38 @@ class Client(threading.Thread):
             while len(self.sent.get(key, ())) < 1 and time.monotonic() < deadline:
                 self._send(key)
 
+    path = "messages"
+
+    def body(self, key: str) -> dict[str, object]:
+        return {"from": "ann@sender.test", "to": [f"{key}@keeper.test"], "text": "x", "headers": {"X-Key": key}}
+
+    def told(self, key: str, answer: dict[str, Any]) -> None:
+        self.sent.setdefault(key, set()).add(answer["id"])
+
     def _send(self, key: str) -> None:
-        body = {"from": "ann@sender.test", "to": [f"{key}@keeper.test"], "text": "x", "headers": {"X-Key": key}}
         request = urllib.request.Request(
-            f"http://127.0.0.1:{self.telltale.report}/api/v1/messages",
-            json.dumps(body).encode(),
+            f"http://127.0.0.1:{self.telltale.report}/api/v1/{self.path}",
+            json.dumps(self.body(key)).encode(),
             {"Authorization": f"Bearer {self.secret}", "Idempotency-Key": key, "Content-Type": "application/json"},
         )
         try:
             with urllib.request.urlopen(request, timeout=10) as answer:
-                self.sent.setdefault(key, set()).add(json.loads(answer.read())["id"])
+                self.told(key, json.loads(answer.read()))
         except (OSError, ValueError, urllib.error.URLError):
             time.sleep(0.05)  # between two tries of a client whose server was killed
+
+
+class BatchClient(Client):
+    """Sends the messages of ten keys at once."""
+
+    path = "messages/batch"
+
+    def body(self, key: str) -> dict[str, object]:
+        return {"messages": [Client.body(self, f"{key}-{number}") for number in range(10)]}
+
+    def told(self, key: str, answer: dict[str, Any]) -> None:
+        if answer["accepted"] == 10:
+            self.sent.setdefault(key, set()).add(answer["results"][0]["id"])
 
 
 def test_each_key_is_one_message_and_each_event_comes_whatever_is_killed(
@@ -110,7 +131,7 @@ def test_each_key_is_one_message_and_each_event_comes_whatever_is_killed(
 ) -> None:
     """A server killed between the commit and its answer, or between an event and the word that it was taken."""
     secret = token(telltale)
-    clients = [Client(name, telltale, secret, 40) for name in "abcd"]
+    clients = [*[Client(name, telltale, secret, 40) for name in "abcd"], BatchClient("e", telltale, secret, 10)]
     for client in clients:
         client.start()
     kills = 0
@@ -122,8 +143,9 @@ def test_each_key_is_one_message_and_each_event_comes_whatever_is_killed(
     for client in clients:
         client.join(90)
     assert kills >= 3
-    keys = {key for client in clients for key in client.sent}
-    assert len(keys) == 160
+    keys = {key for client in clients[:4] for key in client.sent}
+    keys |= {f"{key}-{number}" for key in clients[4].sent for number in range(10)}
+    assert len(keys) == 260
 
     def arrived() -> list[str]:
         found = [re.search(rb"X-Key: (\S+)", one.content) for one in mailbox[0].messages()]
