@@ -8,7 +8,7 @@ from typing import Any, Final
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from report.query import slug
-from report.words import count, dialled, full_time, part_of, percent, rfc3339, short, short_time, size, span
+from report.words import browser, count, dialled, full_time, part_of, percent, rfc3339, short, short_time, size, span
 from storage.reason import plain
 from storage.status import Status
 
@@ -30,6 +30,8 @@ _pages.filters.update(
     part_of=part_of,
     short=short,
     dialled=dialled,
+    browser=browser,
+    first_word=lambda text: text.partition(" ")[0],
 )
 _pages.globals.update(count=count, Status=Status, full_time=full_time, short_time=short_time)
 

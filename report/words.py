@@ -11,6 +11,24 @@ LAST_MS: Final = int(datetime(9000, 1, 1, tzinfo=UTC).timestamp()) * 1000
 """No time that people give is this late or later: in every zone, it has to have a year that can be written."""
 _UNITS: Final = (("d", 86_400), ("h", 3600), ("min", 60))
 _KIB: Final = 1024
+# The first that is found counts: most programs claim to be others, too.
+_PROGRAMS: Final = (
+    ("Edg", "Edge"),
+    ("OPR/", "Opera"),
+    ("Firefox/", "Firefox"),
+    ("Chrome/", "Chrome"),
+    ("Safari/", "Safari"),
+    ("curl/", "curl"),
+)
+_SYSTEMS: Final = (
+    ("Windows", "Windows"),
+    ("iPhone", "iPhone"),
+    ("iPad", "iPad"),
+    ("Android", "Android"),
+    ("Mac OS X", "macOS"),
+    ("CrOS", "ChromeOS"),
+    ("Linux", "Linux"),
+)
 _PHONES: Final = ("phone", "tel", "mobile", "cell", "handy")
 
 
@@ -85,6 +103,13 @@ def short(number: int) -> str:
         if number >= size_:
             return f"{number / size_:.4g}{unit}"
     return str(number)
+
+
+def browser(agent: str) -> str:
+    """Return a User-Agent as people know it: "Firefox on Windows"; "" where neither is known."""
+    program = next((name for sign, name in _PROGRAMS if sign in agent), "")
+    system = next((name for sign, name in _SYSTEMS if sign in agent), "")
+    return f"{program} on {system}" if program and system else program or system
 
 
 def phones(fields: Mapping[str, str]) -> tuple[str, ...]:

@@ -202,7 +202,8 @@ def routes(operations: Sequence[Operation]) -> tuple[Route, ...]:
         return answer
 
     async def as_page(asked: Asked) -> web.Response:
-        return html.page(asked, "api.html", {"document": made(), "base": asked.desk.base.path + API})
+        facts = {"document": made(), "base": asked.desk.base.path + API, "origin": asked.request.url.origin()}
+        return html.page(asked, "api.html", facts)
 
     return (
         Route("GET", f"{API}/openapi.json", as_document, None, tokens=True),

@@ -71,7 +71,7 @@ def _who(asked: Asked) -> str:
 
 
 def _wanted(asked: Asked, one: BroadcastStats, who: str) -> LogFilter:
-    """Return the rows of this broadcast: other users may call one of theirs the same."""
+    """Return the rows of this broadcast; where it has an owner, not those of others who call one of theirs the same."""
     return asked.seen(LogFilter(broadcast=one.name, user=one.owner or None, statuses=WHO[who]))
 
 

@@ -51,6 +51,19 @@ _PHASES: Final = MappingProxyType(
         Phase.AFTER_DOT: "the end of the message",
     }
 )
+_KINDS: Final = MappingProxyType(
+    {
+        TimelineKind.ACCEPTED: "accepted",
+        TimelineKind.ATTEMPT: "delivery attempt",
+        TimelineKind.HIT: "fetched",
+        TimelineKind.REPORT: "bounce message",
+        TimelineKind.COMPLAINT: "complaint",
+        TimelineKind.QUEUE: "in the queue",
+        TimelineKind.EXPIRED: "time ran out",
+        TimelineKind.ANSWER: "answer to the sender",
+        TimelineKind.BLOCKED: "blocked",
+    }
+)
 _HITS: Final = MappingProxyType(
     {
         HitKind.PERSON: "opened",
@@ -144,6 +157,7 @@ async def story(asked: Asked) -> web.Response:
         "code_of": queue_id,
         "phases": _PHASES,
         "hits": _HITS,
+        "kinds": _KINDS,
         "untracked": plain(in_words(row.untracked_reason)),
     }
     return page(asked, "story.html", facts)

@@ -4,17 +4,27 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser
+    from playwright.sync_api import Browser, Page
 
 SIZES = ((1280, 860), (390, 844))
 
 
-def findings(chromium: "Browser", state: Any, base: str, paths: Iterable[str], axe: str) -> list[tuple[object, ...]]:
-    """Return what is serious on pages for who is logged in (`state`), with all that is folded open; none is too wide.
+def looked_at(page: "Page", axe: str, where: str) -> list[str]:
+    """Return what axe finds on a page, of whatever impact, with all that is folded open, and whether it is too wide.
 
     What a frame holds is the mail's sender's; it runs no scripts, so axe cannot look into it either.
     """
-    found: list[tuple[object, ...]] = []
+    page.evaluate("for (const one of document.querySelectorAll('details:is(.more, .sure)')) one.open = true")
+    page.evaluate(axe)
+    found = page.evaluate("axe.run({exclude: ['iframe']})")["violations"]
+    fits = page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    told = [f"{where}: {one['impact']}, {one['id']}: {one['nodes'][0]['html']}" for one in found]
+    return told if fits else [*told, f"{where}: too wide"]
+
+
+def findings(chromium: "Browser", state: Any, base: str, paths: Iterable[str], axe: str) -> list[str]:
+    """Return what is found on pages for who is logged in (`state`)."""
+    found: list[str] = []
     for width, height in SIZES:
         for scheme in ("light", "dark"):
             context = chromium.new_context(
@@ -23,17 +33,6 @@ def findings(chromium: "Browser", state: Any, base: str, paths: Iterable[str], a
             page = context.new_page()
             for path in paths:
                 page.goto(base + path)
-                page.evaluate(
-                    "for (const one of document.querySelectorAll('details:is(.more, .sure)')) one.open = true"
-                )
-                page.evaluate(axe)
-                answer = page.evaluate("axe.run({exclude: ['iframe']})")
-                fits = page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-                found += [] if fits else [(width, scheme, path, "too wide")]
-                found += [
-                    (width, scheme, path, finding["id"], finding["nodes"][0]["html"])
-                    for finding in answer["violations"]
-                    if finding["impact"] in {"serious", "critical"}
-                ]
+                found += looked_at(page, axe, f"{path}, {width} wide, {scheme}")
             context.close()
     return found

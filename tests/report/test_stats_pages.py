@@ -156,7 +156,7 @@ async def test_copies_without_an_image_are_in_no_rate(mail: Mail, root: Browser)
     html = await root.get("/reading?range=30d")
     assert tiles(html)["Open rate"] == "33 % 1 of 3"
     assert tiles(html)["Cannot be tracked"] == "2 sent without an image"
-    assert rows(html, "by-type") == [["general", "33 %", "1 / 3", "1", "2"]]
+    assert rows(html, "by-type") == [["general", "33 %", "1 of 3", "1", "2"]]
     assert [line[0] for line in rows(html, "by-subject")] == ["About spring", "About signed"]
 
 

@@ -2,7 +2,7 @@ from datetime import timedelta, timezone
 
 import pytest
 
-from report.words import count, full_time, rfc3339, short_time, size, span
+from report.words import browser, count, full_time, rfc3339, short_time, size, span
 
 # 2026-11-23T14:00:00.123Z
 AT = 1_795_442_400_123
@@ -64,3 +64,18 @@ def test_a_size_is_told_in_its_unit(n_bytes: int, text: str) -> None:
 def test_a_number_agrees_with_its_noun() -> None:
     assert [count(number, "open") for number in (0, 1, 2)] == ["0 opens", "1 open", "2 opens"]
     assert count(2, "entry", "entries") == "2 entries"
+
+
+@pytest.mark.parametrize(
+    ("agent", "words"),
+    [
+        ("Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0", "Firefox on Linux"),
+        ("Mozilla/5.0 (Windows NT 10.0; Win64; x64) Chrome/142.0.0.0 Safari/537.36 Edg/142.0.0.0", "Edge on Windows"),
+        ("Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) Version/18.0 Safari/604.1", "Safari on iPhone"),
+        ("curl/8.9", "curl"),
+        ("Something on Windows", "Windows"),
+        ("<script>", ""),
+    ],
+)
+def test_a_browser_is_called_as_people_know_it(agent: str, words: str) -> None:
+    assert browser(agent) == words
