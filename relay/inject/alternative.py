@@ -38,7 +38,7 @@ _MOVED: Final = frozenset(
         b"content-location", b"content-base", b"content-features",
     }
 )  # fmt: skip
-_PATCH_SUBJECT: Final = re.compile(rb"\[[^\]\n]*\bPATCH\b", re.IGNORECASE)
+_PATCH_SUBJECT: Final = re.compile(rb"\[[^\[\]\n]*\bPATCH\b", re.IGNORECASE)
 _PATCH_MAILER: Final = re.compile(rb"git-send-email|git-format-patch|stgit|\bb4\b", re.IGNORECASE)
 # Diffs of git, unified and of Subversion or CVS; uuencode and yEnc.
 _FOR_PROGRAMS: Final = re.compile(
