@@ -68,7 +68,7 @@ class Standing:
     size: int = 0
     """Of the file, in bytes."""
     why: str = ""
-    """Why it was refused."""
+    """Why it was refused, or broken off, where that is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,9 +135,10 @@ class Import:
         _write(self.folder / _STANDING, facts)
 
     def end(self, standing: Standing) -> None:
-        """Write what came of it, and forget the file: nobody needs it any more."""
+        """Write what came of it; the file goes, unless it is still needed to go on."""
         self.note(standing)
-        self.path.unlink(missing_ok=True)
+        if standing.state in {State.DONE, State.REFUSED}:
+            self.path.unlink(missing_ok=True)
 
 
 def _write(path: Path, facts: Mapping[str, Any]) -> None:

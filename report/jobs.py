@@ -1,7 +1,8 @@
 """What takes its time, beside the pages: each job in a thread, told of while it goes on, and ended when asked.
 
-Rules: one user has one job at work, so that nobody has all places; others wait their turn. What a job leaves behind it
-keeps itself, on disk: one that is ended here, or with the process, is found there as it was.
+Rules: one user never has all places; who finds none waits. Their threads are their own, so that whatever else needs one
+has one. What a job leaves behind it keeps itself, on disk: one that is ended here, or with the process, is found there
+as it was.
 """
 
 import asyncio
@@ -10,13 +11,15 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from storage.kv import kv
 from storage.turn import Turn
 
-AT_ONCE: Final = 2
+AT_ONCE: Final = 3
+OF_ONE: Final = 2
 _CLOSE_SECONDS: Final = 20.0
 
 T = TypeVar("T")
@@ -101,7 +104,8 @@ class Jobs:
         self._jobs: dict[str, Job] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._room = asyncio.Semaphore(AT_ONCE)
-        self._of_user: defaultdict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(1))
+        self._of_user: defaultdict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(OF_ONE))
+        self._threads = ThreadPoolExecutor(AT_ONCE, "job")
 
     def find(self, id_: str) -> Job | None:
         """Return a job that waits or is at work."""
@@ -138,7 +142,7 @@ class Jobs:
         try:
             async with self._of_user[job.user], self._room:
                 job.waiting = None
-                then(await asyncio.to_thread(worked))
+                then(await asyncio.get_running_loop().run_in_executor(self._threads, worked))
         except StoppedError:
             _log.info(kv(event="job-stopped", id=id_, user=job.user))
         except Exception:  # noqa: BLE001 - whatever it is, its page says that it ended, and the log why
@@ -155,3 +159,4 @@ class Jobs:
             job.stop()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=_CLOSE_SECONDS)
+        self._threads.shutdown(wait=False, cancel_futures=True)

@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
 
 from report.handed import Columns, Imported, Refusal
 from report.imports import Import, Kind, Standing, State
@@ -24,8 +23,6 @@ from telltale.config import Config
 from telltale.errors import FailureError
 from telltale.file_import import Outcome, Source
 from telltale.state import with_store
-
-_FAILURES: Final = (FailureError, StoreFailedError, StoreFullError)
 
 
 class FilesImport:
@@ -41,7 +38,7 @@ class FilesImport:
         wanted = Import("", "", Kind.CONTACTS, "", file.name, 0, encoding or "", lists, folder=file.parent)
         async with self._room:
             ended = await asyncio.to_thread(self.run, wanted, Standing(), lambda _standing: None)
-        return Refusal(ended.why) if ended.state is State.REFUSED else Imported(ended.counted, ended.first_bad)
+        return Refusal(ended.why) if ended.why else Imported(ended.counted, ended.first_bad)
 
     def look(self, wanted: Import) -> Columns | Refusal | None:
         """Return how a file begins."""
@@ -82,8 +79,11 @@ class FilesImport:
 
         try:
             asyncio.run(with_store(self._config.server.state_dir, self._config.policy, verb))
-        except _FAILURES as error:
+        except FailureError as error:
             return replace(last, state=State.REFUSED, why=sentence(error, wanted.folder))
+        except (StoreFailedError, StoreFullError) as error:
+            # It may go on when the store does: its file is still needed.
+            return replace(last, state=State.UNDER_WAY, why=sentence(error, wanted.folder))
         return replace(last, state=State.DONE)
 
 

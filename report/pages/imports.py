@@ -191,7 +191,7 @@ async def _begin(asked: Asked, wanted: Import, standing: Standing) -> None:
     """Begin, or go on, and wait a little: what is small is over then."""
     turn, rooms = wanted.turn, _rooms(asked)
     if asked.desk.jobs.find(wanted.id) is None and turn.take():
-        wanted.note(replace(standing, state=State.UNDER_WAY))
+        wanted.note(replace(standing, state=State.UNDER_WAY, why=""))
         job = asked.desk.jobs.start(wanted.id, wanted.user, partial(_run, rooms, wanted, standing), turn)
         await job.wait(SHORT_SECONDS)
 

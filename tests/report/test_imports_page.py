@@ -3,17 +3,22 @@
 import asyncio
 import os
 import re
+import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from report.imports import KEPT_SECONDS, MOST_A_USER, MOST_UNFINISHED, Import, Imports, Kind, Standing, State
+from report.jobs import OF_ONE, Jobs, Progress
 from report.server import ReportServer
 from storage.access import Role
 from storage.contact_reader import ContactFilter
+from storage.contacts import Contacts
+from storage.people import NewContact, Stored
 from storage.reader import Reader
+from storage.store import StoreFullError
 from telltale import file_import
 from tests.report.browsing import HTML, Browser, add_user, browsing, served
 from tests.report.mailing import Mail
@@ -213,6 +218,45 @@ async def test_an_import_that_the_server_s_end_broke_off_says_so_after_its_start
         await root.submit(at, do="again")
         await wait_for_work(root, at)
         assert sums(root) == [f"{3000 - stored:,}", "0", f"{stored:,}", "0"]
+
+
+async def test_an_import_that_finds_the_disk_full_goes_on_when_there_is_room(
+    root: Browser, reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its file is still there, and nobody chooses it again."""
+    put, times = Contacts.put, iter(range(99))
+
+    async def full(contacts: Contacts, some: Sequence[NewContact], now_ms: int) -> list[Stored | str]:
+        if next(times) == 2:
+            raise StoreFullError("the disk is full")
+        return await put(contacts, some, now_ms)
+
+    monkeypatch.setattr(Contacts, "put", full)
+    at = await imported(root, many(400))
+    assert "The disk is full." in root.text
+    assert sums(root) == ["100", "0", "0", "0"]
+    await root.submit(at, do="go on")
+    added, _, again, _ = map(int, sums(root))
+    assert added + again == 400
+    assert await reader.contacts.count(ContactFilter()) == 400
+
+
+async def test_jobs_of_one_user_leave_a_place_for_others() -> None:
+    """Who finds no place waits, and is let go at once where that is stopped."""
+    jobs, gate = Jobs(), threading.Event()
+    mine = [jobs.start(str(number), "root", lambda _job: gate.wait(10)) for number in range(OF_ONE + 1)]
+    other = jobs.start("other", "ann", lambda job: job.tell("Well", 1, 4))
+    assert await other.wait(5)
+    assert (other.progress.what, other.progress.share) == ("Well", 0.25)
+    assert mine[-1].progress == Progress()
+    mine[-1].stop()
+    assert await mine[-1].wait(5)
+    gate.set()
+    assert await mine[0].wait(5)
+    broken = jobs.start("broken", "ann", lambda _job: 1 / 0)
+    assert await broken.wait(5)
+    assert jobs.find("broken") is None
+    await jobs.close()
 
 
 async def test_an_import_is_its_maker_s_alone(server: ReportServer, root: Browser) -> None:

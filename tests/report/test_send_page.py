@@ -152,6 +152,8 @@ async def test_a_long_check_tells_how_far_it_is_and_can_be_stopped(
     await root.get(at)
     assert counted(root)[0] == "2"
     await root.submit(at, do="anew")
+    await gate.arrive()
+    await root.get(at)
     assert "Looking who would get it" in root.text
 
 
