@@ -5,6 +5,7 @@ it takes milliseconds for each parameter and each part. What is returned can be 
 """
 
 import re
+from collections.abc import Iterator
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 from itertools import islice
@@ -16,7 +17,8 @@ from inscriptis.model.config import ParserConfig
 from relay.broadcast.grammar import TemplateError, read
 
 _POLICY: Final = policy.SMTP.clone(refold_source="none", max_line_length=998)
-_PLACEHOLDER: Final = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}", re.DOTALL)
+_BEGINNING: Final = re.compile(r"\{[{%#]")
+_ENDS: Final = {"{{": "}}", "{%": "%}", "{#": "#}"}
 _HELD: Final = re.compile("\ue000(\\d+)\ue001")
 # What belongs to one copy, or to one way that a message took: each copy gets its own.
 _OF_A_COPY: Final = (
@@ -93,14 +95,30 @@ def _too_much(content: bytes) -> str | None:
 def text_of(html: str) -> str:
     """Return HTML as plain text, with its links and its placeholders."""
     held: list[str] = []
-
-    def hold(found: re.Match[str]) -> str:
-        held.append(found[0])
-        return f"\ue000{len(held) - 1}\ue001"
-
-    text = get_text(_PLACEHOLDER.sub(hold, html), ParserConfig(display_links=True))
+    pieces: list[str] = []
+    at = 0
+    for start, end in _placeholders(html):
+        pieces += (html[at:start], f"\ue000{len(held)}\ue001")
+        held.append(html[start:end])
+        at = end
+    pieces.append(html[at:])
+    text = get_text("".join(pieces), ParserConfig(display_links=True))
     lines = [line.rstrip() for line in text.strip().splitlines()]
     return _HELD.sub(lambda found: held[int(found[1])], "\n".join(lines)) + "\n"
+
+
+def _placeholders(html: str) -> Iterator[tuple[int, int]]:
+    """Yield where placeholders stand: linear, where a text has thousands of beginnings and no end (in a raw block)."""
+    endless: set[str] = set()
+    at = 0
+    while found := _BEGINNING.search(html, at):
+        end = -1 if found[0] in endless else html.find(_ENDS[found[0]], found.end())
+        if end < 0:
+            endless.add(found[0])
+            at = found.start() + 1
+        else:
+            at = end + 2
+            yield found.start(), at
 
 
 def _line(text: str) -> str:

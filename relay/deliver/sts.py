@@ -21,7 +21,7 @@ _MAX_PATTERNS: Final = 200
 # RFC 8461, 3.1: the version comes first; the id is 1 to 32 letters and digits.
 _VERSION: Final = re.compile(r"v=STSv1[ \t]*(?:;|$)")
 _ID: Final = re.compile(r"id[ \t]*=[ \t]*([A-Za-z0-9]{1,32})")
-_FIELD: Final = re.compile(r"([A-Za-z0-9][A-Za-z0-9_.-]{0,31}):[ \t]*(.*?)[ \t]*")
+_FIELD: Final = re.compile(r"([A-Za-z0-9][A-Za-z0-9_.-]{0,31}):(.*)")
 
 
 class Mode(StrEnum):
@@ -85,9 +85,9 @@ def parse_policy(content: bytes) -> Published | str:
             if line.strip():
                 return "a line is no field"
         elif found[1] == "mx":
-            mx.append(found[2])
+            mx.append(found[2].strip(" \t"))
         else:
-            fields.setdefault(found[1], found[2])
+            fields.setdefault(found[1], found[2].strip(" \t"))
     return _policy(fields, mx)
 
 

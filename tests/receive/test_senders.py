@@ -6,7 +6,7 @@ from email.utils import getaddresses
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from relay.receive.senders import from_addresses, permits, permits_from
@@ -139,6 +139,7 @@ PIECES += [
 ]
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(PIECES), min_size=1, max_size=6).map("".join))
 @example("boss@x.example<ann@a.example>")
 @example('ann@a.example"boss@x.example"')
