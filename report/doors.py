@@ -6,15 +6,18 @@ time-out. Connections of a trusted proxy are many clients': they count in all al
 
 import asyncio
 import json
+import logging
+import time
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import Final, cast
+from typing import ClassVar, Final, cast
 
 from aiohttp import web
 
 from report.problem import JSON, ProblemError
 from report.settings import ReportSettings
 from storage.forwarded import parse_address, within
+from storage.kv import kv
 from storage.logins import client_of
 
 _PROBLEM: Final = ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, "There are too many connections; try again in a moment.")
@@ -23,6 +26,11 @@ _FULL: Final = (
     b"HTTP/1.1 503 Service Unavailable\r\n"
     b"Content-Type: %b\r\nContent-Length: %d\r\nRetry-After: 5\r\nConnection: close\r\n\r\n%b"
 ) % (JSON.encode(), len(_BODY), _BODY)
+
+
+_TELL_SECONDS: Final = 60.0
+
+_log = logging.getLogger("telltale.report")
 
 
 class BoundedSite(web.TCPSite):
@@ -44,6 +52,8 @@ class BoundedSite(web.TCPSite):
 class _Door(asyncio.Protocol):
     """One who comes in, or does not."""
 
+    told_at: ClassVar[float] = -_TELL_SECONDS
+
     def __init__(self, server: web.Server, at: Callable[[], ReportSettings]) -> None:
         self._server = server
         self._at = at
@@ -52,6 +62,7 @@ class _Door(asyncio.Protocol):
         """Give the connection to the server where there is room."""
         made = cast("asyncio.Transport", transport)
         if not self._has_room(made):
+            self._tell(_peer(made))
             made.write(_FULL)
             made.close()
             return
@@ -71,6 +82,14 @@ class _Door(asyncio.Protocol):
         client = client_of(str(address))
         same = sum(client_of(_peer(one.transport)) == client for one in inside if one.transport is not None)
         return same < settings.max_connections_per_client
+
+    @classmethod
+    def _tell(cls, client: str) -> None:
+        """Log that somebody is turned away, now and then: who floods us shall not flood the log."""
+        now = time.monotonic()
+        if now - cls.told_at >= _TELL_SECONDS:
+            cls.told_at = now
+            _log.warning(kv(event="too-many-connections", client=client, see="max_connections in [report]"))
 
 
 def _peer(transport: asyncio.BaseTransport) -> str:

@@ -4,6 +4,7 @@ Rules: a form counts only with its token, which comes first: nothing is written 
 file; the name that a browser gives a file is for people, never a path.
 """
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -19,6 +20,7 @@ from report.problem import ProblemError
 from report.words import size
 
 # Each costs some 3 ms, in which nobody else is served.
+_IDLE_SECONDS: Final = 60.0
 _MOST_PARTS: Final = 100
 
 
@@ -46,17 +48,21 @@ async def uploaded(asked: Asked, files: Mapping[str, str], make_folder: Callable
 async def _read(asked: Asked, files: Mapping[str, str], make_folder: Callable[[], Path]) -> Upload:
     room, form, folder, parts = _Room(asked), Upload(), None, 0
     try:
-        async for part in await asked.request.multipart():
-            parts += 1
-            if not isinstance(part, BodyPartReader) or part.name is None or parts > _MOST_PARTS:
-                raise ProblemError(HTTPStatus.BAD_REQUEST, "Expected a form of this server.")
-            if folder is None:
-                check_token(asked, await _text(part, room) if part.name == FIELD else "")
-                folder = make_folder()
-            elif part.name in files:
-                await _keep(part, folder / files[part.name], room, form)
-            else:
-                form.fields[part.name] = await _text(part, room)
+        async with asyncio.timeout(_IDLE_SECONDS) as room.idle:
+            async for part in await asked.request.multipart():
+                parts += 1
+                if not isinstance(part, BodyPartReader) or part.name is None or parts > _MOST_PARTS:
+                    raise ProblemError(HTTPStatus.BAD_REQUEST, "Expected a form of this server.")
+                if folder is None:
+                    check_token(asked, await _text(part, room) if part.name == FIELD else "")
+                    folder = make_folder()
+                elif part.name in files:
+                    await _keep(part, folder / files[part.name], room, form)
+                else:
+                    form.fields[part.name] = await _text(part, room)
+    except TimeoutError:
+        detail = f"Nothing more of the form came for {_IDLE_SECONDS:.0f} seconds; send it again."
+        raise ProblemError(HTTPStatus.REQUEST_TIMEOUT, detail) from None
     except (
         ValueError,
         AssertionError,
@@ -72,6 +78,9 @@ async def _read(asked: Asked, files: Mapping[str, str], make_folder: Callable[[]
 class _Room:
     """How much may still come."""
 
+    idle: asyncio.Timeout | None = None
+    """When to give up, as long as nothing comes."""
+
     def __init__(self, asked: Asked) -> None:
         self._most = self._left = asked.desk.settings.max_upload_bytes
         if (asked.request.content_length or 0) > self._most + MAX_BYTES:
@@ -82,6 +91,8 @@ class _Room:
         self._left -= n_bytes
         if self._left < 0:
             raise self._too_large()
+        if self.idle is not None:
+            self.idle.reschedule(asyncio.get_running_loop().time() + _IDLE_SECONDS)
 
     def _too_large(self) -> ProblemError:
         detail = f"That is too large: an upload has at most {size(self._most)} (max_upload_bytes in [report])."

@@ -184,6 +184,18 @@ _REQUEST_ID: Final = {"description": "The name of the request in the log.", "sch
 _RETRY_AFTER: Final = {"description": "Seconds after which to try again.", "schema": {"type": "integer"}}
 
 
+def _examples(document: dict[str, Any]) -> dict[str, str]:
+    """Return an example of a body for operations, by their names."""
+    found = {}
+    for one in [one for methods in document["paths"].values() for one in methods.values()]:
+        schema = one.get("requestBody", {"content": {}})["content"].get(JSON, {"schema": {}})["schema"]
+        about = document["components"]["schemas"].get(schema.get("$ref", "").removeprefix("#/components/schemas/"), {})
+        for example in about.get("examples", ())[:1]:
+            told = {name: example[name] for name in about["properties"] if name in example}
+            found[one["operationId"]] = json.dumps(told, ensure_ascii=False, indent=2)
+    return found
+
+
 def routes(operations: Sequence[Operation]) -> tuple[Route, ...]:
     """Return where the document and the page are."""
 
@@ -202,7 +214,12 @@ def routes(operations: Sequence[Operation]) -> tuple[Route, ...]:
         return answer
 
     async def as_page(asked: Asked) -> web.Response:
-        facts = {"document": made(), "base": asked.desk.base.path + API, "origin": asked.request.url.origin()}
+        facts = {
+            "document": made(),
+            "examples": _examples(made()),
+            "base": asked.desk.base.path + API,
+            "origin": asked.request.url.origin(),
+        }
         return html.page(asked, "api.html", facts)
 
     return (

@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 
+from report import doors
 from report.given import Given
 from report.server import ReportServer
 from storage.people import POLICY
@@ -49,8 +50,11 @@ async def asked(streams: Streams) -> bytes:
         ({"max_connections_per_client": 2, "trusted_proxies": ()}, 2),
     ],
 )
-async def test_who_is_one_too_many_is_told_so(mail: Mail, limits: dict[str, object], most: int) -> None:
+async def test_who_is_one_too_many_is_told_so(
+    mail: Mail, limits: dict[str, object], most: int, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Also by clients that say nothing; and when one leaves, the next has its place."""
+    monkeypatch.setattr(doors._Door, "told_at", -doors._TELL_SECONDS)
     async with serving(mail, **limits) as server, AsyncExitStack() as stack:
         idle = [await opened(server, stack) for _ in range(most)]
         assert await asked(idle[0]) == b"HTTP/1.1 200 OK\r\n"
@@ -67,6 +71,7 @@ async def test_who_is_one_too_many_is_told_so(mail: Mail, limits: dict[str, obje
             while await asked(await opened(server, stack)) != b"HTTP/1.1 200 OK\r\n":
                 pass
         assert await asked(idle[1]) == b"HTTP/1.1 200 OK\r\n"
+    assert caplog.text.count("event=too-many-connections client=127.0.0.1") == 1
 
 
 async def test_a_proxy_comes_for_many_clients(mail: Mail) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from report import desk
+from report import desk, uploads
 from report.drafts import KEPT_SECONDS, MOST_A_USER, Draft, Drafts
 from report.pages import export, send
 from report.server import ReportServer
@@ -433,3 +433,29 @@ async def test_a_form_of_thousands_of_parts_is_refused_at_its_beginning(root: Br
     async with root.session.post(f"{root.base}/broadcasts/new", data=form, headers=HTML) as answer:
         assert "Expected a form of this server" in await answer.text()
     assert answer.status == 400
+
+
+async def test_a_form_that_stops_coming_is_given_up(
+    server: ReportServer, root: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever is slow has all the time; whoever sends nothing more gives the place back."""
+    monkeypatch.setattr(uploads, "_IDLE_SECONDS", 0.3)
+    await root.get("/broadcasts/new")
+    stalled = asyncio.Event()
+    part = b'--b\r\nContent-Disposition: form-data; name="%b"\r\n\r\n'
+
+    async def body() -> AsyncIterator[bytes]:
+        yield part % b"form_token" + root.form_token().encode() + b"\r\n" + part % b"name"
+        for _ in range(4):
+            await asyncio.sleep(0.15)  # slow, and longer in all than the time without anything
+            yield b"May"
+        await stalled.wait()
+
+    head = {**HTML, "Content-Type": "multipart/form-data; boundary=b"}
+    async with (
+        asyncio.timeout(10),
+        root.session.post(f"{root.base}/broadcasts/new", data=body(), headers=head) as answer,
+    ):
+        assert (answer.status, "Nothing more of the form came" in await answer.text()) == (408, True)
+    assert server._desk
+    assert server._desk.uploads["root"] == 0
