@@ -44,7 +44,7 @@ class NewBlocked(Taken):
         FailFast(),
         Field(min_length=1, max_length=1000, description='Addresses, or "@example.org" for all of a domain.'),
     ]
-    reason: Annotated[str, Field(max_length=300), AfterValidator(_reason)] = ""
+    reason: Annotated[str, Field(max_length=300, description="In your words."), AfterValidator(_reason)] = ""
     until: Annotated[Time | None, Field(description="Null: for ever.")] = None
 
 
@@ -71,9 +71,9 @@ class BlockedQuery(Taken):
     """Which entries."""
 
     q: Annotated[str | None, Field(max_length=320, description="A beginning of an address, or @domain.")] = None
-    source: Annotated[tuple[Source, ...], Field(max_length=10)] = ()
-    category: Annotated[str | None, Field(max_length=100)] = None
-    cursor: Annotated[str | None, Field(pattern=CODE)] = None
+    source: Annotated[tuple[Source, ...], Field(max_length=10, description="How they came on the list.")] = ()
+    category: Annotated[str | None, Field(max_length=100, description="Why, by the category of the refusal.")] = None
+    cursor: Annotated[str | None, Field(pattern=CODE, description="`next` of the answer before.")] = None
     limit: Limit = 50
 
 

@@ -49,8 +49,8 @@ T = TypeVar("T")
 class BroadcastRecipient(Taken):
     """Who is to get it."""
 
-    address: Annotated[str, Field(min_length=3, max_length=320), Format("email")]
-    name: Annotated[str, Field(max_length=300)] = ""
+    address: Annotated[str, Field(min_length=3, max_length=320, description="Of the recipient."), Format("email")]
+    name: Annotated[str, Field(max_length=300, description="Of the recipient; {{ name }} in texts.")] = ""
     fields: Annotated[dict[str, str], Field(default_factory=dict, description="What placeholders of the HTML find.")]
 
 
@@ -60,8 +60,8 @@ class NewBroadcast(Content):
     model_config = ConfigDict(json_schema_extra={"examples": [_EXAMPLE]})
 
     name: Annotated[Line, Field(max_length=300, description="An address gets what has one name once.")]
-    type: TypeOf | None = None
-    from_: Annotated[MailboxText, Field(alias="from")]
+    type: Annotated[TypeOf | None, Field(description="Contacts choose which they take; null: the default.")] = None
+    from_: Annotated[MailboxText, Field(alias="from", description="Who sends; also MAIL FROM.")]
     subject: Annotated[
         Line | None, Field(max_length=500, description="May hold placeholders; null: that of `raw`.")
     ] = None

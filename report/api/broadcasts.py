@@ -8,7 +8,7 @@ from typing import Annotated, Final
 
 from pydantic import Field
 
-from report.api.model import At, Given, Taken, time_of
+from report.api.model import CODE, At, Given, Limit, Taken, time_of
 from report.api.operation import Call, Operation
 from report.api.reading import cursor_id
 from report.asked import Asked
@@ -62,8 +62,8 @@ class BroadcastRecords(Given):
 class BroadcastsQuery(Taken):
     """Which broadcasts."""
 
-    cursor: Annotated[str | None, Field(pattern=r"^[0-9A-Za-z]{1,20}$")] = None
-    limit: Annotated[int, Field(ge=1, le=200)] = 50
+    cursor: Annotated[str | None, Field(pattern=CODE, description="`next` of the answer before.")] = None
+    limit: Limit = 50
 
 
 async def find(asked: Asked, given: BroadcastsQuery, _body: None) -> BroadcastRecords:

@@ -48,7 +48,9 @@ def _list(name: str) -> str:
 class AddressIn(Taken):
     """An address of a contact."""
 
-    address: Annotated[str, Field(max_length=320), AfterValidator(address_of), Format("email")]
+    address: Annotated[
+        str, Field(max_length=320, description="ann@example.org."), AfterValidator(address_of), Format("email")
+    ]
     types: Annotated[tuple[TypeOf, ...] | None, Field(description="Types of broadcasts that it takes; null: all.")] = (
         None
     )
@@ -69,8 +71,11 @@ class NewContactIn(Taken):
     model_config = ConfigDict(json_schema_extra={"examples": [_EXAMPLE]})
 
     key: Annotated[Line | None, Field(max_length=300, description="What your system knows it by.")] = None
-    name: Annotated[str | None, Field(max_length=300)] = None
-    addresses: Annotated[tuple[AddressIn, ...], Field(max_length=_MOST_ADDRESSES)] = ()
+    name: Annotated[str | None, Field(max_length=300, description="null: as it is.")] = None
+    addresses: Annotated[
+        tuple[AddressIn, ...],
+        Field(max_length=_MOST_ADDRESSES, description="The first one names the contact where there is no key."),
+    ] = ()
     fields: Annotated[
         dict[Annotated[str, Field(min_length=1, max_length=100)], Annotated[str, Field(max_length=2000)]],
         Field(max_length=200, default_factory=dict, description='Added to those that are stored; "" removes one.'),
@@ -120,7 +125,7 @@ class ContactsQuery(Taken):
         None
     )
     list: Annotated[str | None, Field(max_length=300, description="Only of this list.")] = None
-    cursor: Annotated[str | None, Field(pattern=CODE)] = None
+    cursor: Annotated[str | None, Field(pattern=CODE, description="`next` of the answer before.")] = None
     limit: Limit = 50
 
 
@@ -209,7 +214,7 @@ class ImportQuery(Taken):
         tuple[Annotated[Line, Field(max_length=100), AfterValidator(_list)], ...],
         Field(max_length=20, description="Lists to put all on."),
     ] = ()
-    encoding: Literal["utf-8", "cp1252", "latin-1"] = "utf-8"
+    encoding: Annotated[Literal["utf-8", "cp1252", "latin-1"], Field(description="Of the file.")] = "utf-8"
 
 
 class BadRow(Given):

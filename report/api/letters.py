@@ -75,10 +75,12 @@ Base64 = Annotated[str, AfterValidator(_base64), Format("byte")]
 class Attachment(Taken):
     """A file that goes with the message."""
 
-    name: Annotated[Line, Field(max_length=200), AfterValidator(_file_name)]
-    type: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.+-]{0,60}/[a-z0-9][a-z0-9.+-]{0,60}$")] = (
-        "application/octet-stream"
-    )
+    name: Annotated[Line, Field(max_length=200, description="Of the file."), AfterValidator(_file_name)]
+    type: Annotated[
+        str,
+        StringConstraints(pattern=r"^[a-z0-9][a-z0-9.+-]{0,60}/[a-z0-9][a-z0-9.+-]{0,60}$"),
+        Field(description="Its media type."),
+    ] = "application/octet-stream"
     content: Annotated[Base64, Field(description="Base64.")]
     content_id: Annotated[
         str, StringConstraints(pattern=r"^[A-Za-z0-9._@-]{0,100}$"), Field(description='For "cid:…" in the HTML text.')
@@ -88,11 +90,16 @@ class Attachment(Taken):
 class Content(Taken):
     """What a message says."""
 
-    text: str | None = None
-    html: str | None = None
-    attachments: Annotated[tuple[Attachment, ...], FailFast(), Field(max_length=_MOST_FILES)] = ()
-    reply_to: Mailboxes = ()
-    headers: Annotated[dict[FieldName, Line], Field(max_length=_MOST_FIELDS, default_factory=dict)]
+    text: Annotated[str | None, Field(description="A plain text.")] = None
+    html: Annotated[str | None, Field(description="An HTML page; with a text, the other way to read it.")] = None
+    attachments: Annotated[
+        tuple[Attachment, ...], FailFast(), Field(max_length=_MOST_FILES, description="Files that go with it.")
+    ] = ()
+    reply_to: Annotated[Mailboxes, Field(description="Where answers go; none: to the sender.")] = ()
+    headers: Annotated[
+        dict[FieldName, Line],
+        Field(max_length=_MOST_FIELDS, default_factory=dict, description="Further fields of the header."),
+    ]
     track: Annotated[bool, Field(description="Whether copies get a tracking image.")] = True
 
 

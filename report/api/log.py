@@ -36,7 +36,7 @@ class LogQuery(Taken):
     sender: Annotated[_Text | None, Field(description="As recipient.")] = None
     subject: Annotated[_Text | None, Field(description="A part of it.")] = None
     broadcast: Annotated[_Text | None, Field(description="Exactly this one.")] = None
-    queue_id: Code | None = None
+    queue_id: Annotated[Code | None, Field(description="Of one message.")] = None
     status: Annotated[
         tuple[Annotated[Status, BeforeValidator(_status)], ...], Field(max_length=10, description="Any of these.")
     ] = ()
@@ -108,7 +108,9 @@ async def story(asked: Asked, _query: None, _body: None) -> Story:
 class MessageQuery(Taken):
     """Which of a message's recipients."""
 
-    cursor: Annotated[str | None, Field(pattern=r"^(before|below)\.[0-9A-Za-z]{1,20}$")] = None
+    cursor: Annotated[
+        str | None, Field(pattern=r"^(before|below)\.[0-9A-Za-z]{1,20}$", description="`next` of the answer before.")
+    ] = None
     limit: Limit = 200
 
 

@@ -57,12 +57,12 @@ class NewMessage(Content):
     model_config = ConfigDict(json_schema_extra={"examples": [_EXAMPLE]})
 
     from_: Annotated[MailboxText, Field(alias="from", description="Who sends; also MAIL FROM.")]
-    to: Mailboxes = ()
-    cc: Mailboxes = ()
+    to: Annotated[Mailboxes, Field(description="To whom it goes.")] = ()
+    cc: Annotated[Mailboxes, Field(description="To whom it goes as well.")] = ()
     bcc: Annotated[Mailboxes, Field(description="They are in no copy.")] = ()
     subject: Annotated[Line | None, Field(description="One line.")] = None
     broadcast: Annotated[Line | None, Field(description="An address gets what has one name once.")] = None
-    broadcast_type: TypeOf | None = None
+    broadcast_type: Annotated[TypeOf | None, Field(description="Contacts choose which types they take.")] = None
 
     @model_validator(mode="after")
     def _complete(self) -> "NewMessage":
@@ -78,7 +78,11 @@ class NewMessages(Taken):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"messages": [_EXAMPLE]}]})
 
-    messages: Annotated[tuple[NewMessage, ...], FailFast(), Field(min_length=1, max_length=MOST_AT_ONCE)]
+    messages: Annotated[
+        tuple[NewMessage, ...],
+        FailFast(),
+        Field(min_length=1, max_length=MOST_AT_ONCE, description="In the order of the results."),
+    ]
 
 
 Envelope = Annotated[str, Field(max_length=320)]

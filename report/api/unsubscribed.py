@@ -32,7 +32,7 @@ class NewUnsubscriptions(Taken):
     addresses: Annotated[
         tuple[Annotated[str, Field(max_length=320), AfterValidator(address_of)], ...],
         FailFast(),
-        Field(min_length=1, max_length=1000),
+        Field(min_length=1, max_length=1000, description="Whose they are."),
     ]
     type: Type = None
 
@@ -60,7 +60,7 @@ class UnsubscriptionsQuery(Taken):
 
     q: Annotated[str | None, Field(max_length=320, description="A beginning of an address, or @domain.")] = None
     type: Annotated[str | None, Field(max_length=100, description="From exactly this type; *: from all.")] = None
-    cursor: Annotated[str | None, Field(max_length=1000)] = None
+    cursor: Annotated[str | None, Field(max_length=1000, description="`next` of the answer before.")] = None
     limit: Limit = 50
 
 

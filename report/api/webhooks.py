@@ -31,7 +31,7 @@ Type = Annotated[EventType, BeforeValidator(_known)]
 class NewWebhook(Taken):
     """An endpoint to be told of events."""
 
-    url: Annotated[Line, Field(max_length=2000)]
+    url: Annotated[Line, Field(max_length=2000, description="Where events are sent to.")]
     types: Annotated[tuple[Type, ...], Field(description="What it is told of; none: all.")] = ()
     user: Annotated[Line | None, Field(description="Whose mail alone it is told of; null: all that you see.")] = None
 
@@ -113,7 +113,7 @@ class WebhookRecords(Given):
 class Replay(Taken):
     """From where on events are sent again: one of these."""
 
-    since: Time | None = None
+    since: Annotated[Time | None, Field(description="From this time on.")] = None
     after: Annotated[
         str | None, Field(pattern=r"^[0-9]{1,18}-[0-9]{1,18}$", description="A cursor of `GET /events`.")
     ] = None

@@ -86,6 +86,7 @@ WORD = [
     checks.response_headers_conformance,
     checks.response_schema_conformance,
 ]
+DESCRIBED = {"description", "$ref"}
 QUICK = settings(deadline=None, suppress_health_check=list(HealthCheck), database=None)
 
 
@@ -195,3 +196,12 @@ def test_the_document_has_examples() -> None:
 def test_every_schema_of_the_document_is_used() -> None:
     text = json.dumps(DOCUMENT)
     assert [name for name in DOCUMENT["components"]["schemas"] if f'"#/components/schemas/{name}"' not in text] == []
+
+
+def test_whatever_may_be_given_is_described() -> None:
+    bodies = [one for _, one in DOCUMENT["components"]["schemas"].items() if one.get("additionalProperties") is False]
+    taken = [one for one in bodies if one["title"].startswith("New")]
+    assert [name for one in taken for name, about in one["properties"].items() if not DESCRIBED & set(about)] == []
+    for path, methods in DOCUMENT["paths"].items():
+        for method, one in methods.items():
+            assert [p["name"] for p in one["parameters"] if "description" not in p] == [], f"{method} {path}"
