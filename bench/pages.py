@@ -67,15 +67,24 @@ class Times:
         self.slow: list[str] = []
         self.worst = (0.0, "")
 
-    def note(self, title: str, taken: list[float], more: object = "", budget_ms: float | None = None) -> None:
-        """Print one line; `taken` in milliseconds."""
+    def note(
+        self,
+        title: str,
+        taken: list[float],
+        more: object = "",
+        budget_ms: float | None = None,
+        cpu: float | None = None,
+    ) -> None:
+        """Print one line; `taken` in milliseconds, `cpu` too: of this process, which is the asking one as well."""
         median, worst = statistics.median(taken), max(taken)
         budget = budget_ms or self.budget_ms
         if median > budget:
             self.slow.append(title)
         if budget_ms is None:
             self.worst = max(self.worst, (worst, title))
-        print(f"{title:36} {median:6.1f} ms {worst:6.1f} ms {more:>8}{'  over' if median > budget else ''}", flush=True)
+        spent = "" if cpu is None else f"{cpu:6.1f} ms"
+        over = "  over" if median > budget else ""
+        print(f"{title:36} {median:6.1f} ms {worst:6.1f} ms {spent:>9} {more:>8}{over}", flush=True)
 
 
 def pages(state_dir: Path) -> dict[str, str]:
@@ -229,16 +238,19 @@ async def log_in(session: aiohttp.ClientSession, base: str, name: str) -> None:
         assert answer.url.path != "/login", answer.status
 
 
-async def taken(session: aiohttp.ClientSession, url: str, times: int) -> tuple[list[float], str]:
-    """Ask some times; return how long each answer took, in milliseconds, and the last one."""
-    took, text = [], ""
+async def taken(session: aiohttp.ClientSession, url: str, times: int) -> tuple[list[float], float, str]:
+    """Ask some times; return how long each answer took, the median of the CPU's time (in ms), and the last answer."""
+    took: list[float] = []
+    cpu: list[float] = []
+    text = ""
     for _ in range(times):
-        began = time.perf_counter()
+        began, spent = time.perf_counter(), time.process_time()
         async with session.get(url, headers={"Accept": "text/html"}) as answer:
             text = await answer.text()
             assert answer.status == 200, (url, answer.status, text[:500])
         took.append((time.perf_counter() - began) * 1000)
-    return took, text
+        cpu.append((time.process_time() - spent) * 1000)
+    return took, statistics.median(cpu), text
 
 
 def token(name: str) -> aiohttp.ClientSession:
@@ -251,13 +263,13 @@ async def ask_pages(base: str, state_dir: Path, times: Times) -> None:
             await log_in(session, base, name)
             more = {}
             if name == "root":
-                _, text = await taken(session, base + "/log?recipient=rare.person@needle.example", 1)
+                *_, text = await taken(session, base + "/log?recipient=rare.person@needle.example", 1)
                 story = re.search(r'href="(/recipient/\w+)"', text)
                 more = {"a recipient's story": story[1]} if story else {}
             for title, path in (wanted | more).items():
-                took, text = await taken(session, base + path, times.times)
+                took, cpu, text = await taken(session, base + path, times.times)
                 further = " …" if "Look further" in text else ""
-                times.note(title, took, f"{text.count(ROW)}{further}" if "/log" in path else "")
+                times.note(title, took, f"{text.count(ROW)}{further}" if "/log" in path else "", cpu=cpu)
             if name == "root":
                 await ask_live(session, base, times)
 
@@ -266,7 +278,7 @@ async def ask_live(session: aiohttp.ClientSession, base: str, times: Times) -> N
     """Follow the log; the mail that the page is told of is posted by the API."""
     opened, told = [], []
     for number in range(times.times):
-        _, text = await taken(session, base + "/log", 1)
+        *_, text = await taken(session, base + "/log", 1)
         found = re.search(r'data-serial="(\d+)"', text)
         assert found
         began = time.perf_counter()
@@ -297,8 +309,8 @@ async def ask_api(base: str, state_dir: Path, times: Times) -> None:
         async with token(name) as session:
             for title, path in answers(state_dir).items():
                 if name == "root" or path.startswith(_OWN_ANSWERS):
-                    took, _ = await taken(session, f"{base}/api/v1{path}", times.times)
-                    times.note(title if name == "root" else f"{title}, own", took)
+                    took, cpu, _ = await taken(session, f"{base}/api/v1{path}", times.times)
+                    times.note(title if name == "root" else f"{title}, own", took, cpu=cpu)
     times.note("api: to post a mail", [await post(base, number) for number in range(times.times)])
 
 
@@ -316,7 +328,7 @@ EXPORTS = {
 
 
 async def ask_exports(base: str, times: Times, *, whole: bool) -> None:
-    print(f"\n{'export':36} {'first':>9} {'worst':>9} {'rows/s':>8}")
+    print(f"\n{'export':36} {'first':>9} {'worst':>9} {'':>9} {'rows/s':>8}")
     for title, path in EXPORTS.items():
         first = []
         async with token("root") as session:
@@ -359,7 +371,7 @@ async def serving(state_dir: Path) -> AsyncIterator[str]:
 async def ask(state_dir: Path, times: Times, *, whole: bool) -> None:
     async with serving(state_dir) as base:
         if not whole:
-            print(f"{'page':36} {'median':>9} {'worst':>9} {'rows':>8}")
+            print(f"{'page':36} {'median':>9} {'worst':>9} {'CPU':>9} {'rows':>8}")
             await ask_pages(base, state_dir, times)
             await ask_api(base, state_dir, times)
         await ask_exports(base, times, whole=whole)

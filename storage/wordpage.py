@@ -86,6 +86,8 @@ class _Stream:
     """There are none below this one."""
     most: int
     """As many may be found at once among what is met."""
+    full: int | None = None
+    """As many rows at most come at once, in their order; None: all of them do."""
     is_listed: bool = True
     found: list[LogRow] = field(default_factory=list)
 
@@ -95,7 +97,10 @@ class _Stream:
             self.is_listed = False
             ids = await self._met(ask, count)
         if ids:
-            self.found += [log_row(row) for row in await ask(self.rows(ids))]
+            rows = [log_row(row) for row in await ask(self.rows(ids))]
+            self.found += rows
+            if len(rows) == self.full:
+                self.below = _order(rows[-1])[0]  # there may be more: of its last message, and of those before
         if self.below <= self.low:
             self.below = 0
 
@@ -131,7 +136,7 @@ async def by_words(
     ((first_message, first_recipient, lowest),) = await ask(search.start(span.low))
     top, below = min(first_message, span.high), min(first_recipient, span.high)
     of_messages, most = (lambda ids: search.of_messages(ids, more)), min(more, _MOST_MESSAGES)
-    messages = _Stream(search.messages, search.messages_met, of_messages, top, lowest, most)
+    messages = _Stream(search.messages, search.messages_met, of_messages, top, lowest, most, more)
     addresses = _Stream(search.addresses, search.addresses_met, search.of_recipients, below, span.low, more)
     step = _FIRST_STEP
     while True:

@@ -90,14 +90,14 @@ class WordSearch:
         return Query(sql, (match, below, limit))
 
     def of_messages(self, message_ids: Sequence[int], limit: int) -> Query:
-        """Return the query for the rows of some messages, `limit` of each."""
+        """Return the query for the first `limit` rows of some messages, one message after another."""
         terms, values = self._terms()
         one = (
             f"SELECT * FROM (SELECT {COLUMNS} FROM message m CROSS JOIN recipient r ON {RECIPIENTS_OF_M}"
             f" WHERE m.id = ? AND {terms} ORDER BY r.id DESC LIMIT ?)"
         )
         bound = [value for id_ in message_ids for value in (id_, *values, limit)]
-        return Query(" UNION ALL ".join([one] * len(message_ids)), tuple(bound))
+        return Query(f"{' UNION ALL '.join([one] * len(message_ids))} LIMIT ?", (*bound, limit))
 
     def of_recipients(self, recipient_ids: Sequence[int]) -> Query:
         """Return the query for the rows of some recipients."""
