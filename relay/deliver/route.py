@@ -92,5 +92,6 @@ def _credentials(parts: SplitResult, url: str) -> tuple[str | None, str | None]:
 def _shown(url: str) -> str:
     """Return a URL for an error's text, without its password."""
     head, at, tail = url.rpartition("@")
+    # Whatever stands before "@" in a URL that is broken may be a password.
     scheme, slashes, _ = head.partition("://")
-    return f'"{scheme}{slashes}***{at}{tail}"' if at else f'"{url}"'
+    return f'"{scheme if slashes else ""}{slashes}***{at}{tail}"' if at else f'"{url}"'

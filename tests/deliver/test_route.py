@@ -57,10 +57,14 @@ def test_a_route_that_cannot_be_understood_is_a_sentence(url: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_no_error_and_no_print_shows_a_password() -> None:
+@pytest.mark.parametrize("url", ["smtp://user:{}@mx.example:0", "smtp:/user:{}@mx.example", "user:{}@mx.example"])
+def test_no_error_shows_a_password(url: str) -> None:
     with pytest.raises(RouteError) as caught:
-        parse_route("smtp://user:hunter2@mx.example:0")
+        parse_route(url.format("hunter2"))
     assert "hunter2" not in str(caught.value)
+
+
+def test_no_print_shows_a_password() -> None:
     assert "hunter2" not in repr(parse_route("smtp://user:hunter2@mx.example"))
 
 
