@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from report import sessions
-from report.hooks import order, sender
+from report.hooks import order, sender, signing
 from report.hooks.plain import TYPES, State, hint, next_try_ms, state_of
 from report.server import ReportServer
 from report.settings import WebhookSettings
@@ -111,8 +111,12 @@ async def test_types_are_chosen_and_what_is_wrong_is_said(root: Browser, reader:
     assert len(await reader.webhooks.all()) == 1
 
 
-async def test_it_is_changed_and_called_at_once(root: Browser, reader: Reader, mail: Mail, end: Endpoint) -> None:
+async def test_it_is_changed_and_called_at_once(
+    root: Browser, reader: Reader, mail: Mail, end: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What it did not take goes to its new address, however long its rest was to be."""
+    monkeypatch.setattr(sender, "_FIRST_REST", 600.0)
+    monkeypatch.setattr(signing, "SCHEDULE", (600,) * 9)
     at = await added(root, end, url=end.url.replace("/hook", "/gone"))
     await mail.accept("bob@example.test")
     await until_seen(root, f"{at}?show=failed", "accepted")
