@@ -23,8 +23,9 @@ from storage.access import Scope
 from storage.feed import EventType
 from storage.model import queue_id
 from storage.webhook_model import TEST, Waiting, Webhook
+from storage.webhook_verbs import KEPT_FAILED, KEPT_TAKEN
 
-ROWS: Final = 50
+ROWS: Final = 25
 _CHANGES: Final = 20
 _LOOK_SECONDS: Final = 1.0
 _BEAT_SECONDS: Final = 15.0
@@ -153,12 +154,14 @@ async def _shown(asked: Asked, hook: Webhook, wrong: list[str]) -> web.Response:
     query, reader, now_ms = asked.request.query, asked.desk.reader.webhooks, asked.desk.clock_ms()
     serial = await reader.serial()
     failed = query.get("show") == "failed"
-    attempts = await reader.attempts(hook.id, ROWS, failed=failed)
+    most = KEPT_TAKEN + KEPT_FAILED if "all" in query else ROWS
+    attempts = await reader.attempts(hook.id, most + 1, failed=failed)
     (waiting,) = await reader.waiting([hook.id])
     tested = query.get("done") == "tested"
     facts = {
         **_standing(asked, hook, waiting),
-        "attempts": attempts,
+        "attempts": attempts[:most],
+        "more": len(attempts) > most,
         "failed": failed,
         "changes": await reader.changes(hook.id, _CHANGES),
         "signs_along_ms": max((one.until_ms for one in hook.former if one.until_ms > now_ms), default=None),

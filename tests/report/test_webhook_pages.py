@@ -9,6 +9,7 @@ import pytest
 from report import sessions
 from report.hooks import order, sender, signing
 from report.hooks.plain import TYPES, State, hint, next_try_ms, state_of
+from report.pages.webhooks import ROWS
 from report.server import ReportServer
 from report.settings import WebhookSettings
 from storage.access import SCOPES, Role, Scope
@@ -309,6 +310,19 @@ async def test_hostile_words_are_shown_and_not_obeyed(root: Browser, mail: Mail,
     assert "<script>alert" not in root.text
     assert "alert(1)" in root.text
     assert "&lt;i&gt;" in root.text
+
+
+async def test_more_of_what_is_kept_is_shown_when_asked_for(root: Browser, mail: Mail, end: Endpoint) -> None:
+    at = await added(root, end)
+    for number in range(ROWS + 3):
+        call = HookAttempt(number, 1, "test", None, None, 500, "500", 1)
+        await mail.store.webhooks.tried(at.rpartition("/")[2], call)
+    await root.get(f"{at}?show=failed")
+    assert root.text.count('class="event"') == ROWS
+    (link,) = [link for link in root.links() if "all=1" in link]
+    await root.get(link)
+    assert root.text.count('class="event"') == ROWS + 3
+    assert "all=1" not in root.text
 
 
 async def test_the_last_calls_are_kept_and_no_more(mail: Mail, reader: Reader) -> None:
