@@ -94,7 +94,7 @@ def test_webhooks_are_managed_without_scripts(telltale: Telltale, chromium: "Bro
     page.get_by_role("button", name="Stop").click()
     page.locator("#hook").get_by_text("Stopped by root").wait_for()
     page.get_by_role("button", name="Enable").click()
-    page.get_by_text("It is enabled").wait_for()
+    page.get_by_text("It goes on from where it was").wait_for()
     page.get_by_role("button", name="Send again").click()
     page.get_by_text("is sent again").wait_for()
 
