@@ -156,6 +156,7 @@ async def _shown(asked: Asked, hook: Webhook, wrong: list[str]) -> web.Response:
     failed = query.get("show") == "failed"
     most = KEPT_TAKEN + KEPT_FAILED if "all" in query else ROWS
     attempts = await reader.attempts(hook.id, most + 1, failed=failed)
+    hook = await reader.one(hook.id) or hook  # as it is after the calls that are shown
     (waiting,) = await reader.waiting([hook.id])
     tested = query.get("done") == "tested"
     facts = {
