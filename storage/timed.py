@@ -26,7 +26,6 @@ class Timed:
         self._state_dir = state_dir
         self._connection: sqlite3.Connection | None = None
         self._thread = ThreadPoolExecutor(1, "timed")
-        self._is_closed = False
 
     async def ask(self, query: Query, seconds: float) -> Sequence[tuple[Any, ...]] | None:
         """Return the rows; None where they were not known within `seconds` of its own time."""
@@ -34,10 +33,9 @@ class Timed:
 
     async def close(self) -> None:
         """Close it; once it is closed, nothing happens."""
-        if self._is_closed:
-            return
-        self._is_closed = True
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._closed)
+        opened, self._connection = self._connection, None
+        if opened is not None:
+            await asyncio.get_running_loop().run_in_executor(self._thread, opened.close)
         self._thread.shutdown(wait=False)
 
     def _asked(self, query: Query, seconds: float) -> Sequence[tuple[Any, ...]] | None:
@@ -52,7 +50,3 @@ class Timed:
             if error.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT:
                 return None
             raise
-
-    def _closed(self) -> None:
-        if self._connection is not None:
-            self._connection.close()

@@ -6,12 +6,14 @@ without diacritics) have it.
 
 import re
 import unicodedata
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Final
 
 # As the tokenizer unicode61 has them: letters and digits; a star asks for all words that begin so.
 _WORD: Final = re.compile(r"[^\W_]+\*?")
 _MOST_WORDS: Final = 12
+# Those of all scripts are below.
+_MOST_MARKS: Final = 0x20000
 
 
 def words_of(text: str) -> list[str]:
@@ -57,5 +59,11 @@ def _pattern(folded: str) -> re.Pattern[str]:
 
 def _folded(text: str) -> str:
     """Return a text in small letters, without diacritics."""
-    parts = unicodedata.normalize("NFD", text)
-    return "".join(part for part in parts if unicodedata.category(part) != "Mn").lower()
+    marks = _marks()
+    return "".join([char for char in unicodedata.normalize("NFD", text) if char not in marks]).lower()
+
+
+@cache
+def _marks() -> frozenset[str]:
+    """Return all that combines with the letter before it."""
+    return frozenset(char for char in map(chr, range(_MOST_MARKS)) if unicodedata.category(char) == "Mn")
