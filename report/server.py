@@ -42,7 +42,7 @@ _wire_log = logging.getLogger("telltale.report.wire")
 
 def _is_ours(record: logging.LogRecord) -> bool:
     """Whether a record tells of more than a request that is none, which every scan of the port brings."""
-    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
+    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError | web.RequestPayloadError))
 
 
 _wire_log.addFilter(_is_ours)

@@ -106,6 +106,9 @@ class Site:
             return self._told(request, error)
         except web.HTTPException as error:
             return self._not_here(request, error)
+        except web.RequestPayloadError:
+            detail = "The body came damaged: what its Content-Encoding or Transfer-Encoding says is not what it is."
+            return self._told(request, ProblemError(HTTPStatus.BAD_REQUEST, detail))
         except ConnectionError:
             raise  # who asked is gone
         except Exception:  # noqa: BLE001 - whatever it is, the client gets a problem and the log the cause

@@ -89,8 +89,11 @@ def route(operation: Operation) -> Route:
 
 def _is_large(asked: Asked, operation: Operation) -> bool:
     """Whether a body may take much memory; what streams to disk does not."""
+    if not operation.reads or operation.streams:
+        return False
     length = asked.request.content_length
-    return operation.reads and not operation.streams and (length is None or length > _LARGE_BYTES)
+    packed_body = hdrs.CONTENT_ENCODING in asked.request.headers  # its length says nothing of what comes out
+    return length is None or length > _LARGE_BYTES or packed_body
 
 
 def as_json(answer: BaseModel, status: HTTPStatus = HTTPStatus.OK) -> web.Response:

@@ -1,5 +1,6 @@
 """report/api on the wire: methods, types, parameters, packed answers, links, and the names of requests."""
 
+import gzip
 import json
 from collections.abc import AsyncIterator, Iterator
 
@@ -87,6 +88,18 @@ async def test_a_long_answer_is_packed_for_who_takes_it(prog: Program, mail: Mai
     assert "Content-Encoding" not in prog.headers
     await prog.ask("GET", "/log", headers={"Accept-Encoding": "gzip;q=0, deflate"})
     assert "Content-Encoding" not in prog.headers
+
+
+async def test_a_packed_body_is_taken_and_counted_as_what_comes_out(prog: Program) -> None:
+    """A few kilobytes that become a hundred megabytes are too large, and wait for room as large ones do."""
+    head = {"Content-Encoding": "gzip", "Content-Type": "application/json"}
+    packed = gzip.compress(json.dumps(LETTER).encode())
+    assert (await prog.ask("POST", "/messages", data=packed, headers=head))[0] == 202
+    bomb = gzip.compress(b" " * 100_000_000)
+    assert len(bomb) < 200_000
+    status, problem = await prog.ask("POST", "/messages", data=bomb, headers=head)
+    assert (status, "at most" in problem["detail"]) == (413, True)
+    assert (await prog.ask("POST", "/messages", data=b"none", headers=head))[0] == 400
 
 
 async def test_the_next_page_is_a_link(prog: Program, mail: Mail) -> None:

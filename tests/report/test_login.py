@@ -271,3 +271,14 @@ async def test_a_log_in_with_a_password_that_is_changed_meanwhile_fails(
     assert browser.status == 401
     await browser.get("/account")
     assert browser.url.startswith("/login")
+
+
+async def test_a_form_that_is_damaged_on_its_way_is_no_fault_of_ours(
+    browser: Browser, caplog: pytest.LogCaptureFixture
+) -> None:
+    await browser.get("/login")
+    head = {"Content-Encoding": "gzip", "Content-Type": "application/x-www-form-urlencoded"}
+    async with browser.session.post(browser.base + "/login", data=b"none", headers=head) as answer:
+        assert answer.status == 400
+        assert "came damaged" in await answer.text()
+    assert "Traceback" not in caplog.text
