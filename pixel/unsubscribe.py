@@ -17,7 +17,7 @@ from pixel.unsubscribe_page import TROUBLE, UNKNOWN, Wish, page_of
 from storage.broadcast_model import Subscription
 from storage.kv import kv
 from storage.model import LogFilter
-from storage.people import ALL_TYPES, Unsubscription
+from storage.people import ALL_TYPES, BY_LINK, Unsubscription
 from storage.reader import Reader
 from storage.store import Store
 from storage.unsubscribe_link import Link, UnsubscribeBox
@@ -65,15 +65,17 @@ class UnsubscribePages:
         found = await self._reader.broadcasts.subscription(link.recipient_id)
         if found is not None or not link.type:
             return found
-        left = await self._reader.broadcasts.left(link.address)
-        return Subscription(link.recipient_id, link.address, link.type, "", left)
+        return Subscription(
+            link.recipient_id, link.address, link.type, "", *await self._reader.broadcasts.left(link.address)
+        )
 
     async def _grant(self, now: Subscription, wish: Wish) -> None:
         type_ = ALL_TYPES if wish in {Wish.ALL, Wish.UNDO_ALL} else now.type
         if wish in {Wish.UNDO_TYPE, Wish.UNDO_ALL}:
-            await self._store.broadcasts.undo_unsubscribe(now.address, type_)
+            if type_ not in now.held:
+                await self._store.broadcasts.undo_unsubscribe(now.address, type_)
             return
-        left = Unsubscription(now.address, type_, self._clock_ms(), "one-click", now.recipient_id)
+        left = Unsubscription(now.address, type_, self._clock_ms(), BY_LINK, now.recipient_id)
         await self._store.contacts.unsubscribe([left])
         # Asked for only now: what is accepted from here on is decided on with the unsubscription in the store.
         waiting = await self._reader.log(LogFilter(recipient=now.address, pending_only=True), limit=_MOST_WAITING)

@@ -45,14 +45,18 @@ def page_of(now: Subscription) -> Answer:
     """Return the page that says how things are, with a button for each thing that may be asked for."""
     if ALL_TYPES in now.left:
         told = f"{_address(now)} gets no more broadcasts from this sender, whatever their type."
-        return _page("You are unsubscribed", f"<p>{told}</p>\n{_button(Wish.UNDO_ALL, 'Undo')}")
+        return _page("You are unsubscribed", f"<p>{told}</p>\n{_undo(now, ALL_TYPES, Wish.UNDO_ALL)}")
     if now.type in now.left:
         told = f"{_address(now)} gets no more mail of the type “{escape(now.type)}”{_from(now)}."
-        buttons = _button(Wish.UNDO_TYPE, "Undo"), _button(Wish.ALL, "Unsubscribe from all types")
+        buttons = _undo(now, now.type, Wish.UNDO_TYPE), _button(Wish.ALL, "Unsubscribe from all types")
         return _page("You are unsubscribed", f"<p>{told}</p>\n{buttons[0]}\n{buttons[1]}")
     asked = f"Shall {_address(now)} get no more mail of the type “{escape(now.type)}”{_from(now)}?"
     buttons = _button(Wish.TYPE, "Unsubscribe"), _button(Wish.ALL, "Unsubscribe from all types")
     return _page("Unsubscribe", f"<p>{asked}</p>\n{buttons[0]}\n{buttons[1]}")
+
+
+def _undo(now: Subscription, type_: str, wish: Wish) -> str:
+    return "" if type_ in now.held else _button(wish, "Undo")
 
 
 def _address(now: Subscription) -> str:

@@ -24,7 +24,7 @@ from storage.token import TokenBox
 _PARSED_AT_ONCE: Final = 4
 _WAITING_AT_ONCE: Final = 8
 # Taken and not settled yet, with their bytes in memory; what comes beyond waits in the store.
-_HELD_AT_ONCE: Final = 16
+_HELD_AT_ONCE: Final = 8
 # Of a bounce to postmaster, which anybody may send: what it reports stands before the message that it returns.
 _MOST_UNPROVEN_BYTES: Final = 256 * 1024
 

@@ -20,6 +20,8 @@ class Subscription:
     """The From field, for people."""
     left: frozenset[str]
     """What the address unsubscribed from: types of broadcasts, or ALL_TYPES."""
+    held: frozenset[str] = frozenset()
+    """What of that an operator or a list says: no link takes it back, since a copy may be in anybody's hands."""
 
 
 class RunState(StrEnum):

@@ -8,6 +8,7 @@ from typing import Any, Final
 from storage.address import address_key
 from storage.broadcast_model import Hold, Listed, Run, RunState, Subscription
 from storage.logquery import RECIPIENTS_OF_M, Query
+from storage.people import BY_LINK
 from storage.statements import clean
 from storage.status import Status
 
@@ -16,7 +17,7 @@ _SUBSCRIPTION: Final = (
     "SELECT r.address, m.broadcast_type, m.from_header FROM recipient r JOIN message m ON m.id = r.message_id"
     " WHERE r.id = ? AND m.broadcast_type IS NOT NULL"
 )
-_LEFT: Final = "SELECT json_group_array(type) FROM unsubscribed WHERE address = ?"
+_LEFT: Final = "SELECT json_group_array(json_array(type, source)) FROM unsubscribed WHERE address = ?"
 
 _RUN: Final = (
     "SELECT r.id, r.broadcast_id, b.owner, b.name, r.type, r.state, r.created_ms, r.start_ms, r.started_ms, r.ended_ms,"
@@ -58,12 +59,13 @@ class BroadcastReader:
         if not found:
             return None
         address, type_, sender = found[0]
-        return Subscription(recipient_id, address, type_, sender, await self.left(address))
+        return Subscription(recipient_id, address, type_, sender, *await self.left(address))
 
-    async def left(self, address: str) -> frozenset[str]:
-        """Return what an address unsubscribed from: types of broadcasts, or ALL_TYPES."""
-        ((left,),) = await self._ask(Query(_LEFT, (clean(address_key(address)),)))
-        return frozenset(json.loads(left))
+    async def left(self, address: str) -> tuple[frozenset[str], frozenset[str]]:
+        """Return what an address unsubscribed from (types of broadcasts, or ALL_TYPES), and what of it by no link."""
+        ((found,),) = await self._ask(Query(_LEFT, (clean(address_key(address)),)))
+        left: list[tuple[str, str]] = json.loads(found)
+        return frozenset(type_ for type_, _ in left), frozenset(type_ for type_, source in left if source != BY_LINK)
 
     async def runs(self, limit: int, *, owner: str | None = None, before_id: int | None = None) -> list[Run]:
         """Return the newest runs (of an owner, with ids below `before_id`), the newest first."""

@@ -119,6 +119,10 @@ class Stored(StrEnum):
     UNCHANGED = "unchanged"
 
 
+BY_LINK: Final = "one-click"
+"""The source of an unsubscription by the link of a copy."""
+
+
 @dataclass(frozen=True, slots=True)
 class Unsubscription:
     """An address that does not want broadcasts of a type any more."""

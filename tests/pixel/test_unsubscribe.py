@@ -13,7 +13,7 @@ from pixel.settings import PixelSettings
 from pixel.unsubscribe_page import Wish, page_of
 from storage.broadcast_model import Subscription
 from storage.model import BodyType, Job, LogFilter, LogRow, Message, NewRecipient
-from storage.people import ALL_TYPES, POLICY
+from storage.people import ALL_TYPES, POLICY, Unsubscription
 from storage.reader import Reader
 from storage.secret import load_secret
 from storage.settings import ServerSettings
@@ -134,6 +134,17 @@ async def test_from_all_types_and_back(site: Site) -> None:
     assert await site.accept("bob@there.test") == []  # what was left before stays so
     assert b"<h1>Unsubscribe</h1>" in await site.post(job, b"wish=undo-type")
     assert len(await site.accept("bob@there.test")) == 1
+
+
+async def test_what_an_operator_noted_no_link_takes_back(site: Site) -> None:
+    """A copy is forwarded, and its link with it: whoever has it may say no for the address, and yes only to that."""
+    (job,) = await site.accept("bob@there.test")
+    for type_, wish in (("general", b"wish=undo-type"), (ALL_TYPES, b"wish=undo-all")):
+        await site.store.contacts.unsubscribe([Unsubscription("bob@there.test", type_, 1, "operator")])
+        answer = await site.post(job, wish)
+        assert b"<h1>You are unsubscribed</h1>" in answer
+        assert b">Undo<" not in answer
+    assert await site.accept("bob@there.test", "weekly") == []
 
 
 async def test_what_waits_in_the_queue_does_not_go_out(site: Site) -> None:
