@@ -1,7 +1,7 @@
 """The pre-flights of drafts: each is a job, and what it found is told for a while.
 
-Rule: a draft never changes, but what is blocked and sent does: what was found is told for half a minute, and for longer
-only where it took long to find.
+Rule: a draft never changes, but what is blocked and sent does: what was found is told for half a minute, and for
+longer, up to half an hour, only where it took long to find.
 """
 
 import logging
@@ -16,6 +16,7 @@ from storage.kv import kv
 
 _TOLD_SECONDS: Final = 30.0
 _TOLD_TIMES: Final = 20
+_MOST_TOLD_SECONDS: Final = 1800.0
 _STALE_SECONDS: Final = 3600.0
 
 _log = logging.getLogger("telltale.report")
@@ -71,7 +72,7 @@ class Checks:
 
         def then(found: PreFlight | Refusal) -> None:
             now = time.monotonic()
-            until = now + max(_TOLD_SECONDS, _TOLD_TIMES * (now - began))
+            until = now + min(max(_TOLD_SECONDS, _TOLD_TIMES * (now - began)), _MOST_TOLD_SECONDS)
             self._found[draft.id] = Check(found, time.time_ns() // 1_000_000, until)
 
         return self.job(draft) or self._jobs.start(f"check:{draft.id}", draft.user, work, then=then)

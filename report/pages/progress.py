@@ -32,6 +32,9 @@ async def _follow(asked: Asked, answer: web.StreamResponse, find: Callable[[], J
     while not asked.desk.hub.closed and asked.request.transport is not None:
         job = find()
         now = "0" if job is None else str(job.serial)
+        if now == serial == "0":  # somebody else is at it, in another process: look again now and then
+            await asyncio.sleep(2 * _NEWS_SECONDS)
+            serial = ""
         if now != serial:
             await write(answer, f"id: {now}\nevent: change\ndata: {{}}\n\n")
             serial = now

@@ -206,8 +206,10 @@ async def _checked(asked: Asked, draft: Draft, given: dict[str, str], wrong: lis
     rooms, senders, checks = _rooms(asked), await _senders(asked), asked.desk.checks
     known = checks.found(draft, stale=bool(wrong))
     if known is None:
-        job = checks.look(rooms, draft, senders)
-        await job.wait(SHORT_SECONDS)
+        job = checks.job(draft)
+        if job is None:
+            job = checks.look(rooms, draft, senders)
+            await job.wait(SHORT_SECONDS)
         known = checks.found(draft)
         if known is None:
             return _going(asked, draft, job, "Check")

@@ -128,6 +128,27 @@ async def test_json_has_no_columns_to_name(root: Browser) -> None:
     assert sums(root) == ["1", "0", "0", "0"]
 
 
+async def test_what_another_server_is_at_is_looked_at_now_and_then(root: Browser, mail: Mail) -> None:
+    """Two servers on one state directory do not take each other's work for broken off."""
+    imports = Imports(mail.state_dir)
+    folder = imports.new_folder()
+    there = Import(folder.name, "root", Kind.CONTACTS, "people.json", "contacts.json", 1, folder=folder)
+    imports.keep(there)
+    there.note(Standing(State.UNDER_WAY, {"added": 3}, records=3))
+    turn = there.turn
+    assert turn.take()
+    at = f"/contacts/import/{folder.name}"
+    assert 'data-serial="0"' in await root.get(at)
+    assert "Under way" in root.text
+    for told in ("go on", "remove", "stop"):
+        await root.submit(at, do=told)
+        assert sums(root)[0] == "3"
+    async with root.session.get(f"{root.base}{at}/live?since=0") as stream, asyncio.timeout(10):
+        assert b"event: change" in await stream.content.read()
+    turn.give()
+    assert "Not finished" in await root.get(at)
+
+
 async def test_what_was_uploaded_and_not_begun_is_begun_when_its_maker_says_so(root: Browser, mail: Mail) -> None:
     """The server may have been killed just then."""
     imports = Imports(mail.state_dir)
