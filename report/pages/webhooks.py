@@ -26,6 +26,7 @@ from storage.webhook_model import TEST, Waiting, Webhook
 from storage.webhook_verbs import KEPT_FAILED, KEPT_TAKEN
 
 ROWS: Final = 25
+_KEPT: Final = KEPT_TAKEN + KEPT_FAILED
 _CHANGES: Final = 20
 _LOOK_SECONDS: Final = 1.0
 _BEAT_SECONDS: Final = 15.0
@@ -154,11 +155,11 @@ async def _shown(asked: Asked, hook: Webhook, wrong: list[str]) -> web.Response:
     query, reader, now_ms = asked.request.query, asked.desk.reader.webhooks, asked.desk.clock_ms()
     serial = await reader.serial()
     failed = query.get("show") == "failed"
-    most = KEPT_TAKEN + KEPT_FAILED if "all" in query else ROWS
-    attempts = await reader.attempts(hook.id, most + 1, failed=failed)
+    most = _KEPT if "all" in query else ROWS
+    tested = query.get("done") == "tested"
+    attempts = await reader.attempts(hook.id, _KEPT if tested else most + 1, failed=failed)
     hook = await reader.one(hook.id) or hook  # as it is after the calls that are shown
     (waiting,) = await reader.waiting([hook.id])
-    tested = query.get("done") == "tested"
     facts = {
         **_standing(asked, hook, waiting),
         "attempts": attempts[:most],
@@ -169,6 +170,7 @@ async def _shown(asked: Asked, hook: Webhook, wrong: list[str]) -> web.Response:
         "since": f"{local(hook.failing_ms or now_ms - _HOUR_MS, None):%Y-%m-%dT%H:%M}",
         "hint": hint,
         "code_of": queue_id,
+        "tested": tested,
         "test": next((one for one in attempts if one.type == TEST), None) if tested else None,
         "wrong": wrong,
         "done": _DONE.get(query.get("done", "")),

@@ -278,6 +278,7 @@ async def test_addresses_that_are_none_are_answered_in_sentences(root: Browser, 
         assert (await root.get(path), root.status)[1] == 404
     for query in ("?show=x&done=x", "?done=tested", "?show=%00"):
         assert (await root.get(at + query), root.status)[1] == 200
+    assert "its answer is not kept" in await root.get(f"{at}?done=tested")
     for since, status in (("0001-01-01T00:00+14:00", 200), ("0001-01-01T00:00", 422), ("1969-01-01T00:00Z", 200)):
         await root.get(at)
         assert (await root.submit(f"{at}/replay", since=since), root.status)[1] == status
@@ -317,6 +318,7 @@ async def test_more_of_what_is_kept_is_shown_when_asked_for(root: Browser, mail:
     for number in range(ROWS + 3):
         call = HookAttempt(number, 1, "test", None, None, 500, "500", 1)
         await mail.store.webhooks.tried(at.rpartition("/")[2], call)
+    assert "It did not take the test" in await root.get(f"{at}?done=tested")
     await root.get(f"{at}?show=failed")
     assert root.text.count('class="event"') == ROWS
     (link,) = [link for link in root.links() if "all=1" in link]
