@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from report.api.compose import File, Letter, Mailbox, compose
-from report.api.messages import NewMessage, _letter
+from report.api.messages import NewMessage, _content
 
 LINES = st.text(st.characters(exclude_categories=("C", "Z")) | st.just(" "), min_size=1, max_size=200).filter(
     lambda text: text.isprintable() and text.strip() == text
@@ -45,7 +45,7 @@ def test_what_is_given_is_what_is_read(subject: str, name: str, text: str, html:
 
 
 def test_the_smallest_letter_is_plain_text() -> None:
-    message = read(compose(_letter(NewMessage.model_validate({"from": "a@b.test", "to": ["c@d.test"], "text": ""}))))
+    message = read(_content(NewMessage.model_validate({"from": "a@b.test", "to": ["c@d.test"], "text": ""})))
     assert message.get_content_type() == "text/plain"
     assert message["Subject"] is None
 
