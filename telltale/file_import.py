@@ -24,6 +24,8 @@ from telltale.errors import FailureError
 AT_ONCE: Final = 4000
 """Records of one transaction: contacts take some 200 ms, after which other writers have their turn."""
 HEAD_BYTES: Final = 1 << 16
+MOST_REPORT_BYTES: Final = 256 << 20
+"""Of a report: a line of two bytes that is left out takes some seventy there."""
 _TOLD: Final = 20
 
 T = TypeVar("T")
@@ -106,6 +108,7 @@ class Report:
     def __init__(self, path: Path | None, open_files: ExitStack, at: int = 0) -> None:
         """Open it as long as `open_files`, and go on at a place; 0: anew. Raises FailureError."""
         self._file: BinaryIO | None = None
+        self._left = MOST_REPORT_BYTES - at
         if path is None:
             return
         try:
@@ -118,8 +121,11 @@ class Report:
             self._write(["line", "column", "why"])
 
     def add(self, bad: Bad) -> None:
-        """Write a line."""
-        self._write([str(bad.line), bad.column, bad.why])
+        """Write a line; where there are very many, it is said that there are more, and no further one is written."""
+        if self._left > 0:
+            self._write([str(bad.line), bad.column, bad.why])
+            if self._left <= 0:
+                self._write(["", "", "there is more that was left out: this report is full"])
 
     def written(self) -> int:
         """Return how long it is, all of which is with the system then."""
@@ -130,7 +136,7 @@ class Report:
 
     def _write(self, cells: Sequence[str]) -> None:
         if self._file is not None:
-            self._file.write(line(cells).encode("utf-8", "replace"))
+            self._left -= self._file.write(line(cells).encode("utf-8", "replace"))
 
 
 async def store(

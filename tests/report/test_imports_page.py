@@ -262,6 +262,16 @@ async def test_an_import_that_finds_the_disk_full_goes_on_when_there_is_room(
     assert await reader.contacts.count(ContactFilter()) == 400
 
 
+async def test_a_report_does_not_grow_without_end(root: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file of nothing but mistakes is counted to its end; how many are written has a bound."""
+    monkeypatch.setattr(file_import, "MOST_REPORT_BYTES", 2000)
+    at = await imported(root, b"email\n" + b"a\n" * 500)
+    assert sums(root) == ["0", "0", "0", "500"]
+    lines = (await root.get(f"{at}.csv")).splitlines()
+    assert len(lines) < 60
+    assert lines[-1] == ",,there is more that was left out: this report is full"
+
+
 async def test_jobs_of_one_user_leave_a_place_for_others() -> None:
     """Who finds no place waits, and is let go at once where that is stopped."""
     jobs, gate = Jobs(), threading.Event()
