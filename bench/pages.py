@@ -121,6 +121,8 @@ def pages(state_dir: Path) -> dict[str, str]:
         f"&since={quote(_ago(60))}&until={quote(_ago(59))}",
         "all filters": "/log?status=failed&status=bounced&q=weekly&broadcast=news-3&sender=@news.example"
         f"&recipient=user&since={quote(_ago(90))}&until={quote(_ago(80))}",
+        "a reason": "/log?category=user+unknown",
+        "a reason that is none": "/log?category=zzz",
         "a queue id": f"/log?queue_id={queue_id(rare)}",
         "a common word": "/log?q=newsletter",
         "a common word, an old broadcast": "/log?q=newsletter&broadcast=news-3",
@@ -140,6 +142,8 @@ def pages(state_dir: Path) -> dict[str, str]:
         "the overview of 30 days": "/?range=30d",
         "broadcasts": "/broadcasts",
         "the largest broadcast": f"/broadcasts/{largest}",
+        "whom to call about it": f"/broadcasts/{largest}/call",
+        "who has not been seen to read it": f"/broadcasts/{largest}/call?who=unread",
         "to send a broadcast": "/broadcasts/new",
         "reading": "/reading",
         "reading of a year": "/reading?range=1y",
