@@ -1,13 +1,14 @@
 """The writing service of a store: groups of verbs, one transaction each.
 
-Rules: the write lock is taken before BEGIN IMMEDIATE; if one verb of a group raises, the group is
+Rules: the write lock is taken before BEGIN IMMEDIATE, and before it is settled which verbs are in the group: what
+is called while another process has it need not wait for it again. If one verb of a group raises, the group is
 replayed one by one, so that only that verb fails; an error at the commit fails everything in it.
 """
 
 import errno
 import sqlite3
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -49,10 +50,30 @@ class Writer:
         """May be replaced by any thread; a transaction keeps to the one that it began with."""
         self._connection = connection
         self._lock = lock
+        self._has_lock = False
         self._owner = owner
         self._place = Place(state_dir, owner.id, Ids(owner.id), stamp)
         # What a process that was killed left is entered with the first that come.
         self._kept = Kept(Hours(), stretch.count(connection))
+
+    def ready(self) -> None:
+        """Take the write lock, which the next transaction gives back."""
+        with suppress(OSError):  # the transaction meets it, too, and tells its callers
+            self._take_lock()
+
+    def _take_lock(self) -> None:
+        if not self._has_lock:
+            self._lock.take()
+            self._has_lock = True
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        self._take_lock()
+        try:
+            yield
+        finally:
+            self._lock.give()
+            self._has_lock = False
 
     def serve(self, calls: Sequence[Call]) -> None:
         """Run the calls in one transaction, or one each where that fails."""
@@ -69,8 +90,8 @@ class Writer:
                 self.serve([call])
 
     def _transact(self, calls: Sequence[Call], *, trusting: bool) -> None:
-        transaction = Transaction(self._connection, self._place, self.policy, self._kept, trusting=trusting)
-        with self._lock.held():
+        with self._locked():
+            transaction = Transaction(self._connection, self._place, self.policy, self._kept, trusting=trusting)
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 for verb, group in _by_verb(calls).items():

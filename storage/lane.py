@@ -36,6 +36,9 @@ class Call:
 class Service(Protocol):
     """What a lane runs in its thread."""
 
+    def ready(self) -> None:
+        """Wait until `serve` need not wait for others: what is called meanwhile is served, too. Must not raise."""
+
     def serve(self, calls: Sequence[Call]) -> None:
         """Set `answer` or `error` of each call; must not raise."""
 
@@ -94,16 +97,18 @@ class Lane:
         assert service is not None  # noqa: S101 - start() sets it before the thread begins
         open_ = True
         while open_:
-            calls, open_ = self._waiting()
+            calls, open_ = self._waiting(service)
             for group in _groups(calls):
                 service.serve(group)
                 self._answer(group)
         service.close()
 
-    def _waiting(self) -> tuple[list[Call], bool]:
-        """Wait for calls and take all there are; False at the end of the lane."""
+    def _waiting(self, service: Service) -> tuple[list[Call], bool]:
+        """Wait for calls and take all there are once they can be served; False at the end of the lane."""
         calls: list[Call] = []
         turn = self._queue.get()
+        if turn is not None:
+            service.ready()
         while turn is not None:
             calls += turn
             try:

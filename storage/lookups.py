@@ -30,6 +30,9 @@ class Lookups:
         self.state_dir = state_dir
         connection.execute("PRAGMA query_only = ON")
 
+    def ready(self) -> None:
+        """Wait for nobody: readers are in nobody's way."""
+
     def serve(self, calls: Sequence[Call]) -> None:
         """Answer each call by itself."""
         for call in calls:

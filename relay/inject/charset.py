@@ -7,6 +7,7 @@ charset is read through a mask of one byte a character, in which only true ASCII
 import codecs
 import re
 from encodings import aliases, normalize_encoding
+from functools import lru_cache
 from typing import Final
 
 from storage.frozen import frozen
@@ -64,12 +65,22 @@ _MASK: Final = b"\x80"
 
 def canonical(name: bytes) -> str | None:
     """Return Python's name of the charset that a part names; None for one that we do not know."""
+    return _canonical_cached(name) if len(name) <= _CACHED_BYTES else _canonical(name)
+
+
+def _canonical(name: bytes) -> str | None:
     key = _key(name)
     if key is None:
         return None
     known = _OTHER_NAMES.get(key, key)
     known_to_us = _SUPERSET.fullmatch(known) or _STATEFUL.fullmatch(known) or _TRANSCODED.fullmatch(known)
     return known if known_to_us else None
+
+
+# Most mail names one of a few.
+_CACHED: Final = 128
+_CACHED_BYTES: Final = 40
+_canonical_cached: Final = lru_cache(_CACHED)(_canonical)
 
 
 def _key(name: bytes) -> str | None:

@@ -36,16 +36,17 @@ def pieces(content: bytes, plan: Plan) -> Pieces | None:
 
     A DKIM signer can hash the body up to the image once a message: `head` is the same for all recipients.
     """
-    head: list[bytes] = []
+    view = memoryview(content)
+    head: list[bytes | memoryview] = []
     slot: Slot | None = None
     out, position = head, 0
-    tail: list[bytes] = []
+    tail: list[bytes | memoryview] = []
     for edit in plan.edits:
-        out += (content[position : edit.offset], edit.literal)
+        out += (view[position : edit.offset], edit.literal)
         position = edit.offset + edit.removed
         if edit.slot is not None:
             slot, out = edit.slot, tail
-    out.append(content[position:])
+    out.append(view[position:])
     return None if slot is None else Pieces(b"".join(head), slot, b"".join(tail))
 
 
@@ -87,14 +88,20 @@ def without_image(content: bytes, plan: Plan) -> bytes:
 
 def gives_back(rendered: bytes, content: bytes, plan: Plan, image_length: int) -> bool:
     """Whether `rendered`, with all that the plan inserted taken out and all that it removed put back, is `content`."""
+    # Views, since a copy of a large content is what all this costs.
+    view = memoryview(content)
     at = position = 0
     for edit in plan.edits:
-        kept = content[position : edit.offset]
-        if edit.offset < position or not rendered.startswith(kept, at):
+        kept = view[position : edit.offset]
+        if edit.offset < position or not _stands(kept, rendered, at):
             return False
         at += len(kept) + (image_length if edit.slot is not None else len(edit.literal))
         position = edit.offset + edit.removed
-    return rendered[at:] == content[position:]
+    return len(rendered) - at == len(content) - position and _stands(view[position:], rendered, at)
+
+
+def _stands(piece: memoryview, text: bytes, at: int) -> bool:
+    return text.startswith(piece, at)
 
 
 def render(content: bytes, plan: Plan, url: str) -> bytes:

@@ -90,14 +90,14 @@ class ContentReader:
         dot = block.find(_DOT)
         end = block.find(_END, dot) if dot >= 0 else -1
         if end >= 0:
-            self._add(block[: end + 2], stuffed=dot < end)
+            self._add(block, end + 2, stuffed=dot < end)
             self.rest = block[end + len(_END) :]
             if self.state is Reading.GOING_ON:
                 self.state = Reading.COMPLETE
             self._left_bytes = -1
             return True
         self._carry = next((beginning for beginning in _BEGINNINGS if block.endswith(beginning)), b"")
-        self._add(block[: len(block) - len(self._carry)], stuffed=dot >= 0)
+        self._add(block, len(block) - len(self._carry), stuffed=dot >= 0)
         self._left_bytes -= len(chunk)
         if self._left_bytes < 0:
             self._refuse(Reading.ENDLESS)
@@ -120,21 +120,18 @@ class ContentReader:
         self._first = b""
         self._more = bytearray()
 
-    def _add(self, piece: bytes, *, stuffed: bool) -> None:
-        if not piece or self.state is not Reading.GOING_ON:
+    def _add(self, block: bytes, end: int, *, stuffed: bool) -> None:
+        if not end or self.state is not Reading.GOING_ON:
             return
-        if stuffed:
-            piece = piece.replace(_DOT, b"\r\n")
+        # No end is inside of CR LF, so the first piece begins with the line end of the command, whole.
+        piece = block[:end].replace(_DOT, b"\r\n")[self._skip :] if stuffed else block[self._skip : end]
+        self._skip = 0
         if self._repair:
             repaired = with_line_ends(piece)
             if repaired is None:
                 self._refuse(Reading.BARE_CR)
                 return
             piece = repaired
-        # A piece never ends inside of CR LF, so the first one begins with the line end of the command, whole.
-        if self._skip:
-            piece = piece[self._skip :]
-            self._skip = 0
         self._keep(piece)
 
     def _keep(self, piece: bytes) -> None:

@@ -16,7 +16,12 @@ class Ledger:
         self.groups: list[list[object]] = []
         self.gate = threading.Event()
         self.gate.set()
+        self.turn = threading.Event()
+        self.turn.set()
         self.closed = False
+
+    def ready(self) -> None:
+        self.turn.wait(10)
 
     def serve(self, calls: Sequence[Call]) -> None:
         self.gate.wait(10)
@@ -46,8 +51,23 @@ async def lane(ledger: Ledger) -> AsyncIterator[Lane]:
     made.start(ledger)
     yield made
     ledger.gate.set()
+    ledger.turn.set()
     await made.close()
     assert ledger.closed
+
+
+async def test_what_is_called_while_others_are_served_shares_the_next_group(lane: Lane, ledger: Ledger) -> None:
+    """Verbs that come while another process has the store do not wait for it twice."""
+    ledger.turn.clear()
+    first = lane.call(verb, 1)
+    await asyncio.sleep(0)  # it is handed over
+    await asyncio.sleep(0)
+    second = lane.call(verb, 2)
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    ledger.turn.set()
+    assert await asyncio.gather(first, second) == [1, 2]
+    assert ledger.groups == [[1, 2]]
 
 
 async def test_what_one_turn_of_the_loop_asks_for_shares_a_group(lane: Lane, ledger: Ledger) -> None:
@@ -65,6 +85,7 @@ async def test_what_waits_while_a_group_is_served_is_the_next_group(lane: Lane, 
         waiting.append(lane.call(verb, number))
         await asyncio.sleep(0)
     ledger.gate.set()
+    ledger.turn.set()
     assert await asyncio.gather(*waiting) == list(range(5))
     assert [number for group in ledger.groups for number in group] == list(range(5))
     assert len(ledger.groups) <= 3
@@ -120,6 +141,7 @@ def test_where_the_loop_is_gone_the_verb_is_served_and_nobody_is_told(ledger: Le
     loop.run_until_complete(ask())
     loop.close()
     ledger.gate.set()
+    ledger.turn.set()
     lane._queue.put(None)
     lane._thread.join(10)
     assert ledger.groups == [["last"]]
