@@ -250,9 +250,12 @@ def _proved(content: bytes, html: _Html, offset: int, edit: Edit, options: Injec
     """Whether the body with an image decodes to the body as it was, with nothing but the image at the place meant."""
     assert edit.slot is not None  # noqa: S101 - `transfer.cut` makes no other
     url, part, source = "u" * options.url_length, html.part, html.source
-    body = content[part.start : edit.offset] + encode(edit.slot, url) + content[edit.offset + edit.removed : part.end]
+    view, shown = memoryview(content), memoryview(source)
+    body = b"".join(
+        (view[part.start : edit.offset], encode(edit.slot, url), view[edit.offset + edit.removed : part.end])
+    )
     after = transfer.decode(html.form, body)
-    if after is None or not (after.startswith(source[:offset]) and after.endswith(source[offset:])):
+    if after is None or not (after.startswith(shown[:offset]) and after.endswith(shown[offset:])):
         return False
     inserted = after[offset : len(after) - len(source) + offset].decode(edit.slot.codec)
     return inserted.strip().startswith("<img") and inserted.endswith(">") and inserted.count(url) == 1

@@ -36,18 +36,24 @@ def pieces(content: bytes, plan: Plan) -> Pieces | None:
 
     A DKIM signer can hash the body up to the image once a message: `head` is the same for all recipients.
     """
+    head, slot, tail = _around(content, plan)
+    return None if slot is None else Pieces(b"".join(head), slot, b"".join(tail))
+
+
+def _around(content: bytes, plan: Plan) -> tuple[list[bytes | memoryview], Slot | None, list[bytes | memoryview]]:
+    """Return what stands before the image, its slot, and what stands after; all is before where there is no image."""
+    # Views, here and below: a copy of the content is what all this costs.
     view = memoryview(content)
     head: list[bytes | memoryview] = []
-    slot: Slot | None = None
-    out, position = head, 0
     tail: list[bytes | memoryview] = []
+    out, slot, position = head, None, 0
     for edit in plan.edits:
         out += (view[position : edit.offset], edit.literal)
         position = edit.offset + edit.removed
         if edit.slot is not None:
             slot, out = edit.slot, tail
     out.append(view[position:])
-    return None if slot is None else Pieces(b"".join(head), slot, b"".join(tail))
+    return head, slot, tail
 
 
 def head_bytes(plan: Plan) -> int:
@@ -66,42 +72,27 @@ def render_checked(content: bytes, plan: Plan, url: str) -> Rendering:
         return Rendering(content)
     if not plan.fits(content):
         return Rendering(content, "the splice plan was made for another content")
-    split = pieces(content, plan)
-    if (split is None) is plan.tracked:
+    head, slot, tail = _around(content, plan)
+    if (slot is None) is plan.tracked:
         return Rendering(content, "the splice plan has no place for an image, or one too many")
-    rendered = split.render(url) if split else without_image(content, plan)
-    image_length = len(rendered) - len(split.head) - len(split.tail) if split else 0
-    if not gives_back(rendered, content, plan, image_length):
+    image = encode(slot, url) if slot else b""
+    rendered = b"".join((*head, image, *tail))
+    if not gives_back(rendered, content, plan, len(image)):
         return Rendering(content, "the inserted bytes taken out do not give the stored bytes")
     return Rendering(rendered)
 
 
-def without_image(content: bytes, plan: Plan) -> bytes:
-    """Return the content by a plan that only takes out, or puts in, what is the same for all recipients."""
-    out: list[bytes] = []
-    position = 0
-    for edit in plan.edits:
-        out += (content[position : edit.offset], edit.literal)
-        position = edit.offset + edit.removed
-    return b"".join((*out, content[position:]))
-
-
 def gives_back(rendered: bytes, content: bytes, plan: Plan, image_length: int) -> bool:
     """Whether `rendered`, with all that the plan inserted taken out and all that it removed put back, is `content`."""
-    # Views, since a copy of a large content is what all this costs.
     view = memoryview(content)
     at = position = 0
     for edit in plan.edits:
         kept = view[position : edit.offset]
-        if edit.offset < position or not _stands(kept, rendered, at):
+        if edit.offset < position or not rendered.startswith(kept, at):
             return False
         at += len(kept) + (image_length if edit.slot is not None else len(edit.literal))
         position = edit.offset + edit.removed
-    return len(rendered) - at == len(content) - position and _stands(view[position:], rendered, at)
-
-
-def _stands(piece: memoryview, text: bytes, at: int) -> bool:
-    return text.startswith(piece, at)
+    return len(rendered) - at == len(content) - position and rendered.startswith(view[position:], at)
 
 
 def render(content: bytes, plan: Plan, url: str) -> bytes:
