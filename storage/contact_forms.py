@@ -38,6 +38,10 @@ def json_line(value: dict[str, Any]) -> str:
     return json.dumps(value, ensure_ascii=False) + "\n"
 
 
+HEADER_BEGINS: Final = "key,name,"
+"""What all headers begin with: it can be sent before it is known how wide the file is."""
+
+
 def contact_header(addresses: int, fields: Sequence[str]) -> str:
     """Return the header of a CSV file of contacts that have up to so many addresses and these fields."""
     places = ["" if place == 1 else str(place) for place in range(1, max(addresses, 1) + 1)]

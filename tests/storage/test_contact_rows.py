@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from storage import contact_rows
-from storage.contact_forms import contact_header, contact_line, contact_object, json_line
+from storage.contact_forms import HEADER_BEGINS, contact_header, contact_line, contact_object, json_line
 from storage.contact_rows import Bad, Good, UnreadableError, column_known, read_csv, read_json, sniffed, types_of
 from storage.people import Contact, ContactAddress, NewAddress, NewContact
 
@@ -215,6 +215,7 @@ def test_what_is_exported_is_imported_as_the_same(exported: list[Contact], chunk
 
 
 def test_the_dialect_of_the_export_is_plain_csv() -> None:
+    assert all(contact_header(width, ["a,b"]).startswith(HEADER_BEGINS) for width in range(3))
     assert next(csv.reader([contact_header(2, ["a,b"])])) == [
         "key", "name", "email", "types", "email2", "types2", "list", "a,b",
     ]  # fmt: skip
