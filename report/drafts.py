@@ -106,11 +106,11 @@ class Draft:
     def take(self) -> Turn | None:
         """Take it to be handed over; None where somebody did before. The turn is to be given when that has ended."""
         turn = self.turn
-        if not turn.take():
-            return None
         try:
+            if not turn.take():
+                return None
             (self.folder / _TAKEN).open("x").close()
-        except OSError:
+        except OSError:  # it is taken, or was removed just now
             turn.give()
             return None
         if self.sent is not None:
@@ -134,9 +134,12 @@ class Draft:
         finally:
             os.close(folder)
 
-    def free(self, why: str) -> None:
-        """Let what could not be sent be changed, or sent, again."""
+    def refuse(self, why: str) -> None:
+        """Write why it was not sent."""
         (self.folder / _REFUSED).write_text(why)
+
+    def free(self) -> None:
+        """Let what surely was not sent be changed, or sent, again."""
         for name in (_RUN, _TAKEN):
             (self.folder / name).unlink(missing_ok=True)
 

@@ -48,7 +48,8 @@ async def _settled(draft: Draft, store: Store, reader: Reader, now_ms: int) -> S
     if run_id is None or (run is not None and not _went(run)):
         if run is not None and run.state is RunState.DRAFT:
             await store.broadcasts.order(run.id, RunOrder.CANCEL, now_ms, "it was not handed over")
-        draft.free(_BROKEN_OFF)
+        draft.refuse(draft.refused or _BROKEN_OFF)
+        draft.free()
         return Stand.FREE
     # A run that the store knows no more has been sent, and its time in the log is over.
     draft.end(run_id)

@@ -289,7 +289,7 @@ async def send(asked: Asked) -> web.Response:
     refused: list[str] = []
     work = partial(_hand_over, _rooms(asked), draft, senders, when)
     job = asked.desk.jobs.start(_job_of(draft), draft.user, work, turn, refused.append)
-    if await job.wait(SHORT_SECONDS) and any(refused):
+    if await job.wait(SHORT_SECONDS) and any(refused) and await _stands(asked, draft) is Stand.FREE:
         return await _checked(asked, draft, dict(fields), refused)
     return see_other(asked, here)
 
@@ -298,7 +298,10 @@ def _hand_over(rooms: Broadcasting, draft: Draft, senders: tuple[str, ...], when
     """Send a draft; return why it was refused, "": it was not."""
     sent = rooms.hand_over(draft, senders, when, job)
     if isinstance(sent, Refusal):
-        draft.free(sent.why)
+        draft.refuse(sent.why)
+        if draft.run is None:
+            draft.free()
+        # Else it may have gone, for all that is known here: the store tells, at the next look.
         return sent.why
     draft.end(sent)
     return ""

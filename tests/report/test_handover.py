@@ -7,6 +7,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -14,9 +15,11 @@ import pytest
 from report.drafts import Draft, Drafts
 from report.handover import Stand, stand
 from storage.broadcast_model import NewRun, Run, RunOrder, RunState
+from storage.broadcasts import Broadcasts
 from storage.model import queue_id
 from storage.reader import Reader
-from tests.report.browsing import Browser, add_user, served
+from storage.store import StoreFailedError
+from tests.report.browsing import Browser, add_user, browsing, served
 from tests.report.mailing import START, Mail
 
 # A report server on a state directory, which kills itself at a point, or goes on.
@@ -161,6 +164,42 @@ async def test_a_kill_at_any_time_leaves_a_draft_sent_or_there(mail: Mail, seed:
         process.kill()
         await asyncio.gather(sending, return_exceptions=True)
     await sent_once_or_still_there(mail, at)
+
+
+@pytest.mark.parametrize("went_before", [True, False])
+async def test_a_store_that_fails_at_the_last_step_is_asked_whether_it_went(
+    mail: Mail, reader: Reader, monkeypatch: pytest.MonkeyPatch, went_before: bool
+) -> None:
+    """An error of the disk may come before the commit or after it: the draft is free only where it did not go."""
+    start = Broadcasts.start
+
+    async def failing(broadcasts: Broadcasts, *arguments: Any) -> bool:
+        if went_before:
+            assert await start(broadcasts, *arguments)
+        raise StoreFailedError("the disk failed")
+
+    await add_user(mail.store, "root")
+    async with served(mail.state_dir) as server, browsing(server) as root:
+        await root.log_in("root")
+        at = await prepare(root)
+        with monkeypatch.context() as broken:
+            broken.setattr(Broadcasts, "start", failing)
+            await send(root, at)
+        if went_before:
+            (run,) = await reader.broadcasts.runs(9)
+            assert went(run)
+            assert root.url == f"/broadcasts/{queue_id(run.broadcast_id)}"
+            return
+        assert "The disk failed." in root.text
+        assert [run.state for run in await reader.broadcasts.runs(9)] == [RunState.CANCELLED]
+        await send(root, at)
+        assert [run.state for run in await reader.broadcasts.runs(9)] == [RunState.SENDING, RunState.CANCELLED]
+        # A draft that goes away just then is no fault of ours.
+        gone = await prepare(root)
+        draft = Drafts(mail.state_dir).find(gone.rpartition("/")[2], "root")
+        assert draft
+        Drafts(mail.state_dir).remove(draft.folder)
+        assert draft.take() is None
 
 
 async def test_a_scheduled_run_went_even_where_it_was_cancelled_later(mail: Mail, reader: Reader) -> None:
