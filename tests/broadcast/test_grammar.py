@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.broadcast.grammar import TemplateError, read
+from relay.broadcast.grammar import FILTERS, TemplateError, read
 
 
 @pytest.mark.parametrize(
@@ -145,3 +145,31 @@ def test_a_text_of_placeholders_alone_is_refused_before_it_takes_memory(source: 
     """Compiled, two million characters of them took 2.4 GB."""
     with pytest.raises(TemplateError, match="too many placeholders"):
         read(source, "m", html=False)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{{ a|urlencode|urlencode }}",
+        "{{ (a|urlencode ~ 'x')|upper|urlencode }}",
+        "{{ (b if b else a|urlencode)|urlencode }}",
+    ],
+)
+def test_no_filter_makes_much_of_little(source: str) -> None:
+    """Forty times urlencode made 300 characters of each, and a copy kept the relay for minutes."""
+    with pytest.raises(TemplateError, match="urlencode is done once"):
+        read(source, "m", html=True)
+    assert read("{{ a|urlencode }}{{ a|urlencode }}", "m", html=True).render({"a": "%"}) == "%25%25"
+
+
+@pytest.mark.parametrize("html", [True, False])
+@pytest.mark.parametrize("name", sorted(FILTERS - {"first", "int", "last", "length"}))
+def test_no_chain_of_a_filter_grows(name: str, html: bool) -> None:
+    fields = {"a": "%<&\u00df\u0390\U0001f600" * 10}
+    lengths = []
+    for times in (2, 20):
+        try:
+            lengths.append(len(read("{{ a" + f"|{name}" * times + " }}", "m", html=html).render(fields)))
+        except TemplateError:
+            return
+    assert lengths[0] == lengths[1]
