@@ -174,7 +174,7 @@ async def test_addresses_to_fix_tell_whom_to_call(mail: Mail, root: Browser) -> 
     jobs = await sent(mail)
     await mail.bounce_later(jobs[2])
     html = await root.get("/addresses")
-    found = re.findall(r'rowheader" scope="row"><a href="[^"]*">([^<]*)</a>', html)
+    found = re.findall(r'rowheader" scope="row" class="addressed"><a href="[^"]*">([^<]*)</a>', html)
     assert sorted(found) == ["cyd@b.test", "dan-spring@b.test"]
     assert "Dan Reader" in html
     assert '<a href="tel:+497311234">+49 731 1234</a>' in html
@@ -196,7 +196,7 @@ async def test_addresses_come_in_pages(mail: Mail, root: Browser, reader: Reader
     seen: list[str] = []
     html = await root.get("/addresses")
     while True:
-        seen += re.findall(r'rowheader" scope="row"><a href="[^"]*">([^<]*)</a>', html)
+        seen += re.findall(r'rowheader" scope="row" class="addressed"><a href="[^"]*">([^<]*)</a>', html)
         older = re.search(r'rel="next" href="([^"]+)"', html)
         if older is None:
             break
