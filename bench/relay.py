@@ -1,11 +1,14 @@
 """Messages a second, end to end, against Postfix in the same run.
 
-    .venv/bin/python bench/relay.py [--messages 4000] [--sessions 50] [--size 4096] [--rounds 3] [--reconnect]
+    .venv/bin/python bench/relay.py [--messages 4000] [--sessions 50] [--size 4096] [--recipients 1] [--rounds 3]
+        [--reconnect]
 
 Both relay the same HTML message from smtp-source to the same smtp-sink (Debian's package postfix), each on
 its own loopback ports, with fsync on; the clock runs from the first connection until the sink has the last
 message. Ours gives each recipient a copy with an own image and an own return path, which a smaller run into
-a recording sink proves first. Rounds alternate; the medians and their ratio are printed.
+a recording sink proves first; with `--recipients` Postfix is told to give each one a copy, too. Rounds alternate.
+Printed are copies a second, the CPU seconds of the relay's own processes for 1,000 copies, the most memory that they
+have held (the sum of their peaks, shared pages in each), and the ratio of the medians.
 """
 
 import argparse
@@ -20,7 +23,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -80,7 +84,8 @@ def sink(port: int, *options: str) -> Iterator[Callable[[], int]]:
 
 
 @contextmanager
-def telltale(root: Path, sink_port: int, workers: int) -> Iterator[int]:
+def telltale(root: Path, sink_port: int, workers: int) -> Iterator[tuple[int, int]]:
+    """Run ours; yields its port and its first process."""
     port = free_port()
     config = root / "telltale.toml"
     config.write_text(
@@ -93,35 +98,38 @@ def telltale(root: Path, sink_port: int, workers: int) -> Iterator[int]:
         child = subprocess.Popen([str(TELLTALE), "serve", "--config", str(config)], stderr=log, stdout=log)
         try:
             await_port(port, child)
-            yield port
+            yield port, child.pid
         finally:
             child.send_signal(signal.SIGTERM)
             child.wait(60)
 
 
 @contextmanager
-def postfix(root: Path, sink_port: int) -> Iterator[int]:
+def postfix(root: Path, sink_port: int) -> Iterator[tuple[int, int]]:
+    """Run Postfix; yields its port and its first process."""
     port = free_port()
     root.mkdir()
-    # Limits of Debian's defaults that would hold 50 sessions back are lifted; all else is as shipped.
+    # Limits of Debian's defaults that would hold 50 sessions or large messages back are lifted, and each recipient
+    # gets a copy, as ours does it; all else is as shipped.
     extra = (
         f"relayhost = [127.0.0.1]:{sink_port}\ndefault_process_limit = 200\nsmtpd_client_connection_count_limit = 0\n"
         "default_destination_concurrency_limit = 50\ninitial_destination_concurrency = 50\n"
-        "smtpd_client_connection_rate_limit = 0\nin_flow_delay = 0\n"
+        "smtpd_client_connection_rate_limit = 0\nin_flow_delay = 0\nmessage_size_limit = 0\n"
+        "smtp_destination_recipient_limit = 1\n"
     )
     peer = postfix_peer.start(root, "127.0.0.1", port, extra=extra)
     try:
         await_port(port)
-        yield port
+        yield port, int((root / "queue" / "pid" / "master.pid").read_text())
     finally:
         peer.stop()
 
 
-def send(port: int, count: int, sessions: int, eml: Path, *, reconnect: bool) -> None:
+def send(port: int, count: int, sessions: int, eml: Path, *, reconnect: bool, recipients: int = 1) -> None:
     options = [] if reconnect else ["-d"]
     subprocess.run(
-        [SOURCE, "-s", str(sessions), "-m", str(count), *options, "-F", str(eml), "-f", "news@sender.test",
-         "-t", "reader@recipient.test", f"127.0.0.1:{port}"],
+        [SOURCE, "-s", str(sessions), "-m", str(count), "-r", str(recipients), *options, "-F", str(eml),
+         "-f", "news@sender.test", "-t", "reader@recipient.test", f"127.0.0.1:{port}"],
         check=True, timeout=DEADLINE_SECONDS,
     )  # fmt: skip
 
@@ -134,18 +142,49 @@ def await_count(taken: Callable[[], int], wanted: int) -> None:
         time.sleep(0.005)
 
 
-def cpu_seconds() -> float:
-    """Return the CPU seconds that the whole machine has spent (user and system)."""
-    fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]
-    return (int(fields[0]) + int(fields[1]) + int(fields[2])) / os.sysconf("SC_CLK_TCK")
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What a process and all below it have used."""
+
+    cpu_seconds: float
+    """User and system, of those that have ended, too."""
+    peak_bytes: int
 
 
-def run(port: int, taken: Callable[[], int], eml: Path, args: argparse.Namespace) -> tuple[float, float]:
-    """Return messages a second and CPU seconds of the machine for 1,000 messages."""
-    before, started, cpu = taken(), time.monotonic(), cpu_seconds()
-    send(port, args.messages, args.sessions, eml, reconnect=args.reconnect)
-    await_count(taken, before + args.messages)
-    return args.messages / (time.monotonic() - started), (cpu_seconds() - cpu) * 1000 / args.messages
+def spent(first: int) -> Spent:
+    ticks = peak = 0
+    families: dict[int, list[int]] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            families.setdefault(int(stat.read_text().rpartition(")")[2].split()[1]), []).append(int(stat.parent.name))
+    left = [first]
+    while left:
+        process = left.pop()
+        left += families.get(process, [])
+        with suppress(OSError):
+            ticks += sum(map(int, Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[11:15]))
+            found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{process}/status").read_text())
+            peak += int(found[1]) * 1024 if found else 0
+    return Spent(ticks / os.sysconf("SC_CLK_TCK"), peak)
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What one run came to."""
+
+    copies_a_second: float
+    cpu_seconds: float
+    """For 1,000 copies."""
+    peak_bytes: int
+
+
+def run(port: int, process: int, taken: Callable[[], int], eml: Path, args: argparse.Namespace) -> Figures:
+    before, started, cpu = taken(), time.monotonic(), spent(process).cpu_seconds
+    copies = args.messages * args.recipients
+    send(port, args.messages, args.sessions, eml, reconnect=args.reconnect, recipients=args.recipients)
+    await_count(taken, before + copies)
+    seconds, after = time.monotonic() - started, spent(process)
+    return Figures(copies / seconds, (after.cpu_seconds - cpu) * 1000 / copies, after.peak_bytes)
 
 
 def prove_unique(root: Path, eml: Path, workers: int) -> None:
@@ -155,7 +194,7 @@ def prove_unique(root: Path, eml: Path, workers: int) -> None:
     kept.mkdir()
     kept.chmod(0o777)
     port, count = free_port(), 60
-    with sink(port, "-d", str(kept / "%M.")) as taken, telltale(root, port, workers) as ours:
+    with sink(port, "-d", str(kept / "%M.")) as taken, telltale(root, port, workers) as (ours, _):
         send(ours, count, 10, eml, reconnect=False)
         await_count(taken, count)
     copies = [path.read_bytes() for path in kept.iterdir()]
@@ -171,12 +210,13 @@ def main() -> None:
     parser.add_argument("--messages", type=int, default=4000)
     parser.add_argument("--sessions", type=int, default=50)
     parser.add_argument("--size", type=int, default=4096)
+    parser.add_argument("--recipients", type=int, default=1, help="of each message")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--workers", type=int, default=0, help="of Telltale; 0: one a core")
     parser.add_argument("--reconnect", action="store_true", help="a connection a message, not one a session")
     parser.add_argument("--only", choices=["telltale", "postfix"], help="one of them, for profiling")
     args = parser.parse_args()
-    rates: dict[str, list[tuple[float, float]]] = {"telltale": [], "postfix": []}
+    figures: dict[str, list[Figures]] = {"telltale": [], "postfix": []}
     with ExitStack() as stack:
         root = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-relay-")))
         root.chmod(0o755)
@@ -186,23 +226,31 @@ def main() -> None:
         sink_port = free_port()
         taken = stack.enter_context(sink(sink_port))
         for _ in range(args.rounds):
-            for name in rates if args.only is None else [args.only]:
+            for name in figures if args.only is None else [args.only]:
                 home = Path(tempfile.mkdtemp(dir=root))
                 home.chmod(0o755)
                 with (
                     telltale(home, sink_port, args.workers)
                     if name == "telltale"
-                    else postfix(home / "postfix", sink_port) as port
+                    else postfix(home / "postfix", sink_port) as (port, process)
                 ):
-                    rates[name].append(run(port, taken, eml, args))
-                    print(
-                        f"{name:9} {rates[name][-1][0]:8.0f} messages/s {rates[name][-1][1]:6.2f} CPU s a 1,000",
-                        flush=True,
-                    )
-    medians = {name: statistics.median(rate for rate, _ in found) for name, found in rates.items() if found}
-    print(" · ".join(f"{name} median {median:.0f} messages/s" for name, median in medians.items()))
-    if len(medians) == 2:
-        print(f"ratio telltale / postfix = {medians['telltale'] / medians['postfix']:.2f}")
+                    figures[name].append(run(port, process, taken, eml, args))
+                    print(told(name, figures[name][-1:]), flush=True)
+    for name, found in figures.items():
+        if found:
+            print(f"median {told(name, found)}")
+    ours, theirs = (
+        statistics.median(one.copies_a_second for one in found) if found else 0 for found in figures.values()
+    )
+    if ours and theirs:
+        print(f"ratio telltale / postfix = {ours / theirs:.2f}")
+
+
+def told(name: str, found: list[Figures]) -> str:
+    rate = statistics.median(one.copies_a_second for one in found)
+    cpu = statistics.median(one.cpu_seconds for one in found)
+    peak = statistics.median(one.peak_bytes for one in found) / (1 << 20)
+    return f"{name:9} {rate:8.1f} copies/s {cpu:8.2f} CPU s a 1,000 {peak:6.0f} MB"
 
 
 if __name__ == "__main__":
