@@ -37,6 +37,7 @@ SINK = shutil.which("smtp-sink", path="/usr/sbin:/usr/bin") or "smtp-sink"
 SOURCE = shutil.which("smtp-source", path="/usr/sbin:/usr/bin") or "smtp-source"
 TELLTALE = Path(sys.executable).parent / "telltale"
 DEADLINE_SECONDS = 240
+MOST_HTML_BYTES = 100_000
 
 
 def await_port(port: int, child: subprocess.Popen[bytes] | None = None) -> None:
@@ -52,11 +53,30 @@ def await_port(port: int, child: subprocess.Popen[bytes] | None = None) -> None:
 
 
 def message(size: int) -> bytes:
+    """Return an HTML message of about this size; beyond 100 KB an attachment is what makes it large."""
     head = (
         b"From: news@sender.test\nTo: reader@recipient.test\nSubject: The weekly report\nMIME-Version: 1.0\n"
         b"Date: Mon, 23 Nov 2026 12:00:00 +0000\nMessage-ID: <bench@sender.test>\n"
-        b"Content-Type: text/html; charset=utf-8\nContent-Transfer-Encoding: 8bit\n\n<html><body>\n"
     )
+    if size <= MOST_HTML_BYTES:
+        return head + html(size - len(head))
+    line = b"JVBERi0xLjQKJeLjz9MKMSAwIG9iago8PC9UeXBlL0NhdGFsb2cvUGFnZXMgMiAwIFI+PgplbmRv\n"
+    return b"".join(
+        (
+            head,
+            b'Content-Type: multipart/mixed; boundary="bench"\n\n--bench\n',
+            html(4096),
+            b"\n--bench\nContent-Type: application/pdf; name=report.pdf\nContent-Transfer-Encoding: base64\n",
+            b"Content-Disposition: attachment; filename=report.pdf\n\n",
+            line * ((size - 4096) // len(line)),
+            b"\n--bench--\n",
+        )
+    )
+
+
+def html(size: int) -> bytes:
+    """Return a part: its fields and its body."""
+    head = b"Content-Type: text/html; charset=utf-8\nContent-Transfer-Encoding: 8bit\n\n<html><body>\n"
     line = b"<p>Lorem ipsum dolor sit amet, consetetur sadipscing elitr, sed diam nonumy.</p>\n"
     tail = b"</body></html>\n"
     return head + line * max(1, (size - len(head) - len(tail)) // len(line)) + tail
