@@ -1,6 +1,6 @@
 """The plans of the messages that are under way, as values: a stored plan is read once, and not where it was just made.
 
-Rule: bounded; what is not here is read from what is stored.
+Rule: bounded, in number and in bytes; what is not here is read from what is stored.
 """
 
 from collections import OrderedDict
@@ -8,8 +8,10 @@ from typing import Final
 
 from relay.inject.splice import Plan
 
-# Plans are small, but a broadcast shares one: so many cover the messages under way at once.
-_MOST: Final = 256
+# So many cover the messages under way at once.
+MOST: Final = 256
+# One of more bytes holds the HTML of a long text: to read it again is little beside the copy that it is read for.
+MOST_BYTES: Final = 32 * 1024
 
 
 class Plans:
@@ -18,10 +20,12 @@ class Plans:
     def __init__(self) -> None:
         self._plans: OrderedDict[int, Plan] = OrderedDict()
 
-    def keep(self, message_id: int, plan: Plan) -> None:
-        """Remember the plan of a message that will soon be composed."""
+    def keep(self, message_id: int, plan: Plan, size: int) -> None:
+        """Remember the plan, of `size` bytes when stored, of a message that will soon be composed."""
+        if size > MOST_BYTES:
+            return
         self._plans[message_id] = plan
-        if len(self._plans) > _MOST:
+        if len(self._plans) > MOST:
             self._plans.popitem(last=False)
 
     def of(self, message_id: int, stored: bytes) -> Plan:
@@ -29,5 +33,5 @@ class Plans:
         plan = self._plans.get(message_id)
         if plan is None:
             plan = Plan.from_bytes(stored)
-            self.keep(message_id, plan)
+            self.keep(message_id, plan, len(stored))
         return plan

@@ -122,8 +122,9 @@ class Acceptor:
     ) -> tuple[Message, bytes]:
         mended = _in_short_lines(mend(content, headers, trace), trace.queue_id)
         plan = self._plan(envelope, headers, mended)
-        if plan.edits:
-            self._plans.keep(message_id, plan)
+        stored = plan.to_bytes() if plan.edits else b""
+        if stored:
+            self._plans.keep(message_id, plan, len(stored))
         user = envelope.client.user
         return Message(
             id=message_id,
@@ -134,7 +135,7 @@ class Acceptor:
             body=BodyType.SEVEN_BIT if mended.isascii() else BodyType.EIGHT_BIT_MIME,
             smtputf8=envelope.smtputf8 and _needs_utf8(envelope, content[: headers.end]),
             size=len(mended),
-            plan=plan.to_bytes() if plan.edits else b"",
+            plan=stored,
             envid=envelope.envid,
             ret=envelope.ret,
             user=user.name if user else None,
