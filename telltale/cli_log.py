@@ -33,7 +33,14 @@ def log(
     status: Annotated[list[str] | None, typer.Option(metavar="STATUS", help="Only this status; repeatable.")] = None,
     recipient: Annotated[str | None, typer.Option(help='An address, "@domain", or a part of an address.')] = None,
     sender: Annotated[str | None, typer.Option(help="As --recipient.")] = None,
+    words: Annotated[
+        str | None, typer.Option(help="Words of subject, sender and broadcast, or of the address.")
+    ] = None,
+    subject: Annotated[str | None, typer.Option(help="A part of it.")] = None,
+    broadcast: Annotated[str | None, typer.Option(metavar="NAME", help="Exactly this one.")] = None,
+    category: Annotated[str | None, typer.Option(help='Why it was refused: "user unknown", "mailbox full" …')] = None,
     since: Annotated[str | None, typer.Option(metavar="TIME", help='"2h", "3d" or an ISO time.')] = None,
+    until: Annotated[str | None, typer.Option(metavar="TIME", help="As --since.")] = None,
     queue_id: Annotated[str | None, typer.Option(help="One message.")] = None,
     limit: Limit = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with rows as they change.")] = False,
@@ -48,12 +55,18 @@ def log(
     from report.command import Form, print_log
     from storage.model import LogFilter
 
+    now = now_ms()
     wanted = LogFilter(
         statuses=statuses(status or ()),
         recipient=recipient,
         sender=sender,
-        since_ms=since_ms(since, now_ms()),
+        since_ms=since_ms(since, now),
+        until_ms=since_ms(until, now, "--until"),
         queue_id=queue_id,
+        subject=subject,
+        broadcast=broadcast,
+        category=category,
+        words=words,
     )
     form = chosen_form(json=json, csv=csv)
     rows = limit or _default_rows(form, follow=follow)

@@ -36,6 +36,7 @@ class LogQuery(Taken):
     sender: Annotated[_Text | None, Field(description="As recipient.")] = None
     subject: Annotated[_Text | None, Field(description="A part of it.")] = None
     broadcast: Annotated[_Text | None, Field(description="Exactly this one.")] = None
+    category: Annotated[_Text | None, Field(description='Why it was refused: "user unknown", "mailbox full" …')] = None
     queue_id: Annotated[Code | None, Field(description="Of one message.")] = None
     status: Annotated[
         tuple[Annotated[Status, BeforeValidator(_status)], ...], Field(max_length=10, description="Any of these.")
@@ -82,6 +83,7 @@ def _filter(given: LogQuery, now_ms: int) -> LogFilter:
         queue_id=given.queue_id,
         subject=given.subject,
         broadcast=given.broadcast,
+        category=given.category,
         words=given.q,
     )
 

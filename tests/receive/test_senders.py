@@ -146,7 +146,13 @@ PIECES += [
 def test_what_is_permitted_nobody_reads_as_another_authors(value: str) -> None:
     """Neither of two other readers, one of them lenient, finds an address in it that is not the user's."""
     if permits_from(("ann@a.example",), [value.encode()]):
-        lenient = {address for _, address in getaddresses([value]) if "x.example" in address}
+        for address in [*[found for _, found in getaddresses([value])], *_read_by_the_grammar(value)]:
+            assert "x.example" not in address
+
+
+def _read_by_the_grammar(value: str) -> list[str]:
+    try:
         header: Any = message_from_string(f"From: {value}\n\n", policy=policy.default)["from"]
-        assert not lenient
-        assert not [one.addr_spec for one in header.addresses if "x.example" in one.addr_spec]
+        return [one.addr_spec for one in header.addresses]
+    except (AttributeError, IndexError, ValueError):
+        return []  # it falls over some fields, and names no author then

@@ -11,7 +11,7 @@ import pytest
 from report.server import ReportServer
 from storage.access import Role, Scope
 from storage.logquery import Query
-from storage.model import message_id_of
+from storage.model import Phase, Reply, message_id_of
 from storage.people import Blocked, Source
 from storage.status import Event
 from tests.report.asking import Program, add_token, program, serving
@@ -227,6 +227,14 @@ async def test_the_log_is_paged_to_its_end(prog: Program, mail: Mail) -> None:
         cursor = {"cursor": page["next"]}
     assert sorted(seen) == [f"{n}@example.test" for n in range(7)]
     assert (await prog.get("/log", cursor="before.!"))[0] == 400
+
+
+async def test_the_log_is_asked_by_the_reason_of_a_refusal(prog: Program, mail: Mail) -> None:
+    gone, full = await mail.accept("gone@example.test", "full@example.test")
+    await mail.settle(gone, Event.FAIL, Reply(550, "5.1.1", "no"), phase=Phase.RCPT, category="user unknown")
+    await mail.settle(full, Event.BOUNCE, Reply(550, "5.1.1", "no"), phase=Phase.RCPT, category="mailbox full")
+    (row,) = (await prog.get("/log", category="mailbox full"))[1]["recipients"]
+    assert row["recipient"] == "full@example.test"
 
 
 async def test_a_recipient_tells_its_story(prog: Program, mail: Mail) -> None:

@@ -205,6 +205,16 @@ def test_the_log_shows_what_was_accepted(told: Told, tmp_path: Path) -> None:
     assert told("log", "--csv", "--limit", "1")[0].count("\n") == 2
 
 
+def test_the_log_is_searched_as_in_the_browser(told: Told, tmp_path: Path) -> None:
+    filled(tmp_path, "a@x.example", "b@y.example")
+    for found in (["--words", "hello"], ["--subject", "ell"], ["--since", "1970-01-01T00:00Z", "--until", "2h"]):
+        assert len(told("log", "--json", *found)[0].splitlines()) == 2
+    for none in (["--words", "bye"], ["--subject", "bye"], ["--broadcast", "May"], ["--category", "spam"]):
+        assert told("log", "--json", *none)[0] == ""
+    assert told("log", "--json", "--until", "1970-01-01T00:00Z")[0] == ""
+    assert '--until "soon" is no point in time' in told("log", "--until", "soon", code=2)[1]
+
+
 def test_a_cut_table_says_so(told: Told, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     filled(tmp_path, "a@x.example", "b@y.example")
     monkeypatch.setattr("telltale.cli_log.TABLE_ROWS", 1)
