@@ -95,13 +95,7 @@ class Draft:
 
     def at_work(self) -> bool:
         """Return whether somebody hands it over just now, in whichever process."""
-        turn = self.turn
-        try:
-            free = turn.take()
-        except OSError:
-            return False
-        turn.give()
-        return not free
+        return self.turn.is_taken()
 
     def take(self) -> Turn | None:
         """Take it to be handed over; None where somebody did before. The turn is to be given when that has ended."""

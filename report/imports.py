@@ -112,13 +112,7 @@ class Import:
 
     def at_work(self) -> bool:
         """Return whether somebody is at it, in whichever process."""
-        turn = self.turn
-        try:
-            free = turn.take()
-        except OSError:
-            return False
-        turn.give()
-        return not free
+        return self.turn.is_taken()
 
     def standing(self) -> Standing:
         """Return how far it is."""

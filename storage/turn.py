@@ -29,6 +29,17 @@ class Turn:
         self._file = file
         return True
 
+    def is_taken(self) -> bool:
+        """Return whether some process has it, this one included; where the file cannot be had, nobody does."""
+        if self._file is not None:
+            return True
+        try:
+            free = self.take()
+        except OSError:
+            return False
+        self.give()
+        return not free
+
     def give(self) -> None:
         """Let another process have it."""
         if self._file is not None:

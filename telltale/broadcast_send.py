@@ -281,10 +281,7 @@ async def draft(
 
 def relay_runs(state_dir: Path) -> bool:
     """Return whether a relay process of this host sends broadcasts."""
-    turn = Turn(state_dir / TURN_FILE)
-    free = turn.take()
-    turn.give()
-    return not free
+    return Turn(state_dir / TURN_FILE).is_taken()
 
 
 async def follow(reader: Reader, run_id: int, told: Callable[[Run, int], None]) -> Run:

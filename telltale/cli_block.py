@@ -83,19 +83,16 @@ def import_(
     config: ConfigFile = None,
     reason: Reason = "",
     for_: For = None,
+    report: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the lines left out there, as CSV.")] = None,
 ) -> None:
     """Block what a file names: an address or @domain a line, or CSV as `block export` writes it."""
     from telltale.block_file import Wanted, run
 
     now = now_ms()
-    wanted = Wanted(None if file == "-" else Path(file), people.actor(), _reason(reason), _ends(for_, now))
+    wanted = Wanted(None if file == "-" else Path(file), people.actor(), _reason(reason), _ends(for_, now), report)
     outcome = people.write(ctx, config, lambda store: run(wanted, store.blocked, now, lambda *_: None))
-    counted, bad = outcome.counted, outcome.counted["bad"]
-    print(f"{counted['added']:,} blocked, {counted['known']:,} were already or are past, {bad:,} left out")
-    for one in outcome.first_bad:
-        print(f"{'standard input' if file == '-' else file}, line {one.line}: {one.why}", file=sys.stderr)
-    if bad and bad == counted.total():
-        raise FailureError("nothing was imported")
+    added, known = outcome.counted["added"], outcome.counted["known"]
+    people.tell_import(outcome, f"{added:,} blocked, {known:,} were already or are past", file, report)
 
 
 @block.command()

@@ -76,7 +76,8 @@ def import_(
     mapping, lists = _mapping(map_ or ()), people.list_names(list_name or ())
     wanted = Wanted(path, form, encoding, delimiter, mapping, no_header, lists, report)
     outcome = people.write(ctx, config, lambda store: _import(store, wanted))
-    _tell(wanted, outcome)
+    counted = ", ".join(f"{outcome.counted[name]:,} {name}" for name in ("added", "updated", "unchanged"))
+    people.tell_import(outcome, counted, file, report)
 
 
 async def _import(store: "Store", wanted: "Wanted") -> "Outcome":
@@ -98,21 +99,6 @@ def _bar() -> "Progress":
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     return Progress(*columns, console=console, disable=not console.is_terminal, transient=True)
-
-
-def _tell(wanted: "Wanted", outcome: "Outcome") -> None:
-    counted = outcome.counted
-    words = ", ".join(f"{counted[name]:,} {name}" for name in ("added", "updated", "unchanged"))
-    bad = counted["bad"]
-    print(f"{words}, {bad:,} left out")
-    for one in outcome.first_bad:
-        column = f" {one.column}:" if one.column else ""
-        print(f"{wanted.name}, line {one.line}:{column} {one.why}", file=sys.stderr)
-    if bad > len(outcome.first_bad):
-        where = f"{wanted.report} has all" if wanted.report else "--report FILE writes all of them"
-        print(f"… and {bad - len(outcome.first_bad):,} more; {where}", file=sys.stderr)
-    if bad and bad == counted.total():
-        raise FailureError("nothing was imported")
 
 
 @contact.command()

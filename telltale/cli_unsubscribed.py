@@ -68,12 +68,8 @@ def import_(
     now = now_ms()
     wanted = Wanted(None if file == "-" else Path(file), _type(type_), report)
     outcome = people.write(ctx, config, lambda store: run(wanted, store.contacts, now, lambda *_: None))
-    counted, bad = outcome.counted, outcome.counted["bad"]
-    print(f"{counted['added']:,} unsubscribed, {counted['known']:,} were already, {bad:,} left out")
-    for one in outcome.first_bad:
-        print(f"{'standard input' if file == '-' else file}, line {one.line}: {one.why}", file=sys.stderr)
-    if bad and bad == counted.total():
-        raise FailureError("nothing was imported")
+    added, known = outcome.counted["added"], outcome.counted["known"]
+    people.tell_import(outcome, f"{added:,} unsubscribed, {known:,} were already", file, report)
 
 
 @unsubscribed.command()

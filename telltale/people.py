@@ -5,6 +5,7 @@ Rule: a name that nobody has is told in a sentence that says how to find the rig
 
 import getpass
 import os
+import sys
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from storage.people import Contact, NewContact
     from storage.reader import Reader
     from storage.store import Store
+    from telltale.file_import import Outcome
 
 T = TypeVar("T")
 
@@ -79,6 +81,20 @@ async def put(store: "Store", new: "NewContact") -> None:
 
     if not isinstance(answer, Stored):
         raise FailureError(answer)
+
+
+def tell_import(outcome: "Outcome", words: str, file: str, report: Path | None) -> None:
+    """Print what came of an import (`words`) and what was left out; raises FailureError where that is all."""
+    bad, named = outcome.counted["bad"], "standard input" if file == "-" else file
+    print(f"{words}, {bad:,} left out")
+    for one in outcome.first_bad:
+        column = f" {one.column}:" if one.column else ""
+        print(f"{named}, line {one.line}:{column} {one.why}", file=sys.stderr)
+    if bad > len(outcome.first_bad):
+        where = f"{report} has all" if report else "--report FILE writes all of them"
+        print(f"… and {bad - len(outcome.first_bad):,} more; {where}", file=sys.stderr)
+    if bad and bad == outcome.counted.total():
+        raise FailureError("nothing was imported")
 
 
 def list_names(given: Sequence[str]) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from report.asked import Asked, NavItem, Route
 from report.fields import Form
 from report.forms import posted
 from report.html import page, see_other
-from report.pages.export import sent
+from report.pages.export import in_parts, sent
 from report.problem import ProblemError
 from storage.access import Scope
 from storage.blocked_query import BlockedFilter
@@ -71,13 +71,9 @@ async def export(asked: Asked) -> web.StreamResponse:
 
 async def _lines(asked: Asked, wanted: BlockedFilter) -> AsyncGenerator[str]:
     async with asked.desk.own_reader() as reader:
-        lines = [line(BLOCKED_COLUMNS)]
-        async for entry in reader.blocked.stream(wanted):
-            lines.append(blocked_line(entry))
-            if len(lines) > ROWS:
-                yield "".join(lines)
-                lines = []
-        yield "".join(lines)
+        yield line(BLOCKED_COLUMNS)
+        async for part in in_parts(blocked_line(one) async for one in reader.blocked.stream(wanted)):
+            yield part
 
 
 def _said(done: str) -> str | None:

@@ -14,7 +14,7 @@ from report.asked import Asked, NavItem, Route
 from report.fields import Form
 from report.forms import posted
 from report.html import page, see_other
-from report.pages.export import sent
+from report.pages.export import in_parts, sent
 from report.problem import ProblemError
 from storage.access import Scope
 from storage.address import Fault
@@ -25,7 +25,6 @@ from storage.model import message_id_of, queue_id
 from storage.people import ALL_TYPES, Contact, Stored, Unsubscription
 
 ROWS: Final = 50
-_AT_ONCE: Final = 500
 LETTERS: Final = 3
 """A beginning has so many at least."""
 _DONE: Final = {
@@ -99,13 +98,10 @@ async def _lines(asked: Asked, wanted: ContactFilter) -> AsyncGenerator[str]:
         # All contacts are looked at for the rest of the header: some half a second for a million.
         yield HEADER_BEGINS
         addresses, names = await reader.contacts.width()
-        lines = [contact_header(addresses, names).removeprefix(HEADER_BEGINS)]
-        async for one in reader.contacts.stream(wanted):
-            lines.append(contact_line(one, addresses, names))
-            if len(lines) > _AT_ONCE:
-                yield "".join(lines)
-                lines = []
-        yield "".join(lines)
+        yield contact_header(addresses, names).removeprefix(HEADER_BEGINS)
+        found = reader.contacts.stream(wanted)
+        async for part in in_parts(contact_line(one, addresses, names) async for one in found):
+            yield part
 
 
 async def show(asked: Asked) -> web.Response:

@@ -84,6 +84,17 @@ async def _parts(asked: Asked, wanted: LogFilter, form: str) -> AsyncGenerator[s
     yield out.getvalue()
 
 
+async def in_parts(lines: AsyncIterator[str]) -> AsyncIterator[str]:
+    """Yield lines of a file some hundred at a time."""
+    some: list[str] = []
+    async for one in lines:
+        some.append(one)
+        if len(some) == _BATCH:
+            yield "".join(some)
+            some = []
+    yield "".join(some)
+
+
 async def _write(answer: web.StreamResponse, part: str) -> None:
     """Send a part; who does not read gives the place to others (TimeoutError)."""
     if part:

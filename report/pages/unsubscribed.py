@@ -14,7 +14,7 @@ from report.fields import Form
 from report.forms import posted
 from report.html import page, see_other
 from report.left import mark_of, marked
-from report.pages.export import sent
+from report.pages.export import in_parts, sent
 from storage.access import Scope
 from storage.address import Fault
 from storage.contact_forms import UNSUBSCRIBED_COLUMNS, unsubscribed_line
@@ -24,7 +24,6 @@ from storage.table import line
 from storage.unsubscribed_reader import UnsubscribedFilter
 
 ROWS: Final = 50
-_AT_ONCE: Final = 500
 _MOST_ADDED: Final = 1000
 _MOST_SHOWN_WRONG: Final = 5
 
@@ -73,13 +72,9 @@ async def export(asked: Asked) -> web.StreamResponse:
 
 async def _lines(asked: Asked, wanted: UnsubscribedFilter) -> AsyncGenerator[str]:
     async with asked.desk.own_reader() as reader:
-        lines = [line(UNSUBSCRIBED_COLUMNS)]
-        async for left in reader.unsubscribed.stream(wanted):
-            lines.append(unsubscribed_line(left))
-            if len(lines) > _AT_ONCE:
-                yield "".join(lines)
-                lines = []
-        yield "".join(lines)
+        yield line(UNSUBSCRIBED_COLUMNS)
+        async for part in in_parts(unsubscribed_line(one) async for one in reader.unsubscribed.stream(wanted)):
+            yield part
 
 
 async def add(asked: Asked) -> web.Response:
