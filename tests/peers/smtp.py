@@ -190,6 +190,9 @@ class ScriptedServer:
         context = self.tls if self.script.implicit_tls else None
         server = await asyncio.start_server(self._converse, self.address, self.port, ssl=context, limit=1 << 20)
         self.port = server.sockets[0].getsockname()[1]
+        if self.script.body == STALL:
+            # Else the kernel may take all of a message for us, with a buffer that grows to tens of megabytes.
+            server.sockets[0].setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
         self._tasks: set[asyncio.Task[Any]] = set()
         self._writers: list[asyncio.StreamWriter] = []
         self._ready.set()

@@ -1,7 +1,7 @@
 """A worker process for the laws over processes: accepts, claims, settles, and stalls past its leases.
 
 Its clock runs 6,000 times as fast as ours, for all workers alike: a lease lasts 0.15 s. It prints what
-was accepted of its answers: "recipient event".
+was accepted of its answers: "recipient event". All begin when they are told the time, so that each meets the others'.
 """
 
 import asyncio
@@ -36,8 +36,10 @@ async def answer(store: Store, job: Job, began_ns: int, chance: random.Random) -
 
 async def main() -> None:
     chance = random.Random(sys.argv[2])
-    began_ns = int(sys.argv[3])
     store = await Store.open(Path(sys.argv[1]), POLICY)
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
+    began_ns = int(await asyncio.to_thread(sys.stdin.readline))
     for _ in range(_ROUNDS):
         jobs = await accept(store, *(f"{number}@x.example" for number in range(8)), received_ms=now_ms(began_ns))
         jobs += await store.claim(now_ms(began_ns), 20)

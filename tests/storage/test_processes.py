@@ -21,12 +21,19 @@ _WORKERS = 3
 def work(state_dir: Path) -> list[list[str]]:
     """Let workers run, one of them until kill -9; the answers of each that the store took."""
     program = str(Path(__file__).with_name("stalling.py"))
-    began_ns = str(time.monotonic_ns())
-    commands = [[sys.executable, program, str(state_dir), str(number), began_ns] for number in range(_WORKERS)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     workers = [
-        subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={"PYTHONPATH": str(_ROOT)})
-        for command in commands
+        subprocess.Popen(
+            [sys.executable, program, str(state_dir), str(number)], text=True, env={"PYTHONPATH": str(_ROOT)}, **pipes
+        )
+        for number in range(_WORKERS)
     ]
+    for worker in workers:
+        assert worker.stdout.readline() == "ready\n"
+    began_ns = time.monotonic_ns()
+    for worker in workers:
+        worker.stdin.write(f"{began_ns}\n")
+        worker.stdin.flush()
     killed = [workers[0].stdout.readline() for _ in range(20)]
     workers[0].kill()
     outputs = [worker.communicate(timeout=60)[0] for worker in workers]
