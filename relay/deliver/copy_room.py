@@ -32,7 +32,7 @@ class CopyRoom:
 
     async def take(self, site: Hashable, size: int, seconds: float) -> bool:
         """Count a copy of `size` bytes in; False, and nothing counted, where there is no room within `seconds`."""
-        if size <= self._free_bytes:
+        if self.has_free(size):
             return True
         if self._fits(site, size):
             self._count(site, size)

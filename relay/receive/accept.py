@@ -111,22 +111,23 @@ class Acceptor:
         message_id = self._store.next_id()
         trace = _trace(envelope, self._hostname, message_id, now_ms)
         if len(content) < _LARGE_BYTES:
-            message, mended = self._prepared(message_id, envelope, headers, trace, content)
+            message, mended, plan = self._prepared(message_id, envelope, headers, trace, content)
         else:
-            message, mended = await asyncio.to_thread(self._prepared, message_id, envelope, headers, trace, content)
+            message, mended, plan = await asyncio.to_thread(
+                self._prepared, message_id, envelope, headers, trace, content
+            )
+        if message.plan:
+            self._plans.keep(message_id, plan, len(message.plan))
         once = _association(envelope, headers).by in self._broadcasts.once
         return Prepared(message, mended, self._recipients(envelope), once)
 
     def _prepared(
         self, message_id: int, envelope: Envelope, headers: Headers, trace: Trace, content: bytes
-    ) -> tuple[Message, bytes]:
+    ) -> tuple[Message, bytes, Plan]:
         mended = _in_short_lines(mend(content, headers, trace), trace.queue_id)
         plan = self._plan(envelope, headers, mended)
-        stored = plan.to_bytes() if plan.edits else b""
-        if stored:
-            self._plans.keep(message_id, plan, len(stored))
         user = envelope.client.user
-        return Message(
+        message = Message(
             id=message_id,
             received_ms=trace.at_ms,
             sender=str(envelope.sender or ""),
@@ -135,7 +136,7 @@ class Acceptor:
             body=BodyType.SEVEN_BIT if mended.isascii() else BodyType.EIGHT_BIT_MIME,
             smtputf8=envelope.smtputf8 and _needs_utf8(envelope, content[: headers.end]),
             size=len(mended),
-            plan=stored,
+            plan=plan.to_bytes() if plan.edits else b"",
             envid=envelope.envid,
             ret=envelope.ret,
             user=user.name if user else None,
@@ -146,7 +147,8 @@ class Acceptor:
             untracked_reason=plan.untracked_reason,
             broadcast=_association(envelope, headers).name,
             broadcast_type=self._type(_association(envelope, headers)),
-        ), mended
+        )
+        return message, mended, plan
 
     def _type(self, broadcast: Association) -> str | None:
         """Return the type of a message; a tag alone, which transactional mail has too, makes no type."""

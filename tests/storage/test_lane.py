@@ -16,11 +16,13 @@ class Ledger:
         self.groups: list[list[object]] = []
         self.gate = threading.Event()
         self.gate.set()
+        self.asked = threading.Event()
         self.turn = threading.Event()
         self.turn.set()
         self.closed = False
 
     def ready(self) -> None:
+        self.asked.set()
         self.turn.wait(10)
 
     def serve(self, calls: Sequence[Call]) -> None:
@@ -60,11 +62,10 @@ async def test_what_is_called_while_others_are_served_shares_the_next_group(lane
     """Verbs that come while another process has the store do not wait for it twice."""
     ledger.turn.clear()
     first = lane.call(verb, 1)
-    await asyncio.sleep(0)  # it is handed over
-    await asyncio.sleep(0)
+    assert await asyncio.to_thread(ledger.asked.wait, 10)
     second = lane.call(verb, 2)
     await asyncio.sleep(0)
-    await asyncio.sleep(0)
+    await asyncio.sleep(0)  # it is handed over
     ledger.turn.set()
     assert await asyncio.gather(first, second) == [1, 2]
     assert ledger.groups == [[1, 2]]
