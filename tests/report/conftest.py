@@ -10,6 +10,7 @@ from storage.people import POLICY
 from storage.reader import Reader
 from storage.status import Event
 from storage.store import Store
+from tests.report.asking import Program, add_token, program, serving
 from tests.report.browsing import Browser, add_user, browsing, served
 from tests.report.mailing import START, Mail
 
@@ -61,3 +62,16 @@ async def reader(mail: Mail) -> AsyncIterator[Reader]:
     reader = await Reader.open(mail.state_dir)
     yield reader
     await reader.close()
+
+
+@pytest.fixture
+async def api(mail: Mail) -> AsyncIterator[ReportServer]:
+    """A server that takes mail by the HTTP API."""
+    async with serving(mail.state_dir) as server:
+        yield server
+
+
+@pytest.fixture
+async def prog(api: ReportServer, mail: Mail) -> AsyncIterator[Program]:
+    async with program(api, await add_token(mail.store)) as asking:
+        yield asking

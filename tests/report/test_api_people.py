@@ -9,22 +9,10 @@ from report.api import reading
 from report.desk import MOST_UPLOADS
 from report.server import ReportServer
 from storage.access import Role
-from tests.report.asking import Program, add_token, program, serving
+from tests.report.asking import Program, add_token, program
 from tests.report.mailing import Mail
 
 LETTER = {"name": "May", "from": "Ann <ann@sender.test>", "subject": "Hello", "html": "<p>Dear {{ name }}"}
-
-
-@pytest.fixture
-async def server(mail: Mail) -> AsyncIterator[ReportServer]:
-    async with serving(mail.state_dir) as server:
-        yield server
-
-
-@pytest.fixture
-async def prog(server: ReportServer, mail: Mail) -> AsyncIterator[Program]:
-    async with program(server, await add_token(mail.store)) as asking:
-        yield asking
 
 
 async def test_contacts_are_stored_found_changed_and_removed(prog: Program) -> None:
@@ -74,7 +62,7 @@ async def test_a_file_is_imported_as_it_streams_in(prog: Program) -> None:
 
 
 async def test_a_file_that_stops_coming_is_given_up(
-    prog: Program, server: ReportServer, monkeypatch: pytest.MonkeyPatch
+    prog: Program, api: ReportServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And its place, of the few that a user has, is free again."""
     monkeypatch.setattr(reading, "_IDLE_SECONDS", 0.2)
@@ -84,12 +72,12 @@ async def test_a_file_that_stops_coming_is_given_up(
         yield b"email\n"
         await stalled.wait()
 
-    assert server._desk
+    assert api._desk
     async with asyncio.timeout(10):
         status, problem = await prog.ask("POST", "/contacts/import", data=lines(), headers={"Content-Type": "text/csv"})
     assert (status, "Nothing more of the body came" in problem["detail"]) == (408, True)
-    assert server._desk.uploads["prog"] == 0
-    server._desk.uploads["prog"] = MOST_UPLOADS
+    assert api._desk.uploads["prog"] == 0
+    api._desk.uploads["prog"] = MOST_UPLOADS
     status, _ = await prog.ask("POST", "/contacts/import", data=b"email\n", headers={"Content-Type": "text/csv"})
     assert (status, prog.headers["Retry-After"]) == (429, "30")
 
@@ -123,12 +111,10 @@ async def test_a_broadcast_is_sent_shown_paused_and_cancelled(prog: Program) -> 
     assert (await prog.post("/broadcasts", LETTER))[0] == 422
 
 
-async def test_a_sender_sees_and_orders_its_own_broadcasts_only(
-    server: ReportServer, mail: Mail, prog: Program
-) -> None:
+async def test_a_sender_sees_and_orders_its_own_broadcasts_only(api: ReportServer, mail: Mail, prog: Program) -> None:
     people = {"recipients": [{"address": "bob@example.test", "name": "Bob"}], "start": "2040-01-01T00:00:00Z"}
     _, made = await prog.post("/broadcasts", LETTER | people)
-    async with program(server, await add_token(mail.store, "bob", Role.SENDER, senders=("@bob.test",))) as bob:
+    async with program(api, await add_token(mail.store, "bob", Role.SENDER, senders=("@bob.test",))) as bob:
         assert (await bob.get("/broadcasts"))[1]["broadcasts"] == []
         assert (await bob.ask("POST", f"/broadcasts/{made['id']}/cancel"))[0] == 404
         status, problem = await bob.post("/broadcasts", LETTER | people)

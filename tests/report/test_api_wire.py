@@ -2,7 +2,7 @@
 
 import gzip
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 
 import aiohttp
 import pytest
@@ -12,22 +12,10 @@ from report.api.model import Given
 from report.server import ReportServer
 from storage.access import Role, Scope
 from storage.status import Event
-from tests.report.asking import Program, add_token, program, serving
+from tests.report.asking import Program, add_token, program
 from tests.report.mailing import START, Mail
 
 LETTER = {"from": "Ann <ann@sender.test>", "to": ["bob@example.test"], "subject": "Hello", "text": "Hi, Bob"}
-
-
-@pytest.fixture
-async def server(mail: Mail) -> AsyncIterator[ReportServer]:
-    async with serving(mail.state_dir) as server:
-        yield server
-
-
-@pytest.fixture
-async def prog(server: ReportServer, mail: Mail) -> AsyncIterator[Program]:
-    async with program(server, await add_token(mail.store)) as asking:
-        yield asking
 
 
 async def test_a_head_is_a_get_without_its_body(prog: Program) -> None:
@@ -128,31 +116,31 @@ async def test_a_refusal_and_the_log_name_the_request(prog: Program, caplog: pyt
     assert prog.headers["X-Request-Id"] not in {"", name}
 
 
-async def test_who_has_no_token_is_told_how_to_come_by_one(server: ReportServer, mail: Mail) -> None:
-    async with aiohttp.ClientSession(f"http://{server.addresses[0]}") as session:
+async def test_who_has_no_token_is_told_how_to_come_by_one(api: ReportServer, mail: Mail) -> None:
+    async with aiohttp.ClientSession(f"http://{api.addresses[0]}") as session:
         for headers in ({}, {"Accept": "text/html"}):
             async with session.get("/api/v1/log", headers=headers) as answer:
                 assert (answer.status, answer.headers["WWW-Authenticate"]) == (401, 'Bearer realm="telltale"')
                 assert "telltale token add" in (await answer.json(content_type=None))["detail"]
     token = await add_token(mail.store, "reads", Role.ADMIN, frozenset({Scope.LOG_READ}))
-    async with program(server, token) as reads:
+    async with program(api, token) as reads:
         status, problem = await reads.post("/messages", LETTER)
         assert (status, problem["detail"]) == (403, "This token may not do this: it takes the scope messages:send.")
         assert 'error="insufficient_scope", scope="messages:send"' in reads.headers["WWW-Authenticate"]
-    async with program(server, await add_token(mail.store, "views", Role.VIEWER)) as views:
+    async with program(api, await add_token(mail.store, "views", Role.VIEWER)) as views:
         assert "views may not do this" in (await views.post("/messages", LETTER))[1]["detail"]
 
 
-async def test_a_token_tells_what_it_may_do(server: ReportServer, mail: Mail) -> None:
+async def test_a_token_tells_what_it_may_do(api: ReportServer, mail: Mail) -> None:
     """By any scope, and by none too much."""
     scopes = frozenset({Scope.BLOCKED_READ, Scope.SEND})
     token = await add_token(mail.store, "bob", Role.SENDER, scopes, senders=("@bob.test",))
-    async with program(server, token) as bob:
+    async with program(api, token) as bob:
         status, told = await bob.get("/token")
     assert (status, told["user"], told["role"]) == (200, "bob", "sender")
     assert (told["scopes"], told["senders"]) == (["messages:send"], ["@bob.test"])
     assert told["limits"]["max_recipients"] == 1000
-    async with program(server, "tt_" + "x" * 40) as nobody:
+    async with program(api, "tt_" + "x" * 40) as nobody:
         assert (await nobody.get("/token"))[0] == 401
 
 
